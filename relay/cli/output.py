@@ -214,7 +214,7 @@ def open_private_output(path: Path, *, replaces: bool) -> Iterator[BinaryIO]:
 
 def format_json(value: object) -> str:
     """Return a value as one line of ASCII JSON, in which no captured character needs thinking about."""
-    return json.dumps(value, separators=(", ", ": "))
+    return json.dumps(value)
 
 
 def quote(text: str) -> str:

@@ -13,7 +13,7 @@ STAGGER = 0.2
 # makes a queue drain three times as fast: what it takes in QUICK_SECONDS, within these limits. None for one that is
 # slow: what waits can be cancelled.
 LINE_LENGTH = 16
-MAX_LINE_LENGTH = 96
+MAX_LINE_LENGTH = 256
 QUICK_SECONDS = 0.1
 
 

@@ -35,7 +35,10 @@ class Deliveries(Repository):
         """Mark what is due and may run now as RUNNING and return it, oldest first."""
         if limits.total <= 0:
             return ()
-        return await self._writer.write(lambda connection: claim_deliveries(connection, to_micros(now), limits))
+        # What a power cut undoes of it is pending again, as it would be made at the next start.
+        return await self._writer.write(
+            lambda connection: claim_deliveries(connection, to_micros(now), limits), is_durable=False
+        )
 
     async def settle_all(self, records: Sequence["AttemptRecord"]) -> None:
         """Write attempts down, each with the new state of its delivery, in one transaction; a delivery may be gone."""

@@ -21,7 +21,7 @@ Together = Callable[[sqlite3.Connection, list[Item]], list[T]]
 # Called on the loop's thread with the value once it is committed, or with None and what kept it from being so.
 Callback = Callable[[Any, BaseException | None], None]
 _Outcome = tuple[Any, BaseException | None]
-_Work = tuple[Together[Any, Any], Any]
+_Work = tuple[Together[Any, Any], Any, bool]
 
 _CHECKPOINT_EVERY = 2.0  # seconds
 # A commit waits for as many as the last one had, and as waited behind it, but not for long: measured with 16 senders,
@@ -32,13 +32,14 @@ _GATHER_SECONDS = 0.0007
 # are not held up any longer.
 _WAIT = 5000
 _WAIT_IN_OUTAGE = 200
+_NORMAL = 1  # of PRAGMA synchronous: a commit is handed to the system, and not waited for until it is on the disk
 _PROBE = "UPDATE counters SET value = value WHERE name = 'events'"
 
 
 def _group_work(works: list[_Work]) -> list[tuple[Together[Any, Any], list[int]]]:
     """Return each function that writes, with the places of the items it gets; a step's function is its own."""
     groups: dict[Together[Any, Any], list[int]] = {}
-    for place, (together, _) in enumerate(works):
+    for place, (together, _, _) in enumerate(works):
         groups.setdefault(together, []).append(place)
     return list(groups.items())
 
@@ -87,19 +88,20 @@ class Writer:
             self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    async def write(self, step: Step[T]) -> T:
+    async def write(self, step: Step[T], *, is_durable: bool = True) -> T:
         """Run `step` in a transaction and return its value once it is committed.
 
         Raises StoreError when the commit fails, or the RelayError that the step raised; either way
-        nothing of this step was kept. A caller that is cancelled does not undo the write.
+        nothing of this step was kept. A caller that is cancelled does not undo the write. One that is not durable
+        waits for no disk where nothing else is written with it: a power cut may undo it, a crash of relay does not.
         """
-        return await self.write_together(lambda connection, _: [step(connection)], None)
+        return await self.write_together(lambda connection, _: [step(connection)], None, is_durable=is_durable)
 
     async def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> int:
         """Run one statement in a transaction and return how many rows it changed. Raises as `write` does."""
         return await self.write(lambda connection: connection.execute(sql, parameters).rowcount)
 
-    async def write_together(self, together: Together[Item, T], item: Item) -> T:
+    async def write_together(self, together: Together[Item, T], item: Item, *, is_durable: bool = True) -> T:
         """Write `item` with whatever else waits for `together`, and return its value. Raises as `write` does."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
@@ -111,10 +113,10 @@ class Writer:
             else:
                 future.set_exception(error)
 
-        self.submit(together, item, resolve)
+        self.submit(together, item, resolve, is_durable=is_durable)
         return await future
 
-    def submit(self, together: Together[Item, T], item: Item, callback: Callback) -> None:
+    def submit(self, together: Together[Item, T], item: Item, callback: Callback, *, is_durable: bool = True) -> None:
         """Write `item` with whatever else waits for `together`; call from the loop's thread.
 
         `together(connection, items)` returns a value for each item. It exists because every statement hands the
@@ -125,7 +127,7 @@ class Writer:
         if self._is_closed:
             self._loop.call_soon(callback, None, StoreError("the store is closed"))
             return
-        self._waiting.append((together, item))
+        self._waiting.append((together, item, is_durable))
         self._callbacks.append(callback)
         if not self._busy and (len(self._waiting) == 1 or len(self._waiting) == self._expected):
             self._plan()
@@ -246,6 +248,16 @@ class Writer:
 
     def _transact(self, works: list[_Work]) -> list[Any]:
         connection = self._sound()
+        if any(is_durable for _, _, is_durable in works):
+            return self._run_transaction(connection, works)
+        level = connection.execute("PRAGMA synchronous").fetchone()[0]
+        connection.execute(f"PRAGMA synchronous = {min(level, _NORMAL)}")
+        try:
+            return self._run_transaction(connection, works)
+        finally:
+            connection.execute(f"PRAGMA synchronous = {level}")
+
+    def _run_transaction(self, connection: sqlite3.Connection, works: list[_Work]) -> list[Any]:
         connection.execute("BEGIN IMMEDIATE")
         changes = connection.total_changes
         try:

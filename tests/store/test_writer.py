@@ -197,3 +197,18 @@ async def test_a_store_that_closes_waits_until_its_log_is_copied(tmp_path, monke
             await store.events.add(build_new_event())
         assert not [thread for thread in threading.enumerate() if thread.name == "relay-store"]
         assert not (tmp_path / "relay.db-wal").exists()
+
+
+async def test_what_is_not_durable_waits_for_the_disk_only_beside_what_is(store):
+    def read_level(connection):
+        return connection.execute("PRAGMA synchronous").fetchone()[0]
+
+    await store.writer.write(lambda _: None)
+    store.writer._connection.execute("PRAGMA synchronous = FULL")
+    assert await store.writer.write(read_level, is_durable=False) == 1
+    assert await store.writer.write(read_level) == 2
+    both = (store.writer.write(read_level), store.writer.write(read_level, is_durable=False))
+    assert await asyncio.gather(*both) == [2, 2]
+    with pytest.raises(StoreError):
+        await store.writer.write(lambda connection: connection.execute("nonsense"), is_durable=False)
+    assert await store.writer.write(read_level) == 2

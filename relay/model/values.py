@@ -2,7 +2,8 @@
 
 The decorator of `dataclasses` compiles up to six functions for a class, half a millisecond, and a start defines three
 hundred: a third of the time until relay listens. This one compiles `__init__` alone and shares the other methods. What
-it makes are dataclasses all the same: `fields`, `replace`, `asdict` and `match` take them.
+it makes are dataclasses all the same: `fields`, `replace`, `asdict` and `match` take them. The figures are in
+docs/decisions/dataclasses.md.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ else:
         fields = dataclasses.fields(made)
         methods: dict[str, Any] = {}
         if has_init:
-            methods["__init__"] = _compile_init(made, fields)
+            methods["__init__"] = _compile_init(made, fields, frozen=frozen)
         if has_repr:
             methods["__repr__"] = _format
         if eq:
@@ -42,7 +43,7 @@ else:
 Fields = tuple["dataclasses.Field[Any]", ...]
 
 
-def _compile_init(cls: type, fields: Fields) -> Callable[..., None]:
+def _compile_init(cls: type, fields: Fields, *, frozen: bool) -> Callable[..., None]:
     scope: dict[str, Any] = {"_set": object.__setattr__, "_MISSING": dataclasses.MISSING}
     positional: list[str] = ["self"]
     named: list[str] = []
@@ -64,7 +65,7 @@ def _compile_init(cls: type, fields: Fields) -> Callable[..., None]:
             value = f"_factory_{name}()"
         else:
             value = default
-        body.append(f"_set(self, {name!r}, {value})")
+        body.append(f"_set(self, {name!r}, {value})" if frozen else f"self.{name} = {value}")
     if hasattr(cls, "__post_init__"):
         body.append("self.__post_init__()")
     parameters = ", ".join([*positional, *(["*", *named] if named else [])])

@@ -1,8 +1,9 @@
-"""relay.toml described: its JSON Schema for editors, and docs/configuration.md, which this module prints."""
+"""relay.toml described: its JSON Schema, docs/configuration.md and the file of `relay init`, printed by this module."""
 
 import json
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from relay.config.tables import File
@@ -149,5 +150,153 @@ def _table_in(found: dict[str, Any]) -> str | None:
     return None
 
 
+_HEAD = """\
+# relay.toml: relay works without it; the commented lines show the defaults, or an example where there is none.
+# `relay check` lists every mistake, and docs/configuration.md describes every key. Never write secrets into this file:
+# "env:NAME" names a variable, which may be set in a .env beside it, and "vault:NAME" a secret kept under a password by
+# `relay vault set NAME`.
+"""
+# The tables of the file with their keys: None is the default, anything else an example.
+_EXAMPLES: dict[str, dict[str, Any]] = {
+    "server": dict.fromkeys(("ingress", "dashboard", "data_dir", "max_body", "inbox"))
+    | {"allow_targets": ["10.0.0.5:3000"]},
+    "tunnel": {
+        "provider": None,
+        "domain": "my-team.ngrok.app",
+        "command": "cloudflared tunnel --url {ingress_url}",
+        "url_pattern": "https://[a-z0-9-]+[.]tunnel[.]example",
+        "public_url": "https://hooks.example.dev",
+    },
+    "sources.stripe": {
+        "secret": "env:STRIPE_WEBHOOK_SECRET",
+        "verify": None,
+        "tolerance": "5m",
+        "events": ["payment_intent.*", "invoice.paid"],
+        "duplicates": None,
+        "allow_ips": ["192.0.2.1", "10.0.0.0/24"],
+        "rate_limit": {"requests_per_minute": 60, "burst": 10},
+        "max_body": "64KB",
+        "content_types": ["application/json"],
+        "schema": "schemas/payment.json",
+        "email_field": "user.email",
+        "require_idempotency_key": True,
+    },
+    "sources.stripe.catch_up": {"key": "env:STRIPE_API_KEY"},
+    "sources.github.catch_up": {"token": "env:GITHUB_TOKEN", "repository": "owner/name"},
+    "sources.billing": {
+        "provider": "custom",
+        "secret": "env:BILLING_SECRET",
+        "idempotency_key": "header:Idempotency-Key",
+        "event_type": "body:/type",
+    },
+    "sources.billing.signature": {
+        "scheme": None,
+        "header": "X-Signature",
+        "digest": None,
+        "encoding": "hex",
+        "prefix": "sha256=",
+        "content": "{body}",
+    },
+    "sources.twilio.messages": {"match": None, "window": None, "unknown": None},
+    "targets.app": {"forward": "http://localhost:3000/webhooks"}
+    | dict.fromkeys(("timeout", "order", "retry", "sign"))
+    | {"headers": {"set": {"X-Env": "dev"}, "remove": ["X-Debug"]}},
+    "targets.receipt": {"email": "receipt"},
+    "targets.functions": {"handler": "handlers.py"},
+    "routes": {
+        "source": "stripe",
+        "events": ["invoice.*"],
+        "when": "payload.data.object.amount_due > 1000",
+        "to": ["app", "receipt"],
+    },
+    "emails.receipt": {
+        "to": "{{ payload.data.object.customer_email }}",
+        "subject": "Paid: {{ payload.data.object.number }}",
+        "text": "Thank you.",
+        "cc": "boss@example.com",
+        "attach": ["payload"],
+        "once": None,
+        "per_hour": None,
+    },
+    "smtp": {"host": "smtp.example.com"}
+    | dict.fromkeys(("port", "security"))
+    | {
+        "username": "env:SMTP_USERNAME",
+        "password": "env:SMTP_PASSWORD",
+        "sender": "Relay <relay@example.com>",
+        "allow_recipients": ["*@example.com"],
+    }
+    | dict.fromkeys(("retry", "timeout", "insecure", "verify_tls")),
+    "log": {"level": None},
+    "retention": dict.fromkeys(("max_age", "max_events", "max_size")),
+}
+_WIDEST = 44  # columns that a setting takes before its meaning moves to the next line
+
+
+def build_template() -> str:
+    """Return the file that `relay init` writes: the tables of `_EXAMPLES`, each setting with its meaning."""
+    schema = _toml_schema()
+    tables, parts, section = schema["$defs"], [_HEAD], ""
+    for path, keys in _EXAMPLES.items():
+        top, *below = path.split(".")
+        found, name = schema["properties"][top], _table_in(schema["properties"][top])
+        for key in below[1:]:
+            name = _table_in(tables[name or ""]["properties"][key])
+        mark = "" if top in ("server", "tunnel") else "# "
+        if top != section:
+            parts.append(
+                "\n" + textwrap.fill(found["description"], 118, initial_indent="# ", subsequent_indent="# ") + "\n"
+            )
+        elif mark:
+            parts.append("#\n")
+        section = top
+        head = f"[[{path}]]" if found.get("type") == "array" else f"[{path}]"
+        note = f"  # {_describe_table(tables[name or '']).rstrip('.')}" if below[1:] else ""
+        parts.append(f"{mark}{head}{note}\n")
+        properties = {key: tables[name or ""]["properties"][key] for key in keys}
+        settings = {key: f"# {key} = {_format_toml(value, properties[key], tables)}" for key, value in keys.items()}
+        width = min(max(map(len, settings.values())), _WIDEST)
+        for key, setting in settings.items():
+            parts.append(_format_setting(setting, width, _describe_choices(properties[key])))
+    return "".join(parts)
+
+
+def _format_setting(setting: str, width: int, meaning: str) -> str:
+    """Return a setting with its meaning behind it, in a column of its own; further lines of that stand below."""
+    text = meaning.rstrip(".")
+    text = text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
+    lines = textwrap.wrap(text, 120 - width - 5, break_on_hyphens=False)
+    blank = f"#{' ' * (width - 1)}  # "
+    rows = [f"{setting:<{width}}  # {lines[0]}", *(blank + line for line in lines[1:])]
+    if len(setting) > width:
+        rows = [setting, *(blank + line for line in lines)]
+    return "\n".join(rows) + "\n"
+
+
+def _describe_choices(found: Mapping[str, Any]) -> str:
+    """Return the meaning of a key, with the values that it may have where that does not name them all."""
+    meaning, values = str(found["description"]), [str(value) for value in found.get("enum", ())]
+    left = [value for value in values if value not in meaning and value != str(found.get("default"))]
+    return f"{meaning.rstrip('.')}: {', '.join(values[:-1])} or {values[-1]}" if left else meaning
+
+
+def _describe_table(table: Mapping[str, Any]) -> str:
+    return str(table["description"]).partition(": ")[2]
+
+
+def _format_toml(value: Any, found: Mapping[str, Any], tables: Mapping[str, Any]) -> str:
+    """Return a value as TOML writes it; None is the default of the key."""
+    if value is None:
+        value = found["default"]
+        if isinstance(value, dict):  # in its own units, where the schema of its table has those of relay.toml
+            inner = tables[_table_in(dict(found)) or ""]["properties"]
+            value = {key: inner[key]["default"] for key in value if "default" in inner[key]}
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_format_toml(one, {}, tables)}' for key, one in value.items())} }}"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
 if __name__ == "__main__":
-    sys.stdout.write(build_page())
+    sys.stdout.write(build_template() if sys.argv[1:] == ["--init"] else build_page())

@@ -58,7 +58,8 @@ class TunnelTable(ConfigTable):
 
     provider: Literal["auto", "ngrok", "command", "static", "none"] = Field(
         default="auto",
-        description="`auto` is ngrok where an authtoken is set, else none; `static` is a tunnel that you run yourself.",
+        description="`auto` is `ngrok` where an authtoken is set, else `none`; `ngrok` needs its agent: `relay tunnel "
+        "install`; `command` starts a program of yours, and `static` is a tunnel that you run yourself.",
     )
     authtoken: Reference = Field(default="env:NGROK_AUTHTOKEN", description="The token of ngrok.")
     domain: str | None = Field(default=None, description="A fixed domain of your ngrok account.")
@@ -219,7 +220,11 @@ class File(ConfigTable):
 
     server: ServerTable = Field(default=ServerTable(), description="Where relay listens and what it keeps.")
     tunnel: TunnelTable = Field(default=TunnelTable(), description="How the public side is reached from outside.")
-    sources: dict[Name, SourceTable] = Field(default={}, description="Where events come from, by name.")
+    sources: dict[Name, SourceTable] = Field(
+        default={},
+        description="Where events come from, by name: each answers at `/webhooks/<name>` and below. Without any, every "
+        "provider that relay knows is checked with its usual variable, such as STRIPE_WEBHOOK_SECRET.",
+    )
     targets: dict[Name, TargetTable] = Field(
         default={}, description="Where events go, by name. With one target and no routes everything goes there."
     )

@@ -7,7 +7,7 @@ import re
 import tomllib
 
 from conformance.stats import ROOT, modules, parse
-from relay.config.reference import build_page
+from relay.config.reference import build_page, build_template
 from relay.config.tables import File
 
 TEMPLATES = sorted((ROOT / "ui").rglob("*.html"))
@@ -211,6 +211,11 @@ def test_every_key_of_the_configuration_is_described():
 def test_the_page_of_the_configuration_is_the_one_that_the_code_prints():
     """`python -m relay.config.reference > docs/configuration.md` writes it."""
     assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8") == build_page()
+
+
+def test_the_file_of_relay_init_is_the_one_that_the_code_prints():
+    """`python -m relay.config.reference --init > relay/cli/template.toml` writes it."""
+    assert (ROOT / "relay/cli/template.toml").read_text(encoding="utf-8") == build_template()
 
 
 def test_the_picture_of_the_layers_is_drawn_from_the_contract():

@@ -50,10 +50,10 @@ def _print_experiment(call: Call, one: Json) -> None:
         line("  to do: ", one["advice"])
     for order in one["orders"]:
         _print_order(call, order)
-    shown = _choose_sends(one["sends"])
-    call.terminal.print_table(_format_send(send) for send in shown)
-    if len(one["sends"]) > len(shown):
-        line((f"  and {format_count(len(one['sends']) - len(shown), 'send')} more; --json gives all", "dim"))
+    chosen = _choose_sends(one["sends"])
+    call.terminal.print_table(_format_send(send) for send in chosen)
+    if len(one["sends"]) > len(chosen):
+        line((f"  and {format_count(len(one['sends']) - len(chosen), 'send')} more; --json gives all", "dim"))
     if len(one["sends"]) > 1:
         line(("  " + _format_numbers(one), "dim"))
     _print_notes(call, one)

@@ -180,7 +180,7 @@ def align_rows(rows: Iterable[Sequence[Part]], widths: list[int] | None = None) 
 
 
 def pad_part(part: Part, width: int) -> Part:
-    """Return a part with spaces behind it, `width` columns in all as it will be shown."""
+    """Return a part with spaces behind it, `width` columns in all as it will be printed."""
     text = strip_style(part)
     spaces = " " * (width - measure_width(text))
     return text + spaces if isinstance(part, str) else (text + spaces, part[1])
@@ -188,12 +188,12 @@ def pad_part(part: Part, width: int) -> Part:
 
 def measure_width(text: str) -> int:
     """Return how many columns of a terminal a text takes: two for a wide letter, none for a combining mark."""
-    shown = escape_unprintable(text)
-    if shown.isascii():
-        return len(shown)
+    printed = escape_unprintable(text)
+    if printed.isascii():
+        return len(printed)
     from rich.cells import cell_len  # tables of widths that plain text never needs
 
-    return cell_len(shown)
+    return cell_len(printed)
 
 
 def strip_style(part: Part) -> str:

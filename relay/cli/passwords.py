@@ -198,8 +198,8 @@ def _read_first_line(name: str, where: Path | int) -> Secret:
         with open(where, "rb", closefd=False) if isinstance(where, int) else where.open("rb") as file:
             content = file.read(_MAX_PASSWORD_BYTES)
     except OSError as error:
-        shown = name if isinstance(where, int) else f"{name} names {quote(str(where))}, which"
-        raise UsageError(f"{shown} cannot be read: {error.strerror}", hint=_HINT) from None
+        what = name if isinstance(where, int) else f"{name} names {quote(str(where))}, which"
+        raise UsageError(f"{what} cannot be read: {error.strerror}", hint=_HINT) from None
     line = content.partition(b"\n")[0].removesuffix(b"\r").decode("utf-8", "surrogateescape")
     if not line:
         raise UsageError(f"{name} gives no password", hint="its first line is the password")

@@ -113,8 +113,8 @@ def load(path: Path | None, overrides: Overrides = Overrides(), environ: Mapping
     catch_up = build_catch_up(file, sources.found, known, vault)
     targets = _with_forwards(build_targets(file, folder, own, known, vault), overrides, own, problems)
     if overrides.handlers is not None:
-        given = build_handler_environment(file, known, vault)
-        targets = _with_handlers(targets, overrides.handlers, folder, given, problems)
+        handler_environment = build_handler_environment(file, known, vault)
+        targets = _with_handlers(targets, overrides.handlers, folder, handler_environment, problems)
     problems += [*sources.problems, *catch_up.problems, *targets.problems, *_tunnel_problems(file.tunnel)]
     if every := mistakes.joined(problems):
         raise combine_problems(str(path or "the command line"), every)
@@ -182,7 +182,7 @@ def _find_spare_secrets(file: File, known: Mapping[str, str], vault: Vault) -> t
 
 
 def _build_server(table: ServerTable, overrides: Overrides, folder: Path, problems: list[str]) -> Server:
-    given = table.model_fields_set
+    keys = table.model_fields_set
     ingress = _parse_endpoint("--ingress", overrides.ingress, table.ingress, problems)
     dashboard = _parse_endpoint("--dashboard", overrides.dashboard, table.dashboard, problems)
     if ingress == dashboard and ingress[1]:
@@ -197,9 +197,9 @@ def _build_server(table: ServerTable, overrides: Overrides, folder: Path, proble
         problems.append('server.dashboard_auth: "off" is for a dashboard on loopback only')
     return Server(
         ingress=ingress,
-        ingress_named="ingress" in given or overrides.ingress is not None,
+        ingress_named="ingress" in keys or overrides.ingress is not None,
         dashboard=dashboard,
-        dashboard_named="dashboard" in given or overrides.dashboard is not None,
+        dashboard_named="dashboard" in keys or overrides.dashboard is not None,
         auth=table.dashboard_auth == "token",
         allowed_hosts=tuple(table.allowed_hosts),
         allow_targets=_parse_host_ports(table.allow_targets, problems),
@@ -262,10 +262,10 @@ def _with_forwards(
 
 
 def _with_handlers(
-    targets: TargetsConfig, name: str, folder: Path, given: HandlerEnvironment, problems: list[str]
+    targets: TargetsConfig, name: str, folder: Path, environment: HandlerEnvironment, problems: list[str]
 ) -> TargetsConfig:
     try:
-        added = build_handlers_target(TargetTable(handler=str(Path.cwd() / name)), folder, given)
+        added = build_handlers_target(TargetTable(handler=str(Path.cwd() / name)), folder, environment)
     except ConfigError as error:
         problems.append(f"--handlers: {error.full_text}")
         return targets

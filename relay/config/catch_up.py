@@ -144,35 +144,35 @@ def _build_access(api: _ApiConfig, table: CatchUpTable, environ: Mapping[str, st
         resolve_references([named], environ, vault) if named else resolve_default_variables(api.variables, environ)
     )
     credential = resolved.found[0] if resolved.found else None
-    given = table.base_url
-    if given is not None:
-        _check_base_url(given)
+    base_url = table.base_url
+    if base_url is not None:
+        _check_base_url(base_url)
     defaults = {"GitHub": github.BASE_URL, "Stripe": stripe.BASE_URL}
     token = credential.reveal().strip() if credential else ""
     return Access(
         title=api.title,
-        base_url=(given or defaults.get(api.title) or svix.base_url(token)).rstrip("/"),
+        base_url=(base_url or defaults.get(api.title) or svix.base_url(token)).rstrip("/"),
         credential=credential,
         reference=credential.reference if credential else resolved.missing[0],
         needs=api.needs,
     )
 
 
-def _check_base_url(given: str) -> None:
+def _check_base_url(text: str) -> None:
     try:
-        url = urlsplit(given)
-        plain = url.hostname and url.port != 0 and given.isprintable() and not {"@", "?", "#", " "} & set(given)
+        url = urlsplit(text)
+        plain = url.hostname and url.port != 0 and text.isprintable() and not {"@", "?", "#", " "} & set(text)
     except ValueError:
         url, plain = urlsplit(""), False
     if url.scheme not in ("https", "http") or not plain:
-        raise ConfigError(f".base_url: {given!r} is not the address of an API; write https://api.example.com")
+        raise ConfigError(f".base_url: {text!r} is not the address of an API; write https://api.example.com")
     if url.scheme == "http" and url.hostname not in _LOOPBACK:
         raise ConfigError(".base_url: a credential goes there, so it has to be https (http on this computer)")
 
 
 def _build_github(source: Source, table: CatchUpTable, access: Access) -> Listing:
-    given = [name for name in ("repository", "organization", "app") if getattr(table, name) is not None]
-    if len(given) != 1:
+    owners = [name for name in ("repository", "organization", "app") if getattr(table, name) is not None]
+    if len(owners) != 1:
         raise ConfigError(".repository: say whose hook it is, with one of repository, organization and app")
     if table.repository is not None and not _REPOSITORY.fullmatch(table.repository):
         raise ConfigError(f".repository: {table.repository!r} is not a repository; write owner/name")

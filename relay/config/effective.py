@@ -31,7 +31,7 @@ _TOKEN = re.compile(
 def find_key_lines(text: str) -> Lines:
     """Return the line of each (table, key), tables by their dotted name; the n-th of `[[routes]]` is `routes n`.
 
-    A key below a table is told for the table as well: `[targets.app.retry]` is where `retry` of `targets.app` is.
+    A key below a table counts for the table as well: `[targets.app.retry]` is where `retry` of `targets.app` is.
     """
     found: Lines = {}
     table: list[str] = []
@@ -103,8 +103,8 @@ def _apply_overrides(config: Config, listening: Mapping[str, str]) -> Iterator[C
         match fact.table, fact.key:
             case "server", "ingress" | "dashboard":
                 flag = f"--{fact.key}" if named[fact.key] is not None else fact.where
-                wanted = config.server.ingress if fact.key == "ingress" else config.server.dashboard
-                yield _describe_listening(fact, flag, wanted[1], listening[fact.key])
+                configured = config.server.ingress if fact.key == "ingress" else config.server.dashboard
+                yield _describe_listening(fact, flag, configured[1], listening[fact.key])
             case "server", "data_dir":
                 where = "--data-dir" if flags.data_dir is not None else fact.where
                 yield replace(fact, value=str(config.server.data_dir), where=where)
@@ -114,16 +114,16 @@ def _apply_overrides(config: Config, listening: Mapping[str, str]) -> Iterator[C
                 yield fact
 
 
-def _describe_listening(fact: ConfigFact, where: str, wanted: int, address: str) -> ConfigFact:
-    has_moved = wanted and int(address.rpartition(":")[2]) != wanted
-    moved = f"; port {wanted} was in use" if has_moved else ""
+def _describe_listening(fact: ConfigFact, where: str, configured: int, address: str) -> ConfigFact:
+    has_moved = configured and int(address.rpartition(":")[2]) != configured
+    moved = f"; port {configured} was in use" if has_moved else ""
     return replace(fact, value=address, where=f"{where}{moved}")
 
 
 def _describe_references(config: Config, fact: ConfigFact) -> ConfigFact:
     """Add where the values of references come from: the environment, a .env, the vault, or nowhere."""
-    told = [_find_origin(config, kind, name) for kind, name in _REFERENCE.findall(fact.value)]
-    return replace(fact, where="; ".join([fact.where, *told])) if told else fact
+    origins = [_find_origin(config, kind, name) for kind, name in _REFERENCE.findall(fact.value)]
+    return replace(fact, where="; ".join([fact.where, *origins])) if origins else fact
 
 
 def _find_origin(config: Config, kind: str, name: str) -> str:
@@ -169,12 +169,12 @@ def file_facts(file: File, path: Path | None) -> tuple[ConfigFact, ...]:
     for table, model in _iterate_tables(file):
         for name, field in type(model).model_fields.items():
             value = getattr(model, name)
-            given = name in model.model_fields_set
-            if value is None or name in _OWN_TABLES or (value in ([], {}) and not given):
+            is_set = name in model.model_fields_set
+            if value is None or name in _OWN_TABLES or (value in ([], {}) and not is_set):
                 continue
             key = field.alias or name
-            line = _find_line(lines, table, key) if given else 0
-            where = f"line {line}" if line else "relay.toml" if given else "default"
+            line = _find_line(lines, table, key) if is_set else 0
+            where = f"line {line}" if line else "relay.toml" if is_set else "default"
             found.append(ConfigFact(table=table, key=key, value=_format_value(value, key), line=line, where=where))
     return tuple(found)
 

@@ -57,20 +57,20 @@ def _find_doubts(rule: dict[str, Any], config: Config) -> Iterator[str]:
     decorator = "use" if rule["first"] else "on"
     sources = {source.name: source.provider for source in config.sources}
     mine = [provider for name, provider in sources.items() if fnmatchcase(name, rule["source"])]
-    shown = escape_unprintable(f'@{decorator}("{rule["source"]}") of {rule["name"]}', 120)
+    quoted = escape_unprintable(f'@{decorator}("{rule["source"]}") of {rule["name"]}', 120)
     if not mine and sources and rule["source"] != "*":
         near = did_you_mean(rule["source"], sources)
         if near or config.inbox is None:
-            yield f"{shown}: there is no [sources.{escape_unprintable(rule['source'], 60)}]{near}"
+            yield f"{quoted}: there is no [sources.{escape_unprintable(rule['source'], 60)}]{near}"
     known = {type_ for provider in mine or [rule["source"]] for type_ in sample_types(provider)}
     for pattern in rule["events"]:
         near = _find_slip(pattern, known)
         if near:
-            yield f"{shown}: relay knows no event {escape_unprintable(pattern, 60)!r} here; did you mean {near!r}?"
+            yield f"{quoted}: relay knows no event {escape_unprintable(pattern, 60)!r} here; did you mean {near!r}?"
 
 
 def _find_slip(pattern: str, known: Iterable[str]) -> str:
-    # relay knows the events it has samples of, not all there are: only what looks like one of those is told.
+    # relay knows the events it has samples of, not all there are: only what looks like one of those is reported.
     types = sorted(known)
     if not types or any(matches_type(type_, (pattern,)) for type_ in types):
         return ""

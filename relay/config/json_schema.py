@@ -27,7 +27,7 @@ _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
 def load_json_schema(name: str, folder: Path) -> JsonSchema:
-    """Return the schema in the file `name` of a folder, ready to be asked.
+    """Return the schema in the file `name` of a folder, ready to validate.
 
     Nothing is ever fetched: a reference leads to a file, or to a part of one. Raises ConfigError, led by the
     key `schema`, naming the file and the place at fault.
@@ -108,16 +108,16 @@ def _read_document(path: Path, name: str) -> object:
 
 def _validator_class(document: object, name: str) -> type[Validator]:
     """Return what validates by the draft that a schema names, 2020-12 where it names none."""
-    said = document.get("$schema") if isinstance(document, dict) else None
-    if said is None:
+    dialect = document.get("$schema") if isinstance(document, dict) else None
+    if dialect is None:
         return Draft202012Validator
     # Asked with a schema of the name alone: for one without any, the default would come back.
     found: Any = None
-    if isinstance(said, str):
-        found = validator_for({"$schema": said}, default=found)
+    if isinstance(dialect, str):
+        found = validator_for({"$schema": dialect}, default=found)
     if found is None:
         raise ConfigError(
-            f"schema: {name} names a $schema that relay does not know: {escape_unprintable(repr(said), 80)}",
+            f"schema: {name} names a $schema that relay does not know: {escape_unprintable(repr(dialect), 80)}",
             hint="https://json-schema.org/draft/2020-12/schema, or an earlier draft down to 3",
         )
     kind: type[Validator] = found
@@ -158,8 +158,8 @@ def _resolve_references(files: _SchemaFiles, uri: str, name: str) -> set[str]:
                 led = resolver.lookup(str(reference))
             except Unresolvable:
                 why = files.why or "leads nowhere"
-                shown = escape_unprintable(str(reference), 120)
-                raise ConfigError(f"schema: {name} refers to {shown}, which {why}") from None
+                quoted = escape_unprintable(str(reference), 120)
+                raise ConfigError(f"schema: {name} refers to {quoted}, which {why}") from None
             waiting.append((led.contents, led.resolver))
         parts = Resource.from_contents(contents, default_specification=DRAFT202012).subresources()
         waiting += [(part.contents, resolver.in_subresource(part)) for part in parts]

@@ -173,23 +173,23 @@ def _describe_mistake(detail: ErrorDetails) -> str:
 
 def _describe_found(detail: ErrorDetails) -> str:
     kind, found = detail["type"], detail["input"]
-    shown = escape_unprintable(repr(found), 80)
+    quoted = escape_unprintable(repr(found), 80)
     if kind == "extra_forbidden":
         name = str(detail["loc"][-1])
         return f"unknown key {name!r}{did_you_mean(name, _keys_at(detail['loc'][:-1]))}"
     if kind in ("literal_error", "enum"):
         expected = detail["ctx"]["expected"].replace("'", "")
         allowed = expected.replace(" or ", ", ").split(", ")
-        return f"{shown} is not allowed; use {expected}{did_you_mean(str(found), allowed)}"
+        return f"{quoted} is not allowed; use {expected}{did_you_mean(str(found), allowed)}"
     if kind == "missing":
         return "is missing"
     if kind == "string_pattern_mismatch":
-        return f"{shown} is not a name: letters, digits, dot, dash and underscore, at most 64"
+        return f"{quoted} is not a name: letters, digits, dot, dash and underscore, at most 64"
     if kind == "value_error":
         return str(detail["ctx"]["error"])
     if kind in _KINDS:
         return f"must be {_KINDS[kind]}, got {_TYPE_NAMES.get(type(found), 'something else')}"
-    return f"{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+    return f"{quoted}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:

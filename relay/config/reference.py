@@ -104,10 +104,10 @@ def _path_below(path: str, key: str, found: dict[str, Any]) -> str:
 
 def _format_row(key: str, found: dict[str, Any], meaning: str, *, needed: bool) -> str:
     default = found.get("default")
-    shown = "required" if needed else ""
+    default_text = "required" if needed else ""
     if default is not None and not isinstance(default, dict):
-        shown = f"`{json.dumps(default)}`"
-    cells = (f"`{key}`", _describe_type(found), shown, meaning)
+        default_text = f"`{json.dumps(default)}`"
+    cells = (f"`{key}`", _describe_type(found), default_text, meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

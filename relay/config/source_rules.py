@@ -93,8 +93,8 @@ def _parse_network(text: str) -> Network:
 def _find_odd_types(kinds: list[str]) -> Iterator[str]:
     for place, kind in enumerate(kinds):
         if not _MEDIA_TYPE.fullmatch(kind):
-            shown = escape_unprintable(repr(kind), 60)
-            yield f"content_types.{place}: {shown} is not a media type; write application/json or application/*"
+            quoted = escape_unprintable(repr(kind), 60)
+            yield f"content_types.{place}: {quoted} is not a media type; write application/json or application/*"
 
 
 def body_schema(name: str, folder: Path) -> BodySchema:

@@ -61,8 +61,8 @@ def source_notices(file: File, sources: Iterable[Source], env_file: Path | None 
     `env_file` is the .env that was read, None where there is none yet.
     """
     found = list(sources)
-    told = (notice for source in found for notice in _iterate_notices(source, file.sources[source.name]))
-    return (*_warn_without_secret(found, env_file), *told)
+    notices = (notice for source in found for notice in _iterate_notices(source, file.sources[source.name]))
+    return (*_warn_without_secret(found, env_file), *notices)
 
 
 def with_secrets(source: Source, table: SourceTable, environ: Mapping[str, str], vault: Vault | None) -> Source:
@@ -91,7 +91,7 @@ def with_secrets(source: Source, table: SourceTable, environ: Mapping[str, str],
 def make_inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) -> Callable[[str], Source]:
     """Return what makes a source for a name that is not configured: verified where its usual secret is set."""
     known = (find_provider(source.provider) for source in configured)
-    told = {provider.message_status for provider in known if provider is not None}
+    known_statuses = {provider.message_status for provider in known if provider is not None}
 
     def make(name: str) -> Source:
         provider = find_provider(name)
@@ -108,7 +108,7 @@ def make_inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) ->
             )
         source = with_secrets(_provider_source(name, provider), SourceTable(), environ, None)
         # Where a configured source checks what this provider sends, an unchecked source beside it changes no message.
-        statuses = None if source.statuses in told else source.statuses
+        statuses = None if source.statuses in known_statuses else source.statuses
         return replace(source, statuses=statuses, configured=False)
 
     return make

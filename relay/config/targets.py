@@ -48,8 +48,8 @@ def build_targets(
     """Build targets, routes and mails; mistakes are gathered, not raised."""
     problems: list[str] = []
     emails = build_emails(file, folder, problems)
-    given = build_handler_environment(file, environ, vault)
-    handler = partial(build_handler_options, folder=folder, given=given)
+    environment = build_handler_environment(file, environ, vault)
+    handler = partial(build_handler_options, folder=folder, environment=environment)
     targets: dict[str, Target] = {}
     for name, target in file.targets.items():
         try:
@@ -84,8 +84,8 @@ def _build_target(
     own: EgressRules,
     handler: Callable[[str, TargetTable], HandlerOptions],
 ) -> Target:
-    given = [key for key in ("forward", "email", "handler") if getattr(table, key) is not None]
-    if len(given) != 1:
+    actions = [key for key in ("forward", "email", "handler") if getattr(table, key) is not None]
+    if len(actions) != 1:
         raise ConfigError("forward: a target has exactly one of forward, email and handler")
     how: _DeliveryOptions = {
         "retry": build_retry_policy(table.retry),

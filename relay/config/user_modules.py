@@ -82,16 +82,18 @@ def build_handler_environment(file: File, environ: Mapping[str, str], vault: Vau
     )
 
 
-def build_handlers_target(table: TargetTable, folder: Path, given: HandlerEnvironment) -> Target:
+def build_handlers_target(table: TargetTable, folder: Path, environment: HandlerEnvironment) -> Target:
     """Return the target that `--handlers FILE` means. Raises ConfigError where there is no such file."""
     try:
-        options = build_handler_options("handlers", table, folder, given)
+        options = build_handler_options("handlers", table, folder, environment)
     except ConfigError as error:
         raise ConfigError(error.message.removeprefix("handler: "), hint=error.hint) from error
     return Target(name=options.target, action="handler", options=options, concurrency=handler_concurrency(table))
 
 
-def build_handler_options(name: str, table: TargetTable, folder: Path, given: HandlerEnvironment) -> HandlerOptions:
+def build_handler_options(
+    name: str, table: TargetTable, folder: Path, environment: HandlerEnvironment
+) -> HandlerOptions:
     """Return what a target with a handlers file needs. Raises ConfigError where there is no such file."""
     # Links stay as they are: a file's neighbours are those of the name it is known by.
     path = Path(os.path.abspath(folder / (table.handler or "")))  # noqa: PTH100 - resolve() follows links
@@ -100,8 +102,8 @@ def build_handler_options(name: str, table: TargetTable, folder: Path, given: Ha
         path=path,
         folder=folder,
         timeout=table.timeout,
-        environ=given.environ,
-        find_secret=given.find_secret,
+        environ=environment.environ,
+        find_secret=environment.find_secret,
     )
     if not path.is_file():
         what = f"{options.name} is a folder" if path.is_dir() else f"there is no file {path}"
@@ -121,7 +123,7 @@ def is_model(name: str) -> bool:
 
 
 def load_model(name: str, folder: Path) -> PydanticSchema:
-    """Return the model that `name` means in a folder, ready to be asked.
+    """Return the model that `name` means in a folder, ready to validate.
 
     Any type will do that Pydantic validates: a model, a dataclass, a TypedDict, a union of them. Raises
     ConfigError, led by the key `schema`, naming the file.
@@ -135,9 +137,9 @@ def load_model(name: str, folder: Path) -> PydanticSchema:
         adapter: TypeAdapter[Any] = TypeAdapter(made)
         adapter.rebuild(raise_errors=True)
     except (PydanticUserError, TypeError, NameError) as error:
-        said = re.sub(r"\s*\n.*", "", str(error), flags=re.DOTALL)
+        reason = re.sub(r"\s*\n.*", "", str(error), flags=re.DOTALL)
         raise ConfigError(
-            f"schema: {attribute} in {path} cannot be used as a model: {escape_unprintable(said, 200)}",
+            f"schema: {attribute} in {path} cannot be used as a model: {escape_unprintable(reason, 200)}",
             hint="a class of pydantic.BaseModel is one",
         ) from error
     return PydanticSchema(name=name, adapter=adapter)

@@ -62,7 +62,7 @@ REPEAT_SECONDS = 60.0  # seconds after which an outage that lasts is logged agai
 class RuntimeState:
     """What changes while relay runs: the tunnel, each target's health, who was turned away.
 
-    `next_try(target)` gives the seconds until one that is down is asked again. `outage` is why the store can
+    `next_try(target)` gives the seconds until one that is down is tried again. `outage` is why the store can
     keep nothing, `unkept` how many requests were answered 503 for that since the start.
     """
 

@@ -133,14 +133,14 @@ class LiveFeed:
         self._last = fresh[-1].event_id
         joins = self._reporter.joins_deliveries
         due = self._loop.time() + (DELIVERY_WAIT if joins else 0.0)
-        shown = fresh[:MAX_EVENTS_SHOWN] if joins else fresh
-        for one in shown:
+        reported = fresh[:MAX_EVENTS_SHOWN] if joins else fresh
+        for one in reported:
             if one.build_row is not None:
                 self._open[one.event_id] = _OpenEvent(one.build_row(), due, dict.fromkeys(one.deliveries))
-        self._is_flooded = len(fresh) > len(shown)
+        self._is_flooded = len(fresh) > len(reported)
         if self._is_flooded:
             await self._report_open(all_of_it=True)
-            self._reporter.report_flood(len(fresh) - len(shown), self._last)
+            self._reporter.report_flood(len(fresh) - len(reported), self._last)
 
     async def _load_new_events(self) -> list[EventStored]:
         found: list[EventRow] = []
@@ -184,8 +184,8 @@ class LiveFeed:
             made = [one for id_, delivery in event.made.items() if (one := delivery or found.get(id_)) is not None]
             counts = count_states(made)
             counts = replace(counts, pending=counts.pending + len(event.made) - len(made))
-            shown = [one for one in made if self._is_news(one) or not one.attempts] if joins else []
-            self._reporter.report_event(event.row, counts, shown)
+            joined = [one for one in made if self._is_news(one) or not one.attempts] if joins else []
+            self._reporter.report_event(event.row, counts, joined)
             self._remember_row(event.row)
 
     async def _report_deliveries(self, tried: Iterable[Delivery]) -> None:

@@ -39,11 +39,11 @@ class LineReporter:
         self._refusals = RefusalThrottle(monotonic)
         self._widths = [6, 12, 3, 8]
 
-    def report_event(self, row: EventRow, counts: DeliveryCounts, shown: Sequence[Delivery]) -> None:
-        """Print an event with the deliveries that are `shown` on its line."""
+    def report_event(self, row: EventRow, counts: DeliveryCounts, joined: Sequence[Delivery]) -> None:
+        """Print an event with the deliveries that are `joined` on its line."""
         plain = serialize_event_row(row, counts)
         parts: list[Part] = [format_clock_time(plain["received_at"]), "  ", *self._pad_columns(format_event(plain))]
-        for delivery in shown:
+        for delivery in joined:
             parts += ["  ", *format_delivery(DeliverySummary.serialize(delivery))]
         if row.outcome is EventOutcome.REJECTED and row.verdict is Verdict.INVALID:
             parts += ["  ", (f"relay verify {row.id} says why", "dim")]
@@ -106,9 +106,9 @@ class JsonReporter:
         self._terminal = terminal
         self._refusals = RefusalThrottle(monotonic)
 
-    def report_event(self, row: EventRow, counts: DeliveryCounts, shown: Sequence[Delivery]) -> None:
+    def report_event(self, row: EventRow, counts: DeliveryCounts, joined: Sequence[Delivery]) -> None:
         """Print an event."""
-        del shown
+        del joined
         self._print("event", serialize_event_row(row, counts))
 
     def report_delivery(self, row: EventRow | None, delivery: Delivery) -> None:

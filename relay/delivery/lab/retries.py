@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from relay.delivery.lab.experiment import AttemptResult, Experiment, group_by_event, worst_judgement
 from relay.model.delivery import DeliveryChanges
 from relay.model.event import CapturedEvent, EventRow
 from relay.model.lab import LabFinding, LabSend, LabSettings, LabTrial, PlannedSend, SendRound, TrialVerdict
-from relay.providers.catalogue import find_provider
-from relay.providers.provider import STANDARD_SCHEDULE, Schedule
+
+if TYPE_CHECKING:  # `relay lab --help` lists the experiments, and needs no provider
+    from relay.providers.provider import Schedule
 
 _LATE = "too late"
 _STOP_NOTE = "the provider stops here"
@@ -30,19 +32,19 @@ class Retries(Experiment):
 
     def notes(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[str, ...]:
         """Return each provider's schedule in words, how fast it runs, and where it stands."""
-        told = {event.provider: _describe_schedule(event.provider, settings) for event in events}
-        return tuple(told.values())
+        notes = {event.provider: _describe_schedule(event.provider, settings) for event in events}
+        return tuple(notes.values())
 
     def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
         """Return a round for each event: the first attempt and every retry, as attempts of one delivery."""
         return tuple(
-            SendRound(shots=_plan_shots(event.id, _find_schedule(event), settings), one_delivery=True)
+            SendRound(shots=_plan_shots(event.id, _find_schedule(event.provider)[2], settings), one_delivery=True)
             for event in events
         )
 
     def again(self, changes: DeliveryChanges, event: CapturedEvent, before: LabSend) -> DeliveryChanges:
         """Return the changes with the headers that the provider adds to a retry."""
-        marks = _find_schedule(event.row).retry_headers
+        marks = _find_schedule(event.row.provider)[2].retry_headers
         if not marks:
             return changes
         reason = "connection_failed" if before.status is None else "http_error"
@@ -55,16 +57,17 @@ class Retries(Experiment):
 
     def settled(self, send: LabSend, answer: AttemptResult, event: CapturedEvent) -> LabSend:
         """Return a send with what this provider makes of the answer."""
-        told = _find_schedule(event.row)
+        schedule = _find_schedule(event.row.provider)[2]
         if answer.status is None:
             return replace(send, good=False)
-        if told.limit is not None and answer.took > told.limit:
-            late = f"{_LATE}: the provider waits {told.limit:g} s"
+        if schedule.limit is not None and answer.took > schedule.limit:
+            late = f"{_LATE}: the provider waits {schedule.limit:g} s"
             return replace(send, good=False, note=late)
-        if answer.status in told.success_statuses:
+        if answer.status in schedule.success_statuses:
             return replace(send, good=True)
-        stops = answer.status in told.stop_statuses or (
-            told.stop_header is not None and answer.headers.get(told.stop_header[0].lower()) == told.stop_header[1]
+        stops = answer.status in schedule.stop_statuses or (
+            schedule.stop_header is not None
+            and answer.headers.get(schedule.stop_header[0].lower()) == schedule.stop_header[1]
         )
         return replace(send, good=False, note=_STOP_NOTE if stops else "")
 
@@ -79,36 +82,37 @@ class Retries(Experiment):
 
 
 def _describe_schedule(provider: str, settings: LabSettings) -> str:
-    known = find_provider(provider)
-    told = known.schedule if known else None
-    title = known.title if known else "this sender"
-    if told is None:
-        said = f"{title} does not document its retries: the table of Standard Webhooks is used"
-    elif not told.waits:
-        said = f"{title} never retries by itself" + (f": {told.then}" if told.then else "")
-    elif told.published:
-        said = f"{title} retries {len(told.waits)} times over {format_span(told.span)}"
+    title, own, schedule = _find_schedule(provider)
+    if own is None:
+        text = f"{title} does not document its retries: the table of Standard Webhooks is used"
+    elif not own.waits:
+        text = f"{title} never retries by itself" + (f": {own.then}" if own.then else "")
+    elif own.published:
+        text = f"{title} retries {len(own.waits)} times over {format_span(own.span)}"
     else:
-        said = (
-            f"{title} retries for {format_span(told.span)} and does not publish when: relay spreads {len(told.waits)}"
-        )
-    made = told or STANDARD_SCHEDULE
-    speed = _find_speed(made, settings)
-    fast = f", {speed:,.0f} times as fast here" if made.waits and speed > 1 else ""
-    return f"{said}{fast} ({made.source})"
+        text = f"{title} retries for {format_span(own.span)} and does not publish when: relay spreads {len(own.waits)}"
+    speed = _find_speed(schedule, settings)
+    fast = f", {speed:,.0f} times as fast here" if schedule.waits and speed > 1 else ""
+    return f"{text}{fast} ({schedule.source})"
 
 
-def _find_schedule(row: EventRow) -> Schedule:
-    provider = find_provider(row.provider)
-    return (provider.schedule if provider else None) or STANDARD_SCHEDULE
+def _find_schedule(name: str) -> "tuple[str, Schedule | None, Schedule]":
+    """Return the title of a provider, its own schedule where it documents one, and the one to go by."""
+    from relay.providers.catalogue import find_provider  # noqa: PLC0415 - as above
+    from relay.providers.provider import STANDARD_SCHEDULE  # noqa: PLC0415 - as above
+
+    provider = find_provider(name)
+    if provider is None:
+        return "this sender", None, STANDARD_SCHEDULE
+    return provider.title, provider.schedule, provider.schedule or STANDARD_SCHEDULE
 
 
-def _find_speed(told: Schedule, settings: LabSettings) -> float:
-    return settings.speed or max(1.0, told.span / SPAN)
+def _find_speed(schedule: "Schedule", settings: LabSettings) -> float:
+    return settings.speed or max(1.0, schedule.span / SPAN)
 
 
-def _plan_shots(event_id: int, told: Schedule, settings: LabSettings) -> tuple[PlannedSend, ...]:
-    speed = _find_speed(told, settings)
+def _plan_shots(event_id: int, schedule: "Schedule", settings: LabSettings) -> tuple[PlannedSend, ...]:
+    speed = _find_speed(schedule, settings)
     first = PlannedSend(event_id=event_id, role="try", label="first attempt")
     retries = (
         PlannedSend(
@@ -117,7 +121,7 @@ def _plan_shots(event_id: int, told: Schedule, settings: LabSettings) -> tuple[P
             label=f"retry {number}, after {format_span(wait)}" if wait else f"retry {number}, at once",
             wait=max(wait / speed, _SHORTEST_WAIT),
         )
-        for number, wait in enumerate(told.waits, start=1)
+        for number, wait in enumerate(schedule.waits, start=1)
     )
     return (first, *retries)
 
@@ -134,9 +138,9 @@ def _judge_event(event: int, tries: Sequence[LabSend]) -> TrialVerdict:
         return TrialVerdict(
             finding=LabFinding.PASSED, sentence=f"#{event} was taken at attempt {len(tries)}: {last.label}"
         )
-    told = last.note or "the provider gives it up"
+    reason = last.note or "the provider gives it up"
     late = sum(one.note.startswith(_LATE) for one in tries)
-    why = f"{last.told}, {told}" if not late else f"{late} of {len(tries)} answers came {told}"
+    why = f"{last.told}, {reason}" if not late else f"{late} of {len(tries)} answers came {reason}"
     return TrialVerdict(
         finding=LabFinding.FAILED,
         sentence=f"#{event} was not taken in {len(tries)} {'attempt' if len(tries) == 1 else 'attempts'}: {why}",

@@ -22,12 +22,10 @@ from relay.api.resource import (
 from relay.clock import format_time
 from relay.http import params
 from relay.http.responses import get_relay, json_response
-from relay.model.admission import describe_reason
-from relay.model.delivery import DeliveryCounts
-from relay.model.event import EventOutcome, EventRow, Verdict
+from relay.model.event import EventOutcome, Verdict
+from relay.model.event_json import serialize_event_row
 from relay.model.payload import Payload
 from relay.model.signals import EventChanged
-from relay.model.text import decode_header_text
 from relay.pipeline.diagnosis import needs_diagnosis
 from relay.pipeline.responses import problem_as_json
 from relay.pipeline.routing import RouteMatch, find_failed_routes
@@ -76,49 +74,6 @@ class EventSummary(Resource):
     recovered: bool
     sent_at: Timestamp | None
     deliveries: DeliveriesByState
-
-
-def serialize_event_row(row: EventRow, counts: DeliveryCounts) -> Json:
-    """Return an `EventSummary`.
-
-    By hand, because the list and the stream write hundreds of them at a time: through the model one takes four
-    times as long. A test holds the two to each other.
-    """
-    return {
-        "id": row.id,
-        "received_at": format_time(row.received_at),
-        "source": row.source,
-        "provider": row.provider,
-        "type": row.type,
-        "types": list(row.types),
-        "item_count": row.item_count,
-        "idempotency_key": row.idempotency_key,
-        "outcome": row.outcome.value,
-        "verdict": row.verdict.value,
-        "reason": row.reason or None,
-        "reason_sentence": describe_reason(row.reason) if row.reason else None,
-        "method": row.method,
-        "path": decode_header_text(row.path),
-        "query": decode_header_text(row.query),
-        "content_type": decode_header_text(row.content_type),
-        "size": row.size,
-        "sha256": row.sha256,
-        "remote": row.remote,
-        "status": row.status or None,
-        "duplicate_of": row.duplicate_of,
-        "pinned": row.pinned,
-        "note": row.note,
-        "sample": row.sample,
-        "summary": row.summary,
-        "recovered": row.recovered,
-        "sent_at": row.sent_at and format_time(row.sent_at),
-        "deliveries": {
-            "pending": counts.pending,
-            "running": counts.running,
-            "succeeded": counts.succeeded,
-            "failed": counts.failed,
-        },
-    }
 
 
 class EventListing(Resource):

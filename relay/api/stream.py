@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import web
 
-from relay.api.events import serialize_event_row
 from relay.api.resource import ApiRoute, Json
 from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams
 from relay.http.params import parse_whole_number
 from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryCounts
 from relay.model.event import EventRow
+from relay.model.event_json import serialize_event_row
 from relay.model.signals import (
     DeliveryChanged,
     EventStored,

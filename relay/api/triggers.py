@@ -5,9 +5,10 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import Field
 
-from relay.api.events import EventSummary, serialize_event_row
+from relay.api.events import EventSummary
 from relay.api.resource import ApiRequest, ApiRoute, Refusal, Resource, default_to, read_request
 from relay.http.responses import get_relay, json_response
+from relay.model.event_json import serialize_event_row
 from relay.store.deliveries import count_states
 
 _IS_MISSING = Refusal("a trigger needs source and type", "relay samples lists them")

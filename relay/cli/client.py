@@ -3,11 +3,12 @@
 import asyncio
 import gc
 import json
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 from relay.cli.http_client import Body, ConnectionLostError, Response, open_request
@@ -18,6 +19,9 @@ from relay.platform import is_data_dir_held, is_of_another_user
 
 if TYPE_CHECKING:
     from relay.config.build import Config
+    from relay.services.relay import RunningRelay
+
+T = TypeVar("T")
 
 CONNECT_LIMIT = 10.0  # seconds that another command may hold the data, or a starting relay may take
 _POLL = 0.1
@@ -146,6 +150,23 @@ async def connect(config: "Config", *, secrets: bool = False, creates: bool = Fa
         yield _open_client(config.server.data_dir, url, is_persistent=is_persistent)
 
 
+@asynccontextmanager
+async def connect_store(data_dir: Path) -> AsyncIterator[ApiClient]:
+    """Connect to the relay that runs on `data_dir`, else read its store until the block ends; for `StoreClient.get`.
+
+    Raises StoreBusyError as `connect` does.
+    """
+    from relay.cli.store_client import StoreClient  # of no use beside a running relay
+    from relay.store import open_store
+
+    async with AsyncExitStack() as stack:
+        opened = await _wait_for_store(data_dir, lambda: stack.enter_async_context(open_store(data_dir)))
+        if isinstance(opened, str):
+            yield _open_client(data_dir, opened, is_persistent=True)
+        else:
+            yield StoreClient(opened)
+
+
 async def connect_running(data_dir: Path) -> ApiClient | None:
     """Return a client of the relay that runs on `data_dir`; None where none does."""
     url = await find_running_relay(data_dir)
@@ -183,26 +204,33 @@ def has_no_data(data_dir: Path) -> bool:
 
 
 async def _open_relay(config: "Config", stack: AsyncExitStack, *, secrets: bool) -> tuple[str, bool]:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + CONNECT_LIMIT
-    while True:
-        url = await find_running_relay(config.server.data_dir)
-        if url is not None:
-            return url, True
+    """Return the dashboard's address of the relay that runs, else of one opened on the stack; and whether it ran."""
+
+    async def open_quietly() -> "RunningRelay":
         from relay.app import run_relay  # 0.5 s of imports that a running relay saves us
         from relay.cli.passwords import unlock_unattended  # of no use to commands that ask for nothing
 
-        if secrets:
-            config = await unlock_unattended(config)
+        unlocked = await unlock_unattended(config) if secrets else config
+        return await stack.enter_async_context(run_relay(unlocked, quiet=True))
+
+    opened = await _wait_for_store(config.server.data_dir, open_quietly)
+    return (opened, True) if isinstance(opened, str) else (opened.dashboard_url, False)
+
+
+async def _wait_for_store(data_dir: Path, open_it: Callable[[], Awaitable[T]]) -> str | T:
+    """Return the address of the relay that runs on `data_dir`, else what `open_it` opens once nothing else holds it."""
+    until = time.monotonic() + CONNECT_LIMIT
+    while True:
+        url = await find_running_relay(data_dir)
+        if url is not None:
+            return url
         try:
-            relay = await stack.enter_async_context(run_relay(config, quiet=True))
+            return await open_it()
         except StoreBusyError:
             # Another command at work, or a relay that has only just begun.
-            if loop.time() > until:
+            if time.monotonic() > until:
                 raise
             await asyncio.sleep(_POLL)
-        else:
-            return relay.dashboard_url, False
 
 
 def _open_client(data_dir: Path, url: str, *, is_persistent: bool) -> ApiClient:

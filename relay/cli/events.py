@@ -75,7 +75,7 @@ async def events_command(call: Call, query: tuple[str, ...], following: bool, li
     QUERY is a search: source:stripe type:invoice.* has:failed after:2h -type:ping "card declined"
     """
     text = build_search(query)
-    async with call.connect() as api:
+    async with call.connect(store_only=True) as api:
         last = await fetch_newest_id(api) if following else 0
         found = await fetch_events(api, text, limit)
     widths: list[int] = []
@@ -115,7 +115,7 @@ async def wait_command(call: Call, query: tuple[str, ...], timeout: float, since
 
     try:
         async with asyncio.timeout(timeout):
-            async with call.connect() as api:
+            async with call.connect(store_only=True) as api:
                 last = await fetch_newest_id(api)
                 found = await _find_recent(api, text, oldest)
             if found is not None:

@@ -88,16 +88,25 @@ class Call:
         return folder
 
     @asynccontextmanager
-    async def connect(self, *, secrets: bool = False, creates: bool = False) -> AsyncIterator["ApiClient"]:
+    async def connect(
+        self, *, secrets: bool = False, creates: bool = False, store_only: bool = False
+    ) -> AsyncIterator["ApiClient"]:
         """Connect to the relay that runs on the data folder, else to a quiet one opened for the block.
 
-        `secrets` and `creates` as for `client.connect`. Raises ConfigError where no relay runs.
+        `secrets` and `creates` as for `client.connect`; with `store_only` the store is opened in place of a relay, for
+        the calls that a StoreClient takes. Raises ConfigError where no relay runs.
         """
-        from relay.cli.client import connect, connect_running  # not every command speaks to a relay
+        from relay.cli.client import connect, connect_running, connect_store, has_no_data  # not all speak to a relay
 
-        api = await connect_running(self.find_data_dir())
+        data_dir = self.find_data_dir()
+        api = await connect_running(data_dir)
         if api is not None:
             yield api
+            return
+        if store_only and not has_no_data(data_dir):
+            self.configure_logging()
+            async with connect_store(data_dir) as api:
+                yield api
             return
         async with connect(self.load(), secrets=secrets, creates=creates) as api:
             yield api

@@ -29,7 +29,7 @@ _CHECK_MARKS: dict[bool | None, Part] = {True: ("ok", "green"), False: ("FAILED"
 @shared_options
 async def show_command(call: Call, event: int, *, body_only: bool, reveal: bool) -> None:
     """Show an event: its request, how its signature was checked, its deliveries."""
-    async with call.connect() as api:
+    async with call.connect(store_only=body_only) as api:
         if body_only:
             _print_body(call, await api.get_bytes(f"/api/events/{event}/body"))
             return

@@ -8,10 +8,11 @@ import hypothesis
 import pytest
 from jsonschema import Draft202012Validator
 
-from relay.api.events import EventSummary, serialize_event_row
+from relay.api.events import EventSummary
 from relay.api.routes import API_ROUTES
 from relay.model.delivery import DeliveryCounts
 from relay.model.event import EventOutcome, EventRow, Verdict
+from relay.model.event_json import serialize_event_row
 
 CONFIG = """
 [sources.stripe]

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from relay.api.deliveries import DeliverySummary
-from relay.api.events import serialize_event_row
 from relay.cli.formatting import format_clock_time, format_count, format_delivery, format_duration, format_event
 from relay.cli.output import Part, Terminal, align_rows, pad_part, strip_style
 from relay.config.build import Config
 from relay.model.delivery import Delivery, DeliveryCounts
 from relay.model.event import EventOutcome, EventRow, Source, Verdict, VerifyMode
+from relay.model.event_json import serialize_event_row
 from relay.model.signals import RequestRefused, TunnelChanged
 from relay.model.text import escape_unprintable
 from relay.services.health import BRIEF_SECONDS, probe_target

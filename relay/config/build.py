@@ -15,7 +15,7 @@ from relay.config.reading import FileProblems, combine_problems, read_file
 from relay.config.secrets import find_provider_secrets, find_vault_needs, resolve_references, vault_notices
 from relay.config.sources import build_sources, make_inbox, source_notices, with_secrets
 from relay.config.tables import File, ServerTable, TargetTable, TunnelTable
-from relay.config.targets import TargetsConfig, build_smtp, build_targets, complete_smtp, forward_target, mail_notices
+from relay.config.targets import TargetsConfig, build_smtp, build_targets, forward_target, mail_notices
 from relay.config.types import parse_endpoint
 from relay.config.user_modules import HandlerEnvironment, build_handler_environment, build_handlers_target
 from relay.errors import ConfigError, TargetError, TunnelError
@@ -78,8 +78,8 @@ class Config:
     targets: Mapping[str, Target]
     routes: tuple[Route, ...]
     emails: Mapping[str, EmailOptions]
-    smtp: SmtpOptions | None
-    notices: tuple[str, ...]
+    smtp: SmtpOptions | None = None
+    notices: tuple[str, ...] = ()
     spare: tuple[Secret, ...] = ()
     keep: RetentionLimits = field(default_factory=RetentionLimits)
     catch_up: Callable[[Source], Listing]
@@ -109,63 +109,54 @@ def load(path: Path | None, overrides: Overrides = Overrides(), environ: Mapping
     server = _build_server(file.server, overrides, folder, problems)
     own = EgressRules(own=frozenset({server.ingress, server.dashboard}))
     vault = Vault(server.data_dir / "vault")
-    sources = build_sources(file, known, folder, vault)
-    catch_up = build_catch_up(file, sources.found, known, vault)
-    targets = _with_forwards(build_targets(file, folder, own, known, vault), overrides, own, problems)
+    sources = build_sources(file, folder)
+    handler_environment = build_handler_environment(file, known, vault)
+    targets = _with_forwards(build_targets(file, folder, own, handler_environment), overrides, own, problems)
     if overrides.handlers is not None:
-        handler_environment = build_handler_environment(file, known, vault)
         targets = _with_handlers(targets, overrides.handlers, folder, handler_environment, problems)
+    catch_up = build_catch_up(file, sources.found, known, vault)
     problems += [*sources.problems, *catch_up.problems, *targets.problems, *_tunnel_problems(file.tunnel)]
     if every := mistakes.joined(problems):
         raise combine_problems(str(path or "the command line"), every)
-    return Config(
+    config = Config(
         path=path,
         file=file,
         server=server,
-        tunnel=_build_tunnel(file.tunnel, overrides, known, vault),
+        tunnel=_build_tunnel(file.tunnel, overrides, known, server.data_dir),
         sources=sources.found,
         inbox=make_inbox(known, sources.found) if file.server.inbox else None,
         targets=targets.found,
         routes=targets.routes,
         emails=targets.emails,
-        smtp=targets.smtp,
-        notices=(
-            *environment.notices,
-            *source_notices(file, sources.found, environment.file),
-            *catch_up.notices,
-            *targets.notices,
-            *vault_notices(find_vault_needs(file), vault),
-            *_find_unused(file),
-        ),
-        spare=_find_spare_secrets(file, known, vault),
-        catch_up=catch_up.listing,
         keep=RetentionLimits(**file.retention.model_dump()),
+        catch_up=catch_up.listing,
         vault=vault,
         needs=find_vault_needs(file),
         environment=environment,
         overrides=overrides,
     )
+    return resolve_again(config)
 
 
 def resolve_again(config: Config) -> Config:
-    """Return the configuration with every reference looked up again: what its vault holds at this moment."""
+    """Return the configuration with every reference looked up: what its vault holds at this moment."""
     file, known, vault = config.file, config.environ, config.vault
     sources = tuple(with_secrets(source, file.sources[source.name], known, vault) for source in config.sources)
-    smtp, notices = build_smtp(file.smtp, known, vault)
-    catch_up = build_catch_up(file, sources, known, vault)
     folder = config.path.resolve().parent if config.path else Path.cwd()
+    smtp, smtp_notices = build_smtp(file.smtp, folder, known, vault)
+    catch_up = build_catch_up(file, sources, known, vault)
     token = resolve_references([file.tunnel.authtoken], known, vault)
     return replace(
         config,
         sources=sources,
-        smtp=complete_smtp(smtp, file.smtp, folder),
+        smtp=smtp,
         catch_up=catch_up.listing,
         tunnel=replace(config.tunnel, authtoken=token.first, locked=bool(token.locked)),
         notices=(
             *config.environment.notices,
             *source_notices(file, sources, config.environment.file),
             *catch_up.notices,
-            *notices,
+            *smtp_notices,
             *mail_notices(config.emails.values(), file.smtp),
             *vault_notices(config.needs, vault),
             *_find_unused(file),
@@ -293,13 +284,12 @@ def _tunnel_problems(table: TunnelTable) -> list[str]:
     return problems
 
 
-def _build_tunnel(table: TunnelTable, overrides: Overrides, environ: Mapping[str, str], vault: Vault) -> TunnelOptions:
-    token = resolve_references([table.authtoken], environ, vault)
+def _build_tunnel(
+    table: TunnelTable, overrides: Overrides, environ: Mapping[str, str], data_dir: Path
+) -> TunnelOptions:
     return TunnelOptions(
-        data_dir=vault.path.parent,
+        data_dir=data_dir,
         provider="none" if overrides.no_tunnel else table.provider,
-        authtoken=token.first,
-        locked=bool(token.locked),
         domain=table.domain,
         command=table.command,
         url_pattern=table.url_pattern,
@@ -309,7 +299,6 @@ def _build_tunnel(table: TunnelTable, overrides: Overrides, environ: Mapping[str
 
 
 def _find_unused(file: File) -> list[str]:
-    notices = []
-    if file.targets and not file.routes and len(file.targets) > 1:
-        notices.append("routes: there are several targets but no routes, so nothing is forwarded")
-    return notices
+    if len(file.targets) > 1 and not file.routes:
+        return ["routes: there are several targets but no routes, so nothing is forwarded"]
+    return []

@@ -1,7 +1,7 @@
 """The rules of `[sources.NAME]` on what may come in: addresses, rate, size, content types, schema, mail address."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv6Network, ip_network
 from pathlib import Path
@@ -26,32 +26,27 @@ _PLAIN_TUNNELS = frozenset({"ssh", "autossh", "bore", "socat"})
 _MAPPED_BITS = 96  # of an IPv6 network that holds IPv4 addresses in their mapped form
 
 
-def admission_reader(folder: Path) -> Callable[[SourceTable], Admission]:
-    """Return what builds the rules of a source; files and modules are looked for in `folder`.
+def build_admission(table: SourceTable, folder: Path) -> Admission:
+    """Return the rules of a source; files and modules are looked for in `folder`.
 
-    It raises ConfigError holding every mistake, each led by its key.
+    Raises ConfigError holding every mistake, each led by its key.
     """
-
-    def build(table: SourceTable) -> Admission:
-        problems: list[str] = []
-        networks = tuple(_parse_networks(table.allow_ips, problems))
-        problems += _find_odd_types(table.content_types)
-        name = table.json_schema
-        schema = collect_problems(lambda: body_schema(name, folder), problems, None) if name is not None else None
-        email = collect_problems(lambda: _parse_email_field(table.email_field), problems, None)
-        if problems:
-            raise ConfigError("; ".join(problems), problems=tuple(problems))
-        rate = table.rate_limit
-        return Admission(
-            networks=networks,
-            rate=Rate(per_minute=rate.requests_per_minute, burst=rate.burst) if rate else None,
-            max_body=table.max_body,
-            content_types=tuple(kind.lower() for kind in table.content_types),
-            schema=schema,
-            email=email,
-        )
-
-    return build
+    problems: list[str] = []
+    networks = tuple(_parse_networks(table.allow_ips, problems))
+    problems += _find_odd_types(table.content_types)
+    name, rate = table.json_schema, table.rate_limit
+    schema = collect_problems(lambda: body_schema(name, folder), problems, None) if name is not None else None
+    email = collect_problems(lambda: _parse_email_field(table.email_field), problems, None)
+    if problems:
+        raise ConfigError("; ".join(problems), problems=tuple(problems))
+    return Admission(
+        networks=networks,
+        rate=Rate(per_minute=rate.requests_per_minute, burst=rate.burst) if rate else None,
+        max_body=table.max_body,
+        content_types=tuple(kind.lower() for kind in table.content_types),
+        schema=schema,
+        email=email,
+    )
 
 
 def tunnel_names_callers(table: TunnelTable) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from relay.config.reading import collect_problems, did_you_mean, find_slip
 from relay.config.secrets import ResolvedSecrets, explain_missing, resolve_default_variables, resolve_references
-from relay.config.source_rules import admission_reader, build_answer, with_message_matching
+from relay.config.source_rules import build_admission, build_answer, with_message_matching
 from relay.config.source_tables import SignatureTable, SourceTable
 from relay.config.tables import File
 from relay.config.user_modules import verifier_loader
@@ -39,17 +39,17 @@ class SourcesConfig:
     problems: tuple[str, ...]
 
 
-def build_sources(file: File, environ: Mapping[str, str], folder: Path, vault: Vault | None = None) -> SourcesConfig:
-    """Build every source of the file, which lies in `folder`; mistakes are gathered, not raised."""
-    load, admission = verifier_loader(folder), admission_reader(folder)
+def build_sources(file: File, folder: Path) -> SourcesConfig:
+    """Build every source of the file in `folder`, its secrets not yet looked up; mistakes are gathered, not raised."""
+    load = verifier_loader(folder)
     found: list[Source] = []
     problems: list[str] = []
     for name, table in file.sources.items():
         wrong: list[str] = []
         source = collect_problems(lambda: _build_source(name, table, load, wrong), wrong, None)  # noqa: B023 - called at once
-        rules = collect_problems(lambda: admission(table), wrong, NO_RULES)  # noqa: B023 - called at once
+        rules = collect_problems(lambda: build_admission(table, folder), wrong, NO_RULES)  # noqa: B023 - called at once
         if source is not None and not wrong:
-            found.append(with_secrets(replace(source, admission=rules), table, environ, vault))
+            found.append(replace(source, admission=rules))
         problems += [f"sources.{name}.{problem}" for problem in wrong]
     problems += _find_shared_paths(found)
     return SourcesConfig(found=tuple(found), problems=tuple(problems))

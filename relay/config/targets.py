@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from ssl import SSLError
@@ -15,7 +14,7 @@ from relay.actions.outgoing_request import ForwardOptions
 from relay.config.reading import did_you_mean
 from relay.config.secrets import explain_missing, resolve_references
 from relay.config.tables import EmailTable, File, RetryTable, RouteTable, SmtpTable, TargetTable
-from relay.config.user_modules import build_handler_environment, build_handler_options, handler_concurrency
+from relay.config.user_modules import HandlerEnvironment, build_handler_options, handler_concurrency
 from relay.errors import ConfigError, MailError, TargetError
 from relay.handlers.environment import HandlerOptions
 from relay.model.delivery import RetryPolicy, Route, SignMode, Target
@@ -32,23 +31,18 @@ class _DeliveryOptions(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetsConfig:
-    """Where events go, what is wrong with that, and what a person should know."""
+    """Where events go, and what is wrong with that."""
 
     found: Mapping[str, Target]
     routes: tuple[Route, ...]
     emails: Mapping[str, EmailOptions]
-    smtp: SmtpOptions | None
     problems: tuple[str, ...]
-    notices: tuple[str, ...]
 
 
-def build_targets(
-    file: File, folder: Path, own: EgressRules, environ: Mapping[str, str], vault: Vault | None = None
-) -> TargetsConfig:
+def build_targets(file: File, folder: Path, own: EgressRules, environment: HandlerEnvironment) -> TargetsConfig:
     """Build targets, routes and mails; mistakes are gathered, not raised."""
     problems: list[str] = []
     emails = build_emails(file, folder, problems)
-    environment = build_handler_environment(file, environ, vault)
     handler = partial(build_handler_options, folder=folder, environment=environment)
     targets: dict[str, Target] = {}
     for name, target in file.targets.items():
@@ -58,15 +52,11 @@ def build_targets(
             problems.append(f"targets.{name}.{error.full_text}")
     problems += _route_problems(file)
     problems += smtp_problems(file.smtp, folder) if file.smtp else ()
-    smtp, notices = build_smtp(file.smtp, environ, vault)
-    notices += mail_notices(emails.values(), file.smtp)
     return TargetsConfig(
         found=targets,
         routes=tuple(_build_route(route) for route in file.routes) or _default_routes(targets),
         emails=emails,
-        smtp=complete_smtp(smtp, file.smtp, folder),
         problems=tuple(problems),
-        notices=tuple(notices),
     )
 
 
@@ -130,7 +120,7 @@ def _with_retry(table: TargetTable, smtp: SmtpTable | None) -> TargetTable:
 
 
 def build_smtp(
-    table: SmtpTable | None, environ: Mapping[str, str], vault: Vault | None = None
+    table: SmtpTable | None, folder: Path, environ: Mapping[str, str], vault: Vault
 ) -> tuple[SmtpOptions | None, list[str]]:
     """Return the options of `[smtp]`, None without it, and what a person should know of them."""
     if table is None:
@@ -150,6 +140,11 @@ def build_smtp(
         blocked=blocked,
         sender=table.sender,
         allow_recipients=tuple(table.allow_recipients),
+        insecure=table.insecure,
+        ca_file=folder / table.ca_file if table.ca_file else None,
+        verify_tls=table.verify_tls,
+        timeout=table.timeout,
+        retry=build_retry_policy(table.retry),
     )
     # What the vault lacks, or is locked away, is reported for the vault.
     in_file = [reference for reference in missing if not reference.startswith("vault:")]
@@ -224,20 +219,6 @@ def smtp_problems(table: SmtpTable, folder: Path) -> Iterator[str]:
                 error.strerror.lower() if not isinstance(error, SSLError) and error.strerror else "no certificate in it"
             )
             yield f"smtp.ca_file: cannot use {folder / table.ca_file}: {why}"
-
-
-def complete_smtp(smtp: SmtpOptions | None, table: SmtpTable | None, folder: Path) -> SmtpOptions | None:
-    """Return the options of the mail server with how it is spoken to and how often it is tried."""
-    if smtp is None or table is None:
-        return smtp
-    return replace(
-        smtp,
-        insecure=table.insecure,
-        ca_file=folder / table.ca_file if table.ca_file else None,
-        verify_tls=table.verify_tls,
-        timeout=table.timeout,
-        retry=build_retry_policy(table.retry),
-    )
 
 
 def build_retry_policy(table: RetryTable) -> RetryPolicy:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config.build import load
-from relay.config.source_rules import admission_reader, tunnel_names_callers
+from relay.config.source_rules import build_admission, tunnel_names_callers
 from relay.config.source_tables import SourceTable
 from relay.config.tables import TunnelTable
 from relay.errors import ConfigError
@@ -80,7 +80,7 @@ def test_what_is_no_network_is_told_with_its_place(tmp_path, text, said):
 @given(st.lists(st.text(max_size=30) | st.ip_addresses().map(str), max_size=4))
 def test_any_list_gives_networks_or_sentences(tmp_path, texts):
     try:
-        found = admission_reader(tmp_path)(SourceTable(allow_ips=texts))
+        found = build_admission(SourceTable(allow_ips=texts), tmp_path)
     except ConfigError as error:
         assert all(problem.startswith("allow_ips.") and problem.isprintable() for problem in error.problems)
     else:

@@ -4,15 +4,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relay.cli.client import ApiError, connect_running
-from relay.cli.http_client import ConnectionLostError
 from relay.cli.options import Call, shared_options
 from relay.cli.output import Json, Part, quote
 from relay.errors import ConfigError, NotFoundError
 from relay.model.text import find_similar
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.provider import Provider
-from relay.providers.samples import sample_types
 
 if TYPE_CHECKING:
     from relay.config.build import Config
@@ -54,6 +51,8 @@ async def _print_provider(call: Call, provider: Provider) -> None:
 
 
 def _format_setup_rows(provider: Provider, urls: list[str]) -> list[list[Part]]:
+    from relay.providers.samples import sample_types  # the list needs no samples
+
     rows: list[list[Part]] = [["address", url] for url in urls]
     rows += [["variable", name] for name in provider.secret_env[:1]]
     rows += [["or", name] for name in provider.secret_env[1:]]
@@ -71,6 +70,8 @@ def _summarize_provider(provider: Provider) -> Json:
 
 
 def _describe_setup(provider: Provider, urls: list[str]) -> Json:
+    from relay.providers.samples import sample_types  # as above
+
     return {
         "docs": provider.docs,
         "urls": urls,
@@ -95,6 +96,9 @@ async def _find_urls(call: Call, provider: Provider) -> list[str]:
 
 
 async def _find_base_url(config: "Config") -> str:
+    from relay.cli.client import ApiError, connect_running
+    from relay.cli.http_client import ConnectionLostError
+
     try:
         api = await connect_running(config.server.data_dir)
         public = (await api.get("/api/status"))["public_url"] if api else None

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from relay.bus import Bus
 from relay.clock import Clock
 from relay.errors import StoreError
 from relay.model.counters import CounterLabel, CounterValue, compute_quantile, count_buckets, find_bucket
 from relay.model.message import DayCounts
 from relay.model.signals import RequestRefused
 from relay.model.values import dataclass
-from relay.store import Store
 
-if TYPE_CHECKING:  # its health checks read these statistics
+if TYPE_CHECKING:  # its health checks read these statistics, in `relay doctor` without a store
+    from relay.bus import Bus
     from relay.services.relay import RunningRelay
+    from relay.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -277,7 +277,7 @@ def start_of_day(now: datetime) -> datetime:
 class Meter:
     """Gathers in memory and writes down behind everything else. `run` is the long task."""
 
-    def __init__(self, store: Store, bus: Bus, clock: Clock) -> None:
+    def __init__(self, store: "Store", bus: "Bus", clock: Clock) -> None:
         self.refused: Counter[tuple[str, int]] = Counter()
         self._store = store
         self._clock = clock

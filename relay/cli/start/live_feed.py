@@ -33,6 +33,7 @@ _MAX_ROWS = 500  # events kept for deliveries that are reported after them
 POLL_INTERVAL = 0.05  # seconds between two looks: reported one by one, events cost a third of the throughput
 _FLOOD_INTERVAL = 0.25  # seconds until the next look where there were more events than a person sees
 MAX_EVENTS_SHOWN = 40  # events in one look beyond which a person sees only how many there were
+_SHOWN_IN_FLOOD = 5  # the same for each further look: to write 40 takes 5 ms, which requests would wait for
 _AT_ONCE = 8  # events reported in one turn of the loop
 _ABOUT_EVENTS = (EventStored, DeliveryChanged)
 _RECOVERY_PAUSE = 1.0
@@ -127,17 +128,19 @@ class LiveFeed:
         )
         if looks or (fresh and not is_whole):
             fresh = await self._load_new_events()
-        self._is_flooded = False
         if not fresh:
+            self._is_flooded = False
             return
         self._last = fresh[-1].event_id
         joins = self._reporter.joins_deliveries
         due = self._loop.time() + (DELIVERY_WAIT if joins else 0.0)
-        reported = fresh[:MAX_EVENTS_SHOWN] if joins else fresh
+        was_flooded, self._is_flooded = self._is_flooded, joins and len(fresh) > MAX_EVENTS_SHOWN
+        reported = fresh
+        if self._is_flooded:
+            reported = fresh[: _SHOWN_IN_FLOOD if was_flooded else MAX_EVENTS_SHOWN]
         for one in reported:
             if one.build_row is not None:
                 self._open[one.event_id] = _OpenEvent(one.build_row(), due, dict.fromkeys(one.deliveries))
-        self._is_flooded = len(fresh) > len(reported)
         if self._is_flooded:
             await self._report_open(all_of_it=True)
             self._reporter.report_flood(len(fresh) - len(reported), self._last)

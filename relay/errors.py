@@ -194,7 +194,7 @@ class VaultLockedError(VaultError):
 
 
 def log_level(error: Exception) -> int:
-    """Return how loud to log that something waits for the store: an outage of it is told once, by its watch."""
+    """Return how loud to log that something waits for the store: an outage of it is logged once, by its monitor."""
     return logging.DEBUG if isinstance(error, StoreError) and error.is_outage else logging.WARNING
 
 

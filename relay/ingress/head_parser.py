@@ -238,8 +238,8 @@ def _check_name(name: bytes) -> None:
 
 
 def _parse_framing(headers: tuple[tuple[bytes, bytes], ...], version: bytes) -> tuple[int | None, bool]:
-    def values(wanted: bytes) -> list[bytes]:
-        return [value for name, value in headers if name.lower() == wanted]
+    def values(lower_name: bytes) -> list[bytes]:
+        return [value for name, value in headers if name.lower() == lower_name]
 
     hosts, lengths, codings = values(b"host"), values(b"content-length"), values(b"transfer-encoding")
     if len(hosts) > 1 or (not hosts and version == b"HTTP/1.1"):

@@ -221,7 +221,7 @@ class _IngressProtocol(RequestHandler):
 
 
 def _send_eof(transport: asyncio.Transport) -> bool:
-    """Tell the other side that nothing more comes; False where it is gone or reads too slowly to be told now."""
+    """Tell the other side that nothing more comes; False where it is gone or reads too slowly for that."""
     if transport.is_closing() or transport.get_write_buffer_size():
         return False
     try:

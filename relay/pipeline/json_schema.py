@@ -114,8 +114,8 @@ def _is_about_a_key(error: ValidationError) -> bool:
 def _describe_missing(error: ValidationError) -> Iterator[Problem]:
     # In draft 3 the word is beside the key that is missing, and holds true.
     there: Any = error.instance
-    wanted = error.validator_value if isinstance(error.validator_value, list) else []
-    for key in wanted:
+    required = error.validator_value if isinstance(error.validator_value, list) else []
+    for key in required:
         if key not in there:
             yield make_problem("schema", format_pointer((*error.absolute_path, key)), "is missing")
 
@@ -146,13 +146,13 @@ def _describe_error(error: ValidationError) -> str:
         return "has a key that its schema does not allow"
     if not error.validator:
         return "holds something that is not allowed"
-    word, wanted = str(error.validator), error.validator_value
+    word, expected = str(error.validator), error.validator_value
     if word in ("enum", "const"):
-        return _describe_enum(error, wanted if word == "enum" else [wanted])
+        return _describe_enum(error, expected if word == "enum" else [expected])
     if word in ("anyOf", "oneOf"):
         return _describe_alternatives(error)
     make = _DESCRIBERS.get(word)
-    return make(wanted, error.instance) if make else f"does not fit the schema ({escape_unprintable(word, 40)})"
+    return make(expected, error.instance) if make else f"does not fit the schema ({escape_unprintable(word, 40)})"
 
 
 def _describe_enum(error: ValidationError, allowed: Any) -> str:
@@ -176,25 +176,25 @@ def _describe_alternatives(error: ValidationError) -> str:
     return f"fits none of {count} alternatives" + (f"; in one, {nearest_error.sentence}" if nearest_error else "")
 
 
-def _describe_type(wanted: Any, found: object) -> str:
-    names = [wanted] if isinstance(wanted, str) else list(wanted)
+def _describe_type(expected: Any, found: object) -> str:
+    names = [expected] if isinstance(expected, str) else list(expected)
     types = " or ".join(_TYPES.get(str(name), escape_unprintable(str(name), 40)) for name in names)
     return f"must be {types}, got {_FOUND.get(type(found), 'something else')}"
 
 
 def _format_count(text: str, one: str, many: str) -> Callable[[Any, object], str]:
-    return lambda wanted, _: f"{text} {escape_unprintable(str(wanted), 40)} {one if wanted == 1 else many}"
+    return lambda expected, _: f"{text} {escape_unprintable(str(expected), 40)} {one if expected == 1 else many}"
 
 
 def _make_bound_describer(text: str) -> Callable[[Any, object], str]:
-    return lambda wanted, _: f"must be {text} {escape_unprintable(str(wanted), 40)}"
+    return lambda expected, _: f"must be {text} {escape_unprintable(str(expected), 40)}"
 
 
 _ARTICLES = {"email": "an", "idn-email": "an", "ipv4": "an", "ipv6": "an"}
 
 
-def _describe_format(wanted: Any, _: object) -> str:
-    return f"is not {_ARTICLES.get(wanted, 'a')} {escape_unprintable(str(wanted), 40)}"
+def _describe_format(expected: Any, _: object) -> str:
+    return f"is not {_ARTICLES.get(expected, 'a')} {escape_unprintable(str(expected), 40)}"
 
 
 _DESCRIBERS: Mapping[str, Callable[[Any, object], str]] = {
@@ -203,7 +203,7 @@ _DESCRIBERS: Mapping[str, Callable[[Any, object], str]] = {
     "items": lambda *_: "has more items than are allowed",
     "additionalItems": lambda *_: "has more items than are allowed",
     "format": _describe_format,
-    "pattern": lambda wanted, _: f"does not match the pattern {escape_unprintable(str(wanted), 80)}",
+    "pattern": lambda expected, _: f"does not match the pattern {escape_unprintable(str(expected), 80)}",
     "minimum": _make_bound_describer("at least"),
     "maximum": _make_bound_describer("at most"),
     "exclusiveMinimum": _make_bound_describer("more than"),

@@ -52,7 +52,7 @@ def describe_operands(text: str, context: ConditionContext) -> tuple[str, ...]:
     for path in _find_operand_paths(text):
         try:
             value = _build_environment().compile_expression(path)(context)
-        except Exception:  # noqa: BLE001, S112 - the values are an extra; whatever looking at one raises, the rest is told
+        except Exception:  # noqa: BLE001, S112 - the values are an extra; whatever looking at one raises, the rest is listed
             continue
         if not isinstance(value, dict | list):
             values[f"{path} = {value!r}"] = None
@@ -196,11 +196,11 @@ def _mismatch(route: Route, source: str, types: Sequence[str]) -> str:
         return f"source {source} is not {' or '.join(route.sources)}"
     if matches_any_type(types, route.events):
         return ""
-    wanted, distinct = " or ".join(route.events), tuple(dict.fromkeys(types))
+    patterns, distinct = " or ".join(route.events), tuple(dict.fromkeys(types))
     return (
-        f"type {types[0]} is not {wanted}"
+        f"type {types[0]} is not {patterns}"
         if len(distinct) == 1
-        else f"none of the types {', '.join(distinct)} is {wanted}"
+        else f"none of the types {', '.join(distinct)} is {patterns}"
     )
 
 

@@ -104,8 +104,8 @@ def select_response_headers(headers: Headers) -> tuple[str, Headers]:
     return next(filter(_is_text, _header_values(headers, "content-type")), ""), kept
 
 
-def _header_values(headers: Headers, wanted: str) -> list[str]:
-    return [value for name, value in headers if name.lower() == wanted]
+def _header_values(headers: Headers, lower_name: str) -> list[str]:
+    return [value for name, value in headers if name.lower() == lower_name]
 
 
 def _header_tokens(value: str) -> list[str]:

@@ -166,12 +166,12 @@ class Deliveries(Repository):
 
     async def of_events(self, ids: Iterable[int]) -> dict[int, tuple[Delivery, ...]]:
         """Return the deliveries of several events, by event id, oldest first."""
-        wanted = list(ids)
-        marks = ",".join("?" * len(wanted))
+        listed = list(ids)
+        marks = ",".join("?" * len(listed))
         found = await self._readers.all(
-            f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE event_id IN ({marks}) ORDER BY id", wanted
+            f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE event_id IN ({marks}) ORDER BY id", listed
         )
-        grouped: dict[int, tuple[Delivery, ...]] = dict.fromkeys(wanted, ())
+        grouped: dict[int, tuple[Delivery, ...]] = dict.fromkeys(listed, ())
         for row in found:
             grouped[row["event_id"]] += (row_mappers.read_delivery(row),)
         return grouped

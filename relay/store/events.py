@@ -81,10 +81,10 @@ class Events(Repository):
 
     async def claimed(self, source: str, keys: Iterable[str]) -> frozenset[str]:
         """Return those idempotency keys that an event of the source has claimed."""
-        wanted = list(keys)
+        listed = list(keys)
         found: set[str] = set()
-        for start in range(0, len(wanted), _KEYS):
-            some = wanted[start : start + _KEYS]
+        for start in range(0, len(listed), _KEYS):
+            some = listed[start : start + _KEYS]
             marks = ",".join("?" * len(some))
             sql = f"SELECT key FROM keys WHERE source = ? AND key IN ({marks})"
             found |= {row[0] for row in await self._readers.all(sql, (source, *some))}
@@ -97,10 +97,10 @@ class Events(Repository):
 
     async def rows(self, ids: Iterable[int]) -> tuple[EventRow, ...]:
         """Return the narrow rows of those ids that exist, newest first."""
-        wanted = [_limit_id(id_) for id_ in ids]
-        marks = ",".join("?" * len(wanted))
+        listed = [_limit_id(id_) for id_ in ids]
+        marks = ",".join("?" * len(listed))
         found = await self._readers.all(
-            f"SELECT {EVENT_COLUMNS} FROM events WHERE id IN ({marks}) ORDER BY id DESC", wanted
+            f"SELECT {EVENT_COLUMNS} FROM events WHERE id IN ({marks}) ORDER BY id DESC", listed
         )
         return tuple(row_mappers.read_event_row(row) for row in found)
 
@@ -202,9 +202,9 @@ class Events(Repository):
 
     async def _each(self, sql: str, ids: Iterable[int], *values: Any) -> None:
         # A few at a time: what comes in meanwhile is not kept waiting for ten thousand.
-        wanted = [_limit_id(id_) for id_ in ids]
-        for start in range(0, len(wanted), _AT_ONCE):
-            parameters = (*values, json.dumps(wanted[start : start + _AT_ONCE]))
+        listed = [_limit_id(id_) for id_ in ids]
+        for start in range(0, len(listed), _AT_ONCE):
+            parameters = (*values, json.dumps(listed[start : start + _AT_ONCE]))
             await self._writer.execute(sql, parameters)
 
     async def _change(self, sql: str, parameters: tuple[Any, ...], id_: int) -> None:

@@ -144,17 +144,17 @@ def build_searchable_text(type_: str, path: bytes, query: bytes, headers: bytes,
     return _make_storable("\n".join([*parts, _build_body_text(payload)[:MAX_TEXT]]))
 
 
-def contains_text(text: str, wanted: str) -> bool:
+def contains_text(text: str, phrase: str) -> bool:
     """Say whether a text holds another letter for letter, whatever its case and the spaces in it."""
-    return " ".join(wanted.casefold().split()) in " ".join(text.casefold().split())
+    return " ".join(phrase.casefold().split()) in " ".join(text.casefold().split())
 
 
-def contains_phrase(text: str, wanted: str, *, closed: bool) -> bool:
+def contains_phrase(text: str, phrase: str, *, closed: bool) -> bool:
     """Say whether words and signs follow each other in a text; the last word may go on unless `closed`.
 
     Between words alone there may be anything but words; JSON's quotes never count.
     """
-    return _compile_phrase(wanted, closed).search(_fold_text(text)) is not None
+    return _compile_phrase(phrase, closed).search(_fold_text(text)) is not None
 
 
 def has_unindexed(text: str) -> bool:
@@ -163,8 +163,8 @@ def has_unindexed(text: str) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _compile_phrase(wanted: str, closed: bool) -> re.Pattern[str]:
-    parts = re.findall(r"[^\W_]+|[\W_]+", _fold_text(wanted).strip())
+def _compile_phrase(phrase: str, closed: bool) -> re.Pattern[str]:
+    parts = re.findall(r"[^\W_]+|[\W_]+", _fold_text(phrase).strip())
     pattern = "".join(re.escape(part) if WORD_PATTERN.match(part) else _match_signs(part) for part in parts)
     start = r"(?<![^\W_])" if WORD_PATTERN.match(parts[0]) else ""
     end = r"(?![^\W_])" if closed and WORD_PATTERN.match(parts[-1]) else ""

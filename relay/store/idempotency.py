@@ -75,22 +75,22 @@ class SqliteKeyStore:
     def claim(self, source: str, key: str) -> Claim:
         """Claim a key, or say that it is busy or done. Raises StoreError."""
         now = self._now()
-        asked = {"source": source, "key": key, "now": now, "until": now + int(self._lease * _SECOND)}
+        parameters = {"source": source, "key": key, "now": now, "until": now + int(self._lease * _SECOND)}
         with self._opened() as connection:
             self._claims += 1
             if self._claims % _PRUNE_EVERY == 0:
                 connection.execute(_PRUNE, {"now": now, "most": _PRUNE_AT_ONCE})
-            if connection.execute(_CLAIM, asked).fetchall():
+            if connection.execute(_CLAIM, parameters).fetchall():
                 return Claim.MINE
-            row = connection.execute(_STATE, asked).fetchone()
+            row = connection.execute(_STATE, parameters).fetchone()
         # Given up between the two statements: the sender's next try finds it free.
         return Claim.DONE if row is not None and row[0] else Claim.BUSY
 
     def settle(self, source: str, key: str, done: bool) -> None:
         """Keep a claim for good, or give it up. Raises StoreError."""
-        asked = {"source": source, "key": key, "until": self._now() + int(self._keep * _SECOND)}
+        parameters = {"source": source, "key": key, "until": self._now() + int(self._keep * _SECOND)}
         with self._opened() as connection:
-            connection.execute(_KEEP if done else _GIVE_UP, asked)
+            connection.execute(_KEEP if done else _GIVE_UP, parameters)
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""

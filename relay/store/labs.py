@@ -1,4 +1,4 @@
-"""Runs of the delivery lab and their sends: what was asked of an app, and what it answered."""
+"""Runs of the delivery lab and their sends: what an app was sent, and what it answered."""
 
 import json
 import sqlite3

@@ -125,7 +125,7 @@ def _insert_message(connection: sqlite3.Connection, new: NewMessage, created_at:
 
 
 def _apply_waiting(connection: sqlite3.Connection, message: int) -> MessageChanged:
-    """Give a message the statuses that came before it, each found as its own source was told to."""
+    """Give a message the statuses that came before it, each matched by the rules of its own source."""
     row = connection.execute(
         "SELECT id, provider, external_id, embedded_id, recipient FROM messages WHERE id = ?", (message,)
     ).fetchone()
@@ -145,7 +145,7 @@ def _apply_waiting(connection: sqlite3.Connection, message: int) -> MessageChang
 
 
 def _find_waiting(connection: sqlite3.Connection, known: _Known, way: MatchWay) -> list[tuple[int, str, str]]:
-    """Return the waiting statuses that a message is found by in one way: their ids, who told them, of which id."""
+    """Return the waiting statuses that a message is found by in one way: ids, reporters, reported ids."""
     if way is MatchWay.TIMESTAMP:
         return _find_waiting_by_time(connection, known)
     # A status may be known by more ids than one; it was kept under the usual one of them.

@@ -24,7 +24,7 @@ class TrackingResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Arrival:
-    """One status on its way in: what was told by which event, and how its message may be found."""
+    """One status on its way in: what which event reports, and how its message may be found."""
 
     report: StatusReport
     event_id: int
@@ -90,15 +90,15 @@ def is_message_known(connection: sqlite3.Connection, received_at: int, tracked: 
 def update_status(connection: sqlite3.Connection, message: int) -> MessageChanged:
     """Put a message where its history leaves it, whatever the order that came in; inside a transaction."""
     rows = connection.execute("SELECT DISTINCT status FROM history WHERE message_id = ?", (message,))
-    told = {MessageStatus(row[0]) for row in rows}
-    status = find_furthest(told)
+    reported = {MessageStatus(row[0]) for row in rows}
+    status = find_furthest(reported)
     code, detail = connection.execute(
         "SELECT code, detail FROM history WHERE message_id = ? AND status = ? "
         "ORDER BY coalesce(at, received_at) DESC, code, detail LIMIT 1",
         (message, status.value),
     ).fetchone()
-    clicked = MessageStatus.CLICKED in told
-    opened = clicked or MessageStatus.OPENED in told
+    clicked = MessageStatus.CLICKED in reported
+    opened = clicked or MessageStatus.OPENED in reported
     connection.execute(
         "UPDATE messages SET status = ?, code = ?, detail = ?, opened = ?, clicked = ? WHERE id = ?",
         (status.value, code, detail, opened, clicked, message),

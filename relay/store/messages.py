@@ -1,4 +1,4 @@
-"""Outgoing mail and SMS in the store: each message, what it was told, and how many stand where."""
+"""Outgoing mail and SMS in the store: each message, what was reported about it, and how many have which status."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ class Messages(Repository):
         return _read_message(row)
 
     async def history(self, id_: int, limit: int = 500) -> tuple[HistoryEntry, ...]:
-        """Return what a message was told, the latest `limit` of it in the order received."""
+        """Return what was reported about a message, the latest `limit` of it in the order received."""
         found = await self._readers.all(
             "SELECT status, at, received_at, code, detail, event_id, way FROM history WHERE message_id = ? "
             "ORDER BY id DESC LIMIT ?",
@@ -80,13 +80,13 @@ class Messages(Repository):
         return bytes(row[0]) if row else b""
 
     async def page(
-        self, wanted: MessageFilter = _EVERYTHING, *, before: int | None = None, limit: int = 50
+        self, criteria: MessageFilter = _EVERYTHING, *, before: int | None = None, limit: int = 50
     ) -> tuple[Message, ...]:
         """Return messages newest first."""
-        filters = _build_clauses(wanted)
+        filters = _build_clauses(criteria)
         filters += [("id < ?", (before,))] if before is not None else []
         where = " AND ".join(clause for clause, _ in filters) or "1"
-        values = [value for _, given in filters for value in given]
+        values = [value for _, parameters in filters for value in parameters]
         found = await self._readers.all(
             f"SELECT {_COLUMNS} FROM messages WHERE {where} ORDER BY id DESC LIMIT ?", (*values, limit)
         )
@@ -127,19 +127,19 @@ class Messages(Repository):
         return await self._readers.number("SELECT COUNT(*) FROM history WHERE message_id IS NULL")
 
 
-def _build_clauses(wanted: MessageFilter) -> list[tuple[str, tuple[object, ...]]]:
-    people = parse_addresses(wanted.recipient or "")
-    marks, statuses = ",".join("?" * len(people)), ",".join("?" * len(wanted.statuses))
-    told = "SELECT message_id FROM history WHERE event_id = ? AND message_id IS NOT NULL"
+def _build_clauses(criteria: MessageFilter) -> list[tuple[str, tuple[object, ...]]]:
+    people = parse_addresses(criteria.recipient or "")
+    marks, statuses = ",".join("?" * len(people)), ",".join("?" * len(criteria.statuses))
+    reports = "SELECT message_id FROM history WHERE event_id = ? AND message_id IS NOT NULL"
     clauses: list[tuple[str, tuple[object, ...], bool]] = [
-        (f"(event_id = ? OR id IN ({told}))", (wanted.event, wanted.event), wanted.event is not None),
-        ("channel = ?", (wanted.channel,), wanted.channel is not None),
-        ("provider = ?", (wanted.provider,), wanted.provider is not None),
-        (f"status IN ({statuses})", tuple(wanted.statuses), bool(wanted.statuses)),
+        (f"(event_id = ? OR id IN ({reports}))", (criteria.event, criteria.event), criteria.event is not None),
+        ("channel = ?", (criteria.channel,), criteria.channel is not None),
+        ("provider = ?", (criteria.provider,), criteria.provider is not None),
+        (f"status IN ({statuses})", tuple(criteria.statuses), bool(criteria.statuses)),
         (f"id IN (SELECT message_id FROM recipients WHERE address IN ({marks}))", people, bool(people)),
-        ("sent_at >= ?", (to_micros(wanted.since),) if wanted.since else (), wanted.since is not None),
+        ("sent_at >= ?", (to_micros(criteria.since),) if criteria.since else (), criteria.since is not None),
     ]
-    return [(clause, values) for clause, values, asked in clauses if asked]
+    return [(clause, values) for clause, values, applies in clauses if applies]
 
 
 def _read_counts(numbers: list[int]) -> MessageCounts:

@@ -52,11 +52,11 @@ def read_schema(connection: sqlite3.Connection) -> Schema:
 
 def find_repairs(actual: Schema, expected: Schema) -> tuple[str, ...]:
     """Return the SQL that gives `actual` the indexes, triggers and counts of `expected`; tables are alike."""
-    was, wanted = _normalize_schema(actual), _normalize_schema(expected)
+    was, target = _normalize_schema(actual), _normalize_schema(expected)
     drops = [
-        f"DROP {kind} {_quote(name)};" for name, (kind, _) in actual.named.items() if was[name] != wanted.get(name)
+        f"DROP {kind} {_quote(name)};" for name, (kind, _) in actual.named.items() if was[name] != target.get(name)
     ]
-    creations = [f"{sql};" for name, (_, sql) in expected.named.items() if was.get(name) != wanted[name]]
+    creations = [f"{sql};" for name, (_, sql) in expected.named.items() if was.get(name) != target[name]]
     counts = [f"INSERT INTO counters VALUES ('{name}', 0);" for name in sorted(expected.counters - actual.counters)]
     return (*drops, *creations, *counts)
 

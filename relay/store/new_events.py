@@ -26,8 +26,8 @@ from relay.store.row_mappers import MAX_ROWS, dump_delivery, insert_rows, round_
 class StoredEvent:
     """The outcome of a new event, its deliveries, and the messages it moved.
 
-    `id` is the older one's where it was not kept. `unknown` is the status to answer with where it told
-    of no message that is known, 0 for anything else. `awaited` is the delivery whose answer the
+    `id` is the older one's where it was not kept. `unknown` is the status to answer with where it reports
+    about no message that is known, 0 for anything else. `awaited` is the delivery whose answer the
     sender waits for, its own or that of an earlier try.
     """
 
@@ -195,11 +195,11 @@ class _Holder:
 
 def _take_key(connection: sqlite3.Connection, item: EventInsert, holder: _Holder, *, stored_below: int) -> bool:
     """Decide the outcome of an event whose key another one has; return whether it has the key from now on."""
-    wanted = item.outcome is EventOutcome.ACCEPTED and not item.deliver_duplicates
-    if wanted and holder.ignored:
+    delivers = item.outcome is EventOutcome.ACCEPTED and not item.deliver_duplicates
+    if delivers and holder.ignored:
         return True
     item.duplicate_of = holder.id
-    if not wanted:
+    if not delivers:
         return False
     if item.answerer and holder.id < stored_below:
         found = resolve_earlier_tries(connection, holder.id, item.planned, item.answerer, item.received_at)

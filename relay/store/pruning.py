@@ -90,10 +90,10 @@ class Pruning(Repository):
 
 
 def _remove(connection: sqlite3.Connection, texts: dict[int, str], rule: str) -> tuple[int, ...]:
-    wanted = tuple(texts)
+    listed = tuple(texts)
     # Asked again inside the transaction: somebody may have pinned one since, or replayed it.
     found = connection.execute(
-        f"SELECT id FROM events WHERE id IN ({_build_marks(wanted)}) AND {_PRUNABLE} ORDER BY id", wanted
+        f"SELECT id FROM events WHERE id IN ({_build_marks(listed)}) AND {_PRUNABLE} ORDER BY id", listed
     )
     going = tuple([row[0] for row in found])
     if not going:

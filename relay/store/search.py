@@ -273,14 +273,14 @@ def payload_compares(headers: bytes, body: bytes, query: bytes, path: str, compa
     return any(_compares(value, comparison) for value in _find_values(headers, body, query, path))
 
 
-def text_matches(wanted: str, *columns: Any) -> bool:
+def text_matches(phrase: str, *columns: Any) -> bool:
     """Return whether an event holds a text letter for letter; `columns` are those of its searchable text."""
-    return contains_text(build_searchable_text(*columns), wanted)
+    return contains_text(build_searchable_text(*columns), phrase)
 
 
-def phrase_matches(wanted: str, closed: int, *columns: Any) -> bool:
+def phrase_matches(phrase: str, closed: int, *columns: Any) -> bool:
     """Say whether words follow each other in an event; the last may go on unless `closed`."""
-    return contains_phrase(build_searchable_text(*columns), wanted, closed=bool(closed))
+    return contains_phrase(build_searchable_text(*columns), phrase, closed=bool(closed))
 
 
 SQL_FUNCTIONS: tuple[Callable[..., bool], ...] = (

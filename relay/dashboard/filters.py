@@ -124,6 +124,12 @@ def find_provider(name: str) -> Provider | None:
     return PROVIDERS.get(name)
 
 
+def format_provider_title(name: str) -> str:
+    """Return the title of a provider; its name where the catalogue has none."""
+    known = find_provider(name)
+    return known.title if known else escape_unprintable(name, 64)
+
+
 def event_avatar(row: EventRow) -> Avatar:
     """Return the avatar of an event's sender: the provider, or the name it was captured under."""
     return _provider_avatar(row.provider, row.source)
@@ -169,6 +175,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "is_sensitive": is_sensitive,
     "moment": format_moment,
     "number": "{:,}".format,
+    "provider_title": format_provider_title,
     "printable": escape_unprintable,  # name | printable(80)
     "size": format_size,
     "source_avatar": source_avatar,

@@ -171,6 +171,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "due": format_due,
     "duration": format_duration,
     "event_avatar": event_avatar,
+    "events_url": build_events_url,
     "header_text": decode_header_text,
     "is_sensitive": is_sensitive,
     "moment": format_moment,

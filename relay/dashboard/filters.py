@@ -164,26 +164,6 @@ def escape_output(value: object) -> object:
     return re.sub(r"[^\n\t]+", lambda run: escape_unprintable(run[0]), value)
 
 
-FILTERS: dict[str, Callable[..., object]] = {
-    "capitalize_first": capitalize_first,
-    "count": format_count,  # 3 | count('event')
-    "day": format_day,
-    "due": format_due,
-    "duration": format_duration,
-    "event_avatar": event_avatar,
-    "events_url": build_events_url,
-    "header_text": decode_header_text,
-    "is_sensitive": is_sensitive,
-    "moment": format_moment,
-    "number": "{:,}".format,
-    "provider_title": format_provider_title,
-    "printable": escape_unprintable,  # name | printable(80)
-    "size": format_size,
-    "source_avatar": source_avatar,
-    "status": format_status,
-}
-
-
 def escape_html(text: str) -> str:
     """Return plain text as HTML."""
     return str(escape(text))
@@ -219,3 +199,23 @@ def build_deliveries_url(state: str, **more: object) -> str:
     """Return the address of the deliveries in a state, "" for all."""
     fields = {name: value for name, value in {"state": state, **more}.items() if value}
     return f"/deliveries?{urlencode(fields, quote_via=quote)}" if fields else "/deliveries"
+
+
+FILTERS: dict[str, Callable[..., object]] = {
+    "capitalize_first": capitalize_first,
+    "count": format_count,  # 3 | count('event')
+    "day": format_day,
+    "due": format_due,
+    "duration": format_duration,
+    "event_avatar": event_avatar,
+    "events_url": build_events_url,
+    "header_text": decode_header_text,
+    "is_sensitive": is_sensitive,
+    "moment": format_moment,
+    "number": "{:,}".format,
+    "provider_title": format_provider_title,
+    "printable": escape_unprintable,  # name | printable(80)
+    "size": format_size,
+    "source_avatar": source_avatar,
+    "status": format_status,
+}

@@ -9,15 +9,13 @@ from aiohttp import web
 
 from relay.config.types import parse_duration
 from relay.dashboard.delivery_rows import format_target_address
-from relay.dashboard.filters import format_count, format_duration
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.responses import format_error, read_fields, read_values, redirect, render_page, render_part
-from relay.dashboard.widgets import StatusChip
-from relay.delivery.lab import EXPERIMENTS
+from relay.delivery.lab.plan import EXPERIMENTS
 from relay.errors import RelayError, UsageError
 from relay.http.params import parse_id, parse_number
 from relay.http.responses import get_relay
-from relay.model.lab import ENDED_STATES, LabFinding, LabReport, LabRun, LabSend, LabState, NewLabRun, TrialResult
+from relay.model.lab import ENDED_STATES, LabRun, LabSend, NewLabRun, TrialResult
 from relay.model.text import escape_unprintable
 
 _MAX_RUNS = 20
@@ -26,15 +24,6 @@ _OTHER_TARGET = "other"
 _EMPTY_FORM = dict.fromkeys(("what", "url", "times", "seed", "delay", "speed"), "") | {"compare": "body"}
 SENDS_SHOWN = 40  # sends of one experiment that a page shows at first
 MAX_SENDS_SHOWN = 500  # and when it is asked for all of them
-# The class, the icon and the word of each finding.
-_FINDING_STYLES: dict[LabFinding | None, tuple[str, str, str]] = {
-    LabFinding.PASSED: ("ok", "circle-check", "passed"),
-    LabFinding.FAILED: ("err", "circle-x", "failed"),
-    LabFinding.UNCLEAR: ("warn", "triangle-alert", "unclear"),
-    LabFinding.SKIPPED: ("quiet", "ban", "skipped"),
-    None: ("quiet", "clock", "not over"),
-}
-_OPEN_CHIPS = {LabState.RUNNING: StatusChip("sending", "Running"), LabState.WAITING: StatusChip("queued", "Waiting")}
 
 
 async def show_lab(request: web.Request) -> web.Response:
@@ -59,12 +48,21 @@ async def start_run(request: web.Request) -> web.Response:
 async def show_run(request: web.Request) -> web.Response:
     """GET /lab/{id}?all=: the report of a run; the report alone for htmx."""
     report = await get_relay(request).lab.report(parse_id(request, "lab run"))
-    values = build_report_values(report, whole=bool(request.query.get("all")))
+    run, whole = report.run, bool(request.query.get("all"))
+    most = MAX_SENDS_SHOWN if whole else SENDS_SHOWN
+    values: dict[str, Any] = {
+        "run": run,
+        "live": run.state not in ENDED_STATES,
+        "whole": whole,
+        "finding": report.finding,
+        "results": [(result, _select_sends(result, most)) for result in report.results],
+    }
     if get_target_id(request) == "report":
         part = request.app[RENDERER].part("lab/report.html", **values)
         return html_response(part if values["live"] else part + make_partial("#cancel", "delete", ""))
-    values |= {"again": _build_rerun_fields(report.run), "command": format_command(report.run)}
-    return await render_page(request, "lab/run.html", f"Lab run {report.run.id}", "lab", **values)
+    return await render_page(
+        request, "lab/run.html", f"Lab run {run.id}", "lab", command=format_command(run), other=_OTHER_TARGET, **values
+    )
 
 
 async def cancel_run(request: web.Request) -> web.Response:
@@ -100,10 +98,10 @@ async def _render_lab(
 async def _load_runs(request: web.Request) -> dict[str, Any]:
     """Return what the template of the runs takes; `place` is where they may be asked for again."""
     relay, before = get_relay(request), parse_number(request, "before", None)
-    runs = []
-    for run in await relay.store.labs.page(limit=_MAX_RUNS, before=before):
-        finding = (await relay.lab.report(run.id)).finding if run.state in ENDED_STATES else None
-        runs.append((run, build_run_chip(run, finding)))
+    runs = [
+        (run, (await relay.lab.report(run.id)).finding if run.state in ENDED_STATES else None)
+        for run in await relay.store.labs.page(limit=_MAX_RUNS, before=before)
+    ]
     return {
         "runs": runs,
         "older": f"/lab?before={runs[-1][0].id}" if len(runs) == _MAX_RUNS else "",
@@ -155,75 +153,6 @@ def _parse_delay(text: str) -> float | None:
         raise UsageError(f"delay: '{escape_unprintable(text, 40)}' is not a time", hint=hint) from None
 
 
-def _build_rerun_fields(run: LabRun) -> tuple[tuple[str, str], ...]:
-    settings = run.settings
-    typed = "://" in run.target
-    filled = {
-        "what": run.query or " ".join(str(id_) for id_ in run.events),
-        "target": _OTHER_TARGET if typed else run.target,
-        "url": run.target if typed else "",
-        "times": str(settings.times or ""),
-        "seed": str(settings.seed),
-        "delay": f"{settings.delay:g}s",
-        "speed": f"{settings.speed:.0f}" if settings.speed else "",
-        "compare": settings.compare,
-    }
-    return (*filled.items(), *(("experiment", trial.experiment) for trial in run.trials))
-
-
-def build_run_chip(run: LabRun, finding: LabFinding | None) -> StatusChip:
-    """Return the state of a run, or its finding once it is over."""
-    if run.state in _OPEN_CHIPS:
-        return _OPEN_CHIPS[run.state]
-    if finding is LabFinding.FAILED:
-        return StatusChip("no", "Failed")
-    if run.state is not LabState.DONE:
-        return StatusChip("warn", run.state.value.capitalize())
-    if finding is None:
-        return StatusChip("dim", "Done")
-    kinds = {LabFinding.PASSED: "done", LabFinding.UNCLEAR: "warn"}
-    return StatusChip(kinds.get(finding, "dim"), finding.capitalize())
-
-
-def build_report_values(report: LabReport, *, whole: bool) -> dict[str, Any]:
-    """Return what the template of a report takes; `whole` gives every send."""
-    run, live = report.run, report.run.state not in ENDED_STATES
-    findings = [result.judged.finding for result in report.results]
-    events = ", ".join(f"#{id_}" for id_ in run.events[:12]) + (" …" if len(run.events) > 12 else "")
-    return {
-        "run": run,
-        "live": live,
-        "whole": whole,
-        "chip_of_run": build_run_chip(run, report.finding),
-        "figures": (
-            ("Sends", f"{run.made:,}", f"of {run.sends:,} at most" if live else ""),
-            *((name.value.capitalize(), str(findings.count(name)), "") for name in LabFinding),
-        ),
-        "facts": (
-            ("Target", escape_unprintable(run.target, 200)),
-            *((("Query", escape_unprintable(run.query, 200)),) if run.query else ()),
-            ("Events", events),
-            ("Seed", str(run.settings.seed)),
-        ),
-        "results": [
-            _build_result_values(result, MAX_SENDS_SHOWN if whole else SENDS_SHOWN) for result in report.results
-        ],
-    }
-
-
-def _build_result_values(result: TrialResult, most: int) -> dict[str, Any]:
-    kind, icon, word = _FINDING_STYLES[result.judged.finding]
-    return {
-        "trial": result,
-        "kind": kind,
-        "icon": icon,
-        "word": word,
-        "facts": _list_result_facts(result),
-        "skipped": _format_skipped_events(result),
-        "sends": _select_sends(result, most),
-    }
-
-
 def _select_sends(result: TrialResult, most: int) -> tuple[LabSend, ...]:
     """Return at most `most` sends: what is unusual first, in the order they were made."""
     if len(result.sends) <= most:
@@ -235,27 +164,6 @@ def _select_sends(result: TrialResult, most: int) -> tuple[LabSend, ...]:
         if len(places) < most:
             places.add(send.place)
     return tuple(send for send in result.sends if send.place in places)
-
-
-def _list_result_facts(result: TrialResult) -> list[tuple[str, str]]:
-    facts = []
-    if result.statuses:
-        facts.append(("Answers", ", ".join(f"{count} x {answer}" for answer, count in result.statuses)))
-    if (took := result.latency) is not None:
-        least, most, median, p95 = map(format_duration, (took.least, took.most, took.median, took.p95))
-        facts.append(("Latency", f"{least} to {most}, median {median}, p95 {p95}"))
-    if result.at_once > 1:
-        facts.append(("At once", f"{result.at_once} at the most"))
-    if result.differing:
-        facts.append(("Otherwise than the first", format_count(len(result.differing), "answer")))
-    return facts
-
-
-def _format_skipped_events(result: TrialResult) -> list[str]:
-    reasons: dict[str, list[str]] = {}
-    for event, reason in result.trial.skipped if result.trial.events else ():
-        reasons.setdefault(reason, []).append(f"#{event}")
-    return [f"Without {', '.join(events)}: {escape_unprintable(reason, 200)}." for reason, events in reasons.items()]
 
 
 def format_command(run: LabRun) -> str:

@@ -87,7 +87,7 @@ class Renderer:
         # A template that uses a name it was not given is a mistake, not an empty string.
         self._environment = Environment(
             loader=FileSystemLoader(root or find_resource_folder("ui")),
-            extensions=[TemplateLines],
+            extensions=[TemplateLines, "jinja2.ext.do"],
             autoescape=True,
             undefined=StrictUndefined,
             finalize=escape_output,

@@ -14,10 +14,12 @@ from zlib import crc32
 
 from markupsafe import Markup, escape
 
+from relay.model.admission import describe_reason
 from relay.model.event import EventRow, Source
 from relay.model.text import decode_header_text, escape_unprintable, format_size, is_sensitive
 from relay.model.values import dataclass
 from relay.providers.catalogue import PROVIDERS
+from relay.providers.doctor.case import secret_tail
 from relay.providers.provider import Provider
 
 # The zone that the page being drawn shows its times in; None is this machine's own.
@@ -215,6 +217,8 @@ FILTERS: dict[str, Callable[..., object]] = {
     "number": "{:,}".format,
     "provider_title": format_provider_title,
     "printable": escape_unprintable,  # name | printable(80)
+    "reason_sentence": describe_reason,
+    "secret_tail": secret_tail,
     "size": format_size,
     "source_avatar": source_avatar,
     "status": format_status,

@@ -1,19 +1,15 @@
 """The Metrics page: the same numbers as /api/stats, drawn."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from aiohttp import web
 
 from relay.dashboard.delivery_rows import format_target_address
-from relay.dashboard.filters import TIME_ZONE, format_count, format_duration, named_avatar
+from relay.dashboard.filters import TIME_ZONE, named_avatar
 from relay.dashboard.responses import render_page
-from relay.dashboard.widgets import Figure
 from relay.http.params import parse_window
 from relay.http.responses import get_relay
-from relay.model.admission import describe_reason
-from relay.model.text import escape_unprintable
-from relay.model.values import dataclass
-from relay.services.relay import RunningRelay
 from relay.services.stats import WINDOWS, Stats, StatsSlot, StatsWindow, load_queues, load_stats
 
 _BAR_GAP = 0.28  # of a bar's width
@@ -26,17 +22,6 @@ ChartLine = tuple[str, str]  # its class, and the data of its path
 _MAX_SOURCES = 8
 _MAX_SLOW = 6
 _STEP_NAMES = {1: "minute", 15: "15 minutes", 120: "2 hours"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChartView:
-    """A chart with its scales; `words` says in a sentence what it shows."""
-
-    words: str
-    ys: tuple[str, ...]
-    xs: tuple[str, ...]
-    bars: tuple[ChartBar, ...] = ()
-    lines: tuple[ChartLine, ...] = ()
 
 
 def round_up_scale(values: Sequence[float]) -> float:
@@ -111,55 +96,28 @@ async def show_metrics(request: web.Request) -> web.Response:
         window=window,
         windows=WINDOWS.values(),
         step=_STEP_NAMES[window.step],
-        kpis=(*_build_kpis(found), await _build_queue_kpi(relay)),
+        stats=found,
+        sparks={
+            "events": build_sparkline([slot.events for slot in found.slots]),
+            "invalid": build_sparkline([-slot.invalid for slot in found.slots]),
+            "failed": build_sparkline([-slot.failed for slot in found.slots]),
+            "speed": build_sparkline([slot.speed.p95 or 0.0 for slot in found.slots]),
+        },
+        queues=await load_queues(relay),
+        has_down_targets=bool(relay.state.down),
+        times=_format_time_axis(found.slots, window),
         volume=_build_volume_plot(found),
         latency=_build_latency_plot(found),
         sources=found.sources[:_MAX_SOURCES],
-        most_events=max((source.events for source in found.sources), default=1),
         avatars={one.name: named_avatar(one.name, relay.sources.by_name.get(one.name)) for one in found.sources},
-        targets=found.targets,
         addresses={name: format_target_address(url) for name, url in relay.target_addresses.items()},
         down=[target.name for target in found.targets if relay.state.state_of(target.name)[0] != "up"],
         slow=[(one, events[one.event_id]) for one in slowest if one.event_id in events],
-        reasons=[_describe_reason_count(*item) for item in found.reasons.items()],
-        most_reasons=max(found.reasons.values(), default=1),
         slots=[slot for slot in found.slots if slot.events or slot.attempts],
-        format_percent=_format_percent,
     )
 
 
-def _build_kpis(found: Stats) -> tuple[Figure, ...]:
-    slots, speed, unfit = found.slots, found.speed, found.verdicts.get("invalid", 0)
-    checked, later = found.verdicts.get("verified", 0) + unfit, found.first - found.first_succeeded
-    rate = f"{found.events / found.window.minutes:.3g} per min{_format_change(found)}"
-    verified = f"{unfit:,} of {checked:,} failed" if checked else "nothing was checked"
-    first = f"{later:,} needed a retry or failed" if found.first else "nothing was sent"
-    median = f"median {format_duration(speed.p50)}" if speed.p50 is not None else "nothing was sent"
-    lines = [
-        build_sparkline([slot.events for slot in slots]),
-        build_sparkline([-slot.invalid for slot in slots]),
-        build_sparkline([-slot.failed for slot in slots]),
-        build_sparkline([slot.speed.p95 or 0.0 for slot in slots]),
-    ]
-    p95, _, unit = format_duration(speed.p95).partition(" ")
-    share, succeeded = _format_percent(checked - unfit, checked), _format_percent(found.first_succeeded, found.first)
-    return (
-        Figure("Events", f"{found.events:,}", rate, path=lines[0]),
-        Figure("Verified", share, verified, "%" if checked else "", lines[1], bad=bool(unfit)),
-        Figure("Delivered first try", succeeded, first, "%" if found.first else "", lines[2], bad=bool(later)),
-        Figure("Latency, p95", p95 or "none", median, unit, lines[3]),
-    )
-
-
-async def _build_queue_kpi(relay: RunningRelay) -> Figure:
-    queues = await load_queues(relay)
-    count = sum(number for number, _ in queues.values())
-    name, (_, age) = max(queues.items(), key=lambda item: item[1][1], default=("", (0, 0.0)))
-    note = f"oldest {_format_age(age)}, {escape_unprintable(name, 40)}" if count and age else "nothing waits"
-    return Figure("Queued now", f"{count:,}", note, dot="warn" if relay.state.down else "")
-
-
-def _build_volume_plot(found: Stats) -> ChartView:
+def _build_volume_plot(found: Stats) -> dict[str, Any]:
     columns = [
         (
             ("b-ok", max(slot.events - slot.rejected - slot.failed, 0)),
@@ -169,65 +127,20 @@ def _build_volume_plot(found: Stats) -> ChartView:
         for slot in found.slots
     ]
     top = round_up_scale([sum(number for _, number in column) for column in columns])
-    rejected, failed = (sum(getattr(slot, name) for slot in found.slots) for name in ("rejected", "failed"))
-    return ChartView(
-        words=f"Events per {_STEP_NAMES[found.window.step]} over {found.window.words}. {found.events:,} in total, "
-        f"{rejected:,} rejected, {failed:,} failed at the first try.",
-        ys=build_scale_labels(top),
-        xs=_format_time_axis(found.slots, found.window),
-        bars=build_bars(columns, top),
-    )
+    return {"scale": build_scale_labels(top), "bars": build_bars(columns, top), "lines": ()}
 
 
-def _build_latency_plot(found: Stats) -> ChartView:
-    kinds = ("p99", "p95", "p50")
+def _build_latency_plot(found: Stats) -> dict[str, Any]:
     values = {
         kind: [None if (one := getattr(slot.speed, kind)) is None else one * 1000 for slot in found.slots]
-        for kind in kinds
+        for kind in ("p99", "p95", "p50")
     }
     top = round_up_scale([one for line in values.values() for one in line if one is not None])
-    words = f"Delivery latency over {found.window.words}. "
-    if found.speed.p50 is None:
-        words += "Nothing was sent."
-    else:
-        words += f"Median {format_duration(found.speed.p50)}, 95th percentile {format_duration(found.speed.p95)}."
-    return ChartView(
-        words=words,
-        ys=build_scale_labels(top, " ms"),
-        xs=_format_time_axis(found.slots, found.window),
-        lines=tuple(build_line(kind, values[kind], top) for kind in kinds),
-    )
+    lines = [build_line(kind, line, top) for kind, line in values.items()]
+    return {"scale": build_scale_labels(top, " ms"), "bars": (), "lines": lines}
 
 
 def _format_time_axis(slots: Sequence[StatsSlot], window: StatsWindow) -> tuple[str, ...]:
     places = (round((len(slots) - 1) * part / 5) for part in range(6))
     form = "%a %d" if window.minutes > 1440 else "%H:%M"
     return tuple(slots[place].at.astimezone(TIME_ZONE.get()).strftime(form) for place in places)
-
-
-def _describe_reason_count(reason: str, count: int) -> tuple[str, str, int]:
-    """Return why requests were refused, the address that lists them, and how many they were."""
-    if not reason:
-        return "No reason given", "/events?q=outcome:rejected", count
-    return describe_reason(reason).partition(":")[0].rstrip("."), f"/events?q=reason:{reason}", count
-
-
-def _format_change(found: Stats) -> str:
-    if not found.before:
-        return ""
-    change = round((found.events - found.before) / found.before * 100)
-    return f", {'up' if change > 0 else 'down'} {abs(change):,}%" if change else ", as before"
-
-
-def _format_percent(part: int, whole: int) -> str:
-    if not whole:
-        return "none"
-    share = part / whole * 100
-    # What is not whole never reads as 100.
-    return f"{min(share, 99.9):.1f}" if part < whole else "100"
-
-
-def _format_age(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else format_count(round(seconds / 3600), "hour")

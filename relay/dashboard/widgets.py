@@ -38,19 +38,6 @@ class NavLink:
     sign: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One number with its unit, a word beside it and its sparkline; `dot` is the class of a dot, "" for none."""
-
-    label: str
-    value: str
-    note: str
-    unit: str = ""
-    path: str = ""
-    dot: str = ""
-    bad: bool = False
-
-
 def build_message_chip(message: Message) -> StatusChip:
     """Return where a message stands; red for what needs a person, a dot for what arrived."""
     status = message.status

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -12,29 +11,16 @@ from relay.dashboard.sources import catch_up
 from relay.errors import NotFoundError
 from relay.http.responses import get_relay
 from relay.model.admission import EmailField
-from relay.model.event import Source, VerifyMode
+from relay.model.event import Source
 from relay.model.json_paths import format_dotted_path
 from relay.model.text import escape_unprintable, format_size
 from relay.pipeline.limits import RefusalKind
 from relay.pipeline.validate import describe_location
-from relay.providers.doctor.case import secret_tail
 from relay.services.relay import RunningRelay
 
-_FAILED_CHECK_TEXTS = {
-    VerifyMode.ENFORCE: "Answer 401 and store it as rejected",
-    VerifyMode.REPORT: "Take it in, flagged",
-    VerifyMode.OFF: "Nothing is checked",
-}
 _MAX_DETAIL = 400  # characters
 # Refused for what they are, not for a rule of their source: only their path or first line says what to put right.
 _DETAILED_STATUSES = frozenset({400, 404, 405, 417, 505})
-_SHORT_WORDS: Mapping[int, tuple[str, str]] = {
-    400: ("not to be read", "not to be read"),
-    403: ("address not allowed", "addresses not allowed"),
-    408: ("too slow", "too slow"),
-    413: ("too large", "too large"),
-    429: ("too fast", "too fast"),
-}
 _REFUSAL_WORDS: Mapping[int, tuple[str, str]] = {
     403: ("request came from an address that is not allowed", "requests came from addresses that are not allowed"),
     400: ("request could not be read", "requests could not be read"),
@@ -46,6 +32,14 @@ _REFUSAL_WORDS: Mapping[int, tuple[str, str]] = {
     429: ("request came too fast", "requests came too fast"),
     503: ("connection was one too many", "connections were too many"),
     505: ("request spoke another version of HTTP", "requests spoke another version of HTTP"),
+}
+# Where that is shorter, for a summary of several kinds.
+_SHORT_WORDS: Mapping[int, tuple[str, str]] = {
+    400: ("not to be read", "not to be read"),
+    403: ("address not allowed", "addresses not allowed"),
+    408: ("too slow", "too slow"),
+    413: ("too large", "too large"),
+    429: ("too fast", "too fast"),
 }
 
 
@@ -62,7 +56,7 @@ async def show_sources(request: web.Request) -> web.Response:
         "Sources",
         "sources",
         origin=f"from {relay.config.path.name}" if relay.config.path else "no relay.toml",
-        sources=[(source, *_describe_verification(source)) for source in sources.values()],
+        sources=sources.values(),
         chosen=chosen,
         detail_shown=name is not None,
         unclaimed=describe_refusals(relay.state.refused.list_others(sources), None, relay.config.server.max_body),
@@ -77,34 +71,11 @@ def _describe_source(relay: RunningRelay, source: Source) -> dict[str, Any]:
     return {
         "url": url,
         "steps": known.list_steps(url) if known else (),
-        "facts": (*_list_behaviour_facts(source), *list_source_rules(source, relay.config.server.max_body)),
-        "secrets": list(_list_secrets(source)),
+        "rules": list(list_source_rules(source, relay.config.server.max_body)),
         "catch_up": catch_up.build_section(relay, source),
         "refused": describe_refusals(refused, source, relay.config.server.max_body),
         "refused_summary": summarize_refusals(refused),
     }
-
-
-def _describe_verification(source: Source) -> tuple[str, str]:
-    """Return the state of a source's check in words, and their class."""
-    if source.verify is VerifyMode.OFF:
-        return "Not checked", ""
-    if source.scheme is None:
-        return "Unsigned", ""
-    if source.locked_secrets:
-        return "Vault locked", "t-warn"
-    return ("Has a secret", "t-ok") if source.secrets else ("No secret", "t-warn")
-
-
-def _list_behaviour_facts(source: Source) -> tuple[tuple[str, str], ...]:
-    waits = source.answer.mode == "wait"
-    return (
-        ("When a check fails", _FAILED_CHECK_TEXTS[source.verify]),
-        ("Signature", source.scheme.title if source.scheme else "none expected"),
-        ("Answer", "The first target's own answer" if waits else f"{source.answer.status} straight away"),
-        ("Seen before", "Delivered again" if source.deliver_duplicates else "Stored, not delivered again"),
-        ("Event types", ", ".join(source.events) or "all"),
-    )
 
 
 def list_source_rules(source: Source, max_body: int) -> Iterator[tuple[str, str]]:
@@ -169,18 +140,3 @@ def _format_email_field(email: EmailField) -> str:
 
 def _format_limit(limit: int) -> str:
     return format_size(limit).replace(".0 ", " ")
-
-
-def _list_secrets(source: Source) -> Iterator[tuple[str, str, str, str]]:
-    """Return each reference with its state (found, locked or missing), the secret's end, and where to save it."""
-    for secret in source.secrets:
-        yield secret.reference, "found", secret_tail(secret), ""
-    for reference in source.locked_secrets:
-        yield reference, "locked", "", ""
-    for reference in source.missing_secrets:
-        yield reference, "missing", "", _get_save_url(reference)
-
-
-def _get_save_url(reference: str) -> str:
-    kind, _, name = reference.partition(":")
-    return f"/vault?{urlencode({'name': name})}" if kind == "vault" else ""

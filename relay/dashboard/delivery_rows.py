@@ -1,6 +1,6 @@
 """Deliveries and their attempts as people read them: what was sent, what came back, what happens next."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -24,23 +24,11 @@ _REASON_WORDS = {
 _FAILURE_WORDS = {"refused": "Refused", "no connection": "Timed out", "no answer": "Timed out", "hung up": "Hung up"}
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryLine:
-    """A delivery with its attempts as far as they are shown; `next` says when it tries again, or that it waits."""
-
-    delivery: Delivery
-    next: str
-    attempts: tuple[Attempt, ...] = ()
-
-
-def build_delivery_line(
-    delivery: Delivery, now: datetime, attempts: Sequence[Attempt] = (), *, held: bool = False
-) -> DeliveryLine:
-    """Return a delivery as a line, with its attempts where they are given; `held`: its target is down."""
-    following = ""
-    if delivery.state is DeliveryState.PENDING:
-        following = "waiting" if held and not delivery.asked else format_due(delivery.due_at, now)
-    return DeliveryLine(delivery, following, tuple(attempts))
+def format_next_try(delivery: Delivery, now: datetime, down: Container[str] = ()) -> str:
+    """Return when a delivery is tried next, or that it waits because its target is `down`; "" for one that is over."""
+    if delivery.state is not DeliveryState.PENDING:
+        return ""
+    return "waiting" if delivery.target in down and not delivery.asked else format_due(delivery.due_at, now)
 
 
 def format_target_address(url: str) -> str:
@@ -52,11 +40,16 @@ def format_target_address(url: str) -> str:
     return escape_unprintable(rest, 80)
 
 
-def count_delivery_views(counts: Mapping[str, int]) -> dict[str, str]:
-    """Return the views of the deliveries with how many each holds, from the counts by state."""
-    views = {"all": sum(counts.values()), "queued": counts["pending"] + counts["running"]}
-    views |= {"failed": counts["failed"], "sent": counts["succeeded"]}
-    return {name: f"{count:,}" for name, count in views.items()}
+def list_delivery_views(counts: Mapping[str, int] | None) -> list[tuple[str | None, str, int]]:
+    """Return the views of the deliveries, state and name, with how many each holds, from the counts by state."""
+    if counts is None:
+        return []
+    return [
+        (None, "all", sum(counts.values())),
+        ("pending", "queued", counts["pending"] + counts["running"]),
+        ("failed", "failed", counts["failed"]),
+        ("succeeded", "sent", counts["succeeded"]),
+    ]
 
 
 def build_last_chip(delivery: Delivery) -> StatusChip:
@@ -136,9 +129,11 @@ DELIVERY_FILTERS: Mapping[str, Callable[..., object]] = {
     "attempt_title": format_attempt_title,
     "body_text": format_body,
     "cut_note": format_cut_note,
+    "delivery_views": list_delivery_views,
     "delivery_reason": describe_delivery_reason,
     "last_chip": build_last_chip,
     "lines_text": format_text,
     "mask_headers": mask_headers,
+    "next_try": format_next_try,
     "target_address": format_target_address,
 }

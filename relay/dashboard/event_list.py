@@ -4,19 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qs, quote, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
 
-from relay.dashboard.filters import (
-    DayHeading,
-    build_events_url,
-    build_query_suffix,
-    format_count,
-    format_day,
-    format_duration,
-    format_moment,
-)
+from relay.dashboard.filters import DayHeading, build_url, format_count, format_day, format_duration, format_moment
 from relay.dashboard.widgets import NavLink, StatusChip
 from relay.http.responses import get_relay
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
@@ -71,7 +63,7 @@ class EventList:
     @property
     def suffix(self) -> str:
         """Return what every row's link carries on."""
-        return build_query_suffix(self.query)
+        return build_url("", q=self.query)
 
     @property
     def full(self) -> dict[str, object]:
@@ -87,7 +79,7 @@ def parse_list_query(request: web.Request) -> Query:
 
 def parse_list_suffix(request: web.Request) -> str:
     """Return the search of an address as a link carries it on."""
-    return build_query_suffix(parse_list_query(request).text)
+    return build_url("", q=parse_list_query(request).text)
 
 
 def parse_current_url(request: web.Request) -> tuple[str, str]:
@@ -194,14 +186,14 @@ def build_footer(query: str, shown: int, page: EventPage, above: datetime | None
         fields["last"] = int(last.timestamp())
     return {
         "words": "Older events load as you scroll" if page.searched_to is None else "Keep searching",
-        "href": build_events_url(query, before=page.next_before),
-        "next": f"/events/rows?{urlencode(fields, quote_via=quote)}",
+        "href": build_url("/events", q=query, before=page.next_before),
+        "next": build_url("/events/rows", **fields),
         "full": False,
     }
 
 
 def _build_full_footer(query: str, next_before: int) -> dict[str, object]:
-    return {"full": True, "shown": MAX_ROWS, "query": query, "href": build_events_url(query, before=next_before)}
+    return {"full": True, "shown": MAX_ROWS, "query": query, "href": build_url("/events", q=query, before=next_before)}
 
 
 def build_search_box(query: Query, sources: Sequence[str]) -> dict[str, Any]:
@@ -210,11 +202,16 @@ def build_search_box(query: Query, sources: Sequence[str]) -> dict[str, Any]:
     texts = [term.text for term in query.terms]
     return {
         "tokens": [
-            (term, build_events_url(" ".join(text for text in texts if text != term.text))) for term in query.filters
+            (term, build_url("/events", q=" ".join(text for text in texts if text != term.text)))
+            for term in query.filters
         ],
         "words": " ".join(term.text for term in query.words),
         "groups": [
-            (key, KEYS[key], [(value, build_events_url(f"{query.text} {key}:{value}".strip())) for value in found])
+            (
+                key,
+                KEYS[key],
+                [(value, build_url("/events", q=f"{query.text} {key}:{value}".strip())) for value in found],
+            )
             for key in KEYS
             if (found := values.get(key, ())) or key in ("source", "type", "method")
         ],
@@ -231,7 +228,7 @@ def build_saved_views(query: str, counts: EventCounts) -> tuple[NavLink, ...]:
         ("Queued", "has:pending", counts.queued),
     )
     return tuple(
-        NavLink(name, build_events_url(search), count=f"{count:,}", current=current == search)
+        NavLink(name, build_url("/events", q=search), count=f"{count:,}", current=current == search)
         for name, search, count in views
     )
 

@@ -1,18 +1,17 @@
 """Times, sizes and counts as people read them, for Python and, by the table FILTERS, for templates.
 
-Times are this machine's own unless a zone is handed in.
+Times are in the zone of TIME_ZONE, which a page sets; by default this machine's own.
 """
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta, tzinfo
 from http import HTTPStatus
 from urllib.parse import quote, urlencode
 from zlib import crc32
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from relay.model.admission import describe_reason
 from relay.model.event import EventRow, Source
@@ -166,41 +165,10 @@ def escape_output(value: object) -> object:
     return re.sub(r"[^\n\t]+", lambda run: escape_unprintable(run[0]), value)
 
 
-def escape_html(text: str) -> str:
-    """Return plain text as HTML."""
-    return str(escape(text))
-
-
-def encode_query(fields: Mapping[str, str]) -> str:
-    """Return fields as the query of an address."""
-    return urlencode(fields, quote_via=quote)
-
-
-def quote_path_part(text: str) -> str:
-    """Return text as one part of a path."""
-    return quote(text, safe="")
-
-
-def dump_ascii_json(value: object) -> str:
-    """Return a value as JSON in ASCII, fit for a header."""
-    return json.dumps(value)
-
-
-def build_query_suffix(query: str) -> str:
-    """Return what a link carries on so that the list keeps its filter: `?q=…`, or nothing."""
-    return f"?{urlencode({'q': query}, quote_via=quote)}" if query else ""
-
-
-def build_events_url(query: str, **more: object) -> str:
-    """Return the address of the list for a search."""
-    fields = {"q": query, **more} if query else more
-    return f"/events?{urlencode(fields, quote_via=quote)}" if fields else "/events"
-
-
-def build_deliveries_url(state: str, **more: object) -> str:
-    """Return the address of the deliveries in a state, "" for all."""
-    fields = {name: value for name, value in {"state": state, **more}.items() if value}
-    return f"/deliveries?{urlencode(fields, quote_via=quote)}" if fields else "/deliveries"
+def build_url(path: str, **fields: object) -> str:
+    """Return an address with those fields as its query that are set."""
+    chosen = {name: value for name, value in fields.items() if value not in (None, "")}
+    return f"{path}?{urlencode(chosen, quote_via=quote)}" if chosen else path
 
 
 FILTERS: dict[str, Callable[..., object]] = {
@@ -210,7 +178,6 @@ FILTERS: dict[str, Callable[..., object]] = {
     "due": format_due,
     "duration": format_duration,
     "event_avatar": event_avatar,
-    "events_url": build_events_url,
     "header_text": decode_header_text,
     "is_sensitive": is_sensitive,
     "moment": format_moment,
@@ -222,4 +189,5 @@ FILTERS: dict[str, Callable[..., object]] = {
     "size": format_size,
     "source_avatar": source_avatar,
     "status": format_status,
+    "url": build_url,  # '/events' | url(q=query)
 }

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import quote
 
 from aiohttp import web
 
 from relay.dashboard.event_list import format_event_title, parse_current_url
-from relay.dashboard.filters import build_events_url, encode_query, quote_path_part
+from relay.dashboard.filters import build_url
 from relay.dashboard.render import get_target_id
 from relay.dashboard.responses import redirect, render_dialog, render_part
 from relay.http.responses import get_relay
@@ -89,7 +91,7 @@ async def _collect_hits(relay: RunningRelay, text: str, event: str) -> tuple[Fin
     if text:
         # Last, so that it never stands where something better was found.
         name = f"Search events for {escape_unprintable(text, 60)}"
-        return (*hits[: _MAX_HITS - 1], FinderHit(name, build_events_url(text), "Search", "search"))
+        return (*hits[: _MAX_HITS - 1], FinderHit(name, build_url("/events", q=text), "Search", "search"))
     return tuple(hits[:_MAX_HITS])
 
 
@@ -108,12 +110,12 @@ def _build_event_hits(row: EventRow) -> Iterator[FinderHit]:
 def _list_configured_hits(relay: RunningRelay) -> Iterator[FinderHit]:
     for name in relay.sources.by_name:
         title = escape_unprintable(name, 60)
-        yield FinderHit(f"Source {title}", f"/sources/{quote_path_part(name)}", "Source", "log-in")
-        yield FinderHit(f"Events of {title}", build_events_url(f"source:{name}"), "View", "list-filter")
+        yield FinderHit(f"Source {title}", f"/sources/{quote(name, safe='')}", "Source", "log-in")
+        yield FinderHit(f"Events of {title}", build_url("/events", q=f"source:{name}"), "View", "list-filter")
     for name in relay.config.targets:
-        href = f"/deliveries?{encode_query({'target': name})}"
+        href = build_url("/deliveries", target=name)
         yield FinderHit(f"Deliveries to {escape_unprintable(name, 60)}", href, "Target", "route")
     for name in relay.sources.by_name:
         for type_ in relay.list_sample_types(name):
-            href = f"/trigger?{encode_query({'source': name, 'type': type_})}"
+            href = build_url("/trigger", source=name, type=type_)
             yield FinderHit(f"Trigger {name} {type_}", href, "Sample", "zap")

@@ -1,5 +1,6 @@
 """A form as it was posted, and the ways to answer: a page, a part of one, a dialog, a redirect."""
 
+import json
 from typing import Any
 
 from aiohttp import web
@@ -7,7 +8,6 @@ from multidict import MultiMapping
 
 from relay.dashboard import layout
 from relay.dashboard.event_list import MAX_ROWS
-from relay.dashboard.filters import dump_ascii_json
 from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.errors import RelayError, UsageError
 from relay.model.search import format_spans
@@ -65,7 +65,7 @@ def format_error(error: RelayError) -> str:
 def toast_header(text: str) -> dict[str, str]:
     """Return the header that makes the page say something for a moment."""
     # A header takes ASCII only: anything else in a target's name becomes an escape of JSON.
-    return {"HX-Trigger": dump_ascii_json({"relay:toast": {"text": escape_unprintable(text, 200)}})}
+    return {"HX-Trigger": json.dumps({"relay:toast": {"text": escape_unprintable(text, 200)}})}
 
 
 def render_part(

@@ -1,11 +1,11 @@
 """The Settings page: how the dashboard behaves, and what relay.toml says."""
 
+import json
 import re
 from itertools import groupby
 
 from aiohttp import web
 
-from relay.dashboard.filters import dump_ascii_json
 from relay.dashboard.render import get_target_id
 from relay.dashboard.responses import read_fields, redirect, render_page
 from relay.errors import UsageError
@@ -67,6 +67,6 @@ async def switch_theme(request: web.Request) -> web.Response:
         response = redirect(back if _LOCAL_PATH.fullmatch(back) else "/events")
     else:
         signals = {"relay:theme": {"theme": theme}, "relay:toast": {"text": f"Theme: {theme or 'system'}"}}
-        response = web.Response(status=204, headers={"HX-Trigger": dump_ascii_json(signals)})
+        response = web.Response(status=204, headers={"HX-Trigger": json.dumps(signals)})
     response.set_cookie(THEME_COOKIE, theme, max_age=_COOKIE_AGE, path="/", samesite="Strict")
     return response

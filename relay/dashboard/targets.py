@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from relay.dashboard.filters import encode_query, format_count
+from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.layout import load_banners
 from relay.dashboard.render import get_target_id
 from relay.dashboard.responses import read_fields, redirect, render_dialog, render_page, render_part, toast_header
@@ -65,7 +65,7 @@ async def confirm_drop(request: web.Request) -> web.Response:
         request,
         "confirm.html",
         "Drop queue",
-        (f"/deliveries?{encode_query({'state': 'pending', 'target': name})}", "Deliveries"),
+        (build_url("/deliveries", state="pending", target=name), "Deliveries"),
         nav="deliveries",
         heading=f"Drop the queue of {escape_unprintable(name, 80)}?",
         sentence=f"Gives up {count} that {'waits' if waiting == 1 else 'wait'} for it. The events stay, and can be "
@@ -80,7 +80,7 @@ async def drop_queue(request: web.Request) -> web.Response:
     """POST /targets/drop with `target`: what waits for it is given up."""
     name = _check_target_name((await read_fields(request)).get("target", ""))
     await get_relay(request).replays.cancel_deliveries(name)
-    return redirect(f"/deliveries?{encode_query({'state': 'cancelled', 'target': name})}")
+    return redirect(build_url("/deliveries", state="cancelled", target=name))
 
 
 def _check_target_name(name: str) -> str:

@@ -7,7 +7,7 @@ from multidict import MultiMapping
 
 from relay.dashboard.event_list import parse_list_query
 from relay.dashboard.events import page as events_page
-from relay.dashboard.filters import build_query_suffix, encode_query, format_count
+from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.responses import (
     build_selection_query,
@@ -49,7 +49,7 @@ async def delete_event(request: web.Request) -> web.Response:
     id_ = parse_id(request)
     await relay.store.events.delete(id_)
     relay.bus.publish(EventChanged(id_))
-    suffix = build_query_suffix(parse_list_query(request).text)
+    suffix = build_url("", q=parse_list_query(request).text)
     if get_target_id(request) is None:
         return redirect(f"/events{suffix}")
     gone = request.app[RENDERER].part("events/missing.html", gone=f"Event {id_} was deleted.", suffix=suffix)
@@ -64,13 +64,13 @@ async def _render_annotated(
     await relay.store.events.annotate(id_, pinned=pinned, note=note)
     relay.bus.publish(EventChanged(id_))
     if get_target_id(request) is None:
-        return redirect(f"/events/{id_}{build_query_suffix(parse_list_query(request).text)}")
+        return redirect(f"/events/{id_}{build_url('', q=parse_list_query(request).text)}")
     event = await relay.store.events.get(id_)
     return render_part(request, "events/detail.html", **await events_page.build_detail(request, event, "payload"))
 
 
 def _list_path(fields: MultiMapping[Any]) -> str:
-    return f"/events{build_query_suffix(join_search(fields))}"
+    return f"/events{build_url('', q=join_search(fields))}"
 
 
 async def pin_selected(request: web.Request) -> web.Response:
@@ -87,7 +87,7 @@ async def pin_selected(request: web.Request) -> web.Response:
 
 async def export_selected(request: web.Request) -> web.Response:
     """GET /events/export: on to the file that holds what was selected."""
-    return redirect(f"/api/export?{encode_query({'q': build_selection_query(request.query), 'as': 'jsonl'})}")
+    return redirect(build_url("/api/export", q=build_selection_query(request.query), **{"as": "jsonl"}))
 
 
 async def confirm_delete(request: web.Request) -> web.Response:
@@ -120,7 +120,7 @@ async def delete_selected(request: web.Request) -> web.Response:
     found = await _find_matching(relay, build_selection_query(fields), int(upto) + 1)
     await relay.store.events.delete_all(found)
     _publish_changes(relay, found)
-    return redirect(f"/events{build_query_suffix(join_search(fields, 'shown'))}")
+    return redirect(f"/events{build_url('', q=join_search(fields, 'shown'))}")
 
 
 def _describe_selection(text: str) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Sequence
 from itertools import groupby
-from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -17,7 +16,7 @@ from relay.dashboard.event_list import (
     parse_list_suffix,
     select_latest_deliveries,
 )
-from relay.dashboard.filters import format_count, format_duration, format_status
+from relay.dashboard.filters import build_url, format_count, format_duration, format_status
 from relay.dashboard.responses import parse_selected_ids, redirect, render_dialog, render_page
 from relay.dashboard.widgets import NavLink
 from relay.errors import UsageError
@@ -162,4 +161,4 @@ def _is_hidden(place: ComparedPlace) -> bool:
 
 
 def _comparison_path(one: int, other: int, **more: object) -> str:
-    return f"/compare?{urlencode({'a': one, 'b': other, **more})}"
+    return build_url("/compare", a=one, b=other, **more)

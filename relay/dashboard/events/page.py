@@ -4,17 +4,17 @@ import re
 import shlex
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from aiohttp import web
+from markupsafe import escape
 
 from relay.dashboard import event_list
 from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.events import tabs
 from relay.dashboard.events.detail import build_pipeline_bar
-from relay.dashboard.filters import build_query_suffix, escape_html, make_avatar
+from relay.dashboard.filters import build_url, make_avatar
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
-from relay.dashboard.responses import render_page, render_part
+from relay.dashboard.responses import redirect, render_page, render_part
 from relay.errors import NotFoundError
 from relay.http.params import parse_id, parse_number, parse_whole_number
 from relay.http.responses import get_relay
@@ -137,7 +137,7 @@ async def _render_list(request: web.Request) -> web.Response:
     reply += make_partial("#views", "outerHTML", renderer.part("events/views.html", views=views))
     # A search is one step back in the history, however many letters it took to type.
     history = "HX-Replace-Url" if is_typing and searched_before else "HX-Push-Url"
-    address = f"{path if open_event else '/events'}{build_query_suffix(query.text)}"
+    address = f"{path if open_event else '/events'}{build_url('', q=query.text)}"
     return html_response(reply, headers={history: address})
 
 
@@ -149,7 +149,7 @@ def _redirect_to_time(request: web.Request) -> web.Response:
         when = get_relay(request).clock.now()
     parts = [part for part in request.query.get("q", "").split() if not part.startswith("before:")]
     query = " ".join((*parts, f"before:{when.isoformat(timespec='minutes')}"))
-    return web.Response(status=303, headers={"Location": f"/events?{urlencode({'q': query}, quote_via=quote)}"})
+    return redirect(build_url("/events", q=query))
 
 
 async def show_onboarding(request: web.Request) -> web.Response:
@@ -243,7 +243,7 @@ async def _render_newer_rows(request: web.Request, after: int) -> web.Response:
     listed = event_list.EventList(query=query.text, rows=tuple(await event_list.load_rows(relay, page.rows)))
     reply = make_partial("#rows", "afterbegin", renderer.part("events/rows.html", list=listed))
     return html_response(
-        reply + make_partial("#count", "textContent", escape_html(await event_list.build_count_line(relay, query)))
+        reply + make_partial("#count", "textContent", escape(await event_list.build_count_line(relay, query)))
     )
 
 
@@ -256,7 +256,7 @@ async def show_head(request: web.Request) -> web.Response:
     reply = make_partial("#hops", "outerHTML", renderer.part("events/pipeline_bar.html", hops=detail["hops"]))
     reply += make_partial("#marks", "innerHTML", renderer.part("events/tags.html", **detail))
     count = next((link.count for link in detail["tabs"] if link.key == "deliveries"), "")
-    reply += make_partial("#tab-deliveries", "textContent", escape_html(count))
+    reply += make_partial("#tab-deliveries", "textContent", escape(count))
     if name == "deliveries":
         reply += make_partial("#tab", "innerHTML", renderer.part(detail["tab_template"], tab=detail["tab"]))
     return html_response(reply)

@@ -11,7 +11,6 @@ from aiohttp import web
 
 from relay.dashboard import body_text
 from relay.dashboard.body_text import is_binary
-from relay.dashboard.delivery_rows import build_delivery_line
 from relay.dashboard.event_list import parse_list_suffix
 from relay.dashboard.events import body_tree
 from relay.dashboard.events.detail import list_request_facts, parse_query_pairs
@@ -319,6 +318,7 @@ async def _load_deliveries(relay: RunningRelay, event: CapturedEvent) -> dict[st
     deliveries, now = relay.store.deliveries, relay.clock.now()
     newest = list(reversed(await load_deliveries(relay, event.id)))[:_MAX_DELIVERIES]
     return {
-        "lines": [build_delivery_line(one, now, await deliveries.attempts(one.id)) for one in newest],
+        "deliveries": [(one, await deliveries.attempts(one.id)) for one in newest],
+        "now": now,
         "messages": await relay.store.messages.page(MessageFilter(event=event.id)),
     }

@@ -5,11 +5,11 @@ import json
 from collections.abc import Iterable, Mapping
 
 from aiohttp import web
+from markupsafe import escape
 
-from relay.dashboard import delivery_rows, layout
-from relay.dashboard.delivery_rows import build_delivery_line
+from relay.dashboard import layout
 from relay.dashboard.event_list import EventListRow, build_count_line, build_event_row, build_saved_views, load_rows
-from relay.dashboard.filters import build_query_suffix, escape_html, format_count
+from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.render import RENDERER, make_partial
 from relay.http.responses import get_relay
 from relay.model.event import EventOutcome
@@ -88,7 +88,7 @@ class SseRenderer:
         if self.text is None:
             return make_frame(text)
         line = await build_count_line(self.relay, query) if query.terms else format_count(counts.events, "event")
-        return make_frame(text + make_partial("#count", "textContent", escape_html(line)))
+        return make_frame(text + make_partial("#count", "textContent", escape(line)))
 
     def status(self) -> bytes:
         """Return who answers, and how the tunnel is."""
@@ -107,13 +107,13 @@ class SseRenderer:
 
     async def lines(self, ids: Iterable[int]) -> bytes:
         """Return how deliveries stand, each for its own place, and the counts of their views."""
-        now, down = self.relay.clock.now(), self.relay.state.down
-        found = await self.relay.store.deliveries.rows(ids)
-        drawn = [build_delivery_line(one, now, held=one.target in down) for one in found]
+        relay = self.relay
+        found = await relay.store.deliveries.rows(ids)
         # A million take 0.1 s to count, too long to do it four times a second.
-        few = await self.relay.store.deliveries.newest() <= LIVE_COUNT_LIMIT
-        counts = delivery_rows.count_delivery_views(await self.relay.store.deliveries.counts(lab=False)) if few else {}
-        return make_frame(self._renderer.part("live/lines.html", lines=drawn, counts=counts))
+        few = await relay.store.deliveries.newest() <= LIVE_COUNT_LIMIT
+        counts = await relay.store.deliveries.counts(lab=False) if few else None
+        values = {"deliveries": found, "counts": counts, "now": relay.clock.now(), "down": relay.state.down}
+        return make_frame(self._renderer.part("live/lines.html", **values))
 
     def fresh(self, count: int, href: str) -> bytes:
         """Return how many deliveries a list does not show yet, and where it would."""
@@ -123,7 +123,7 @@ class SseRenderer:
         return make_frame(make_partial("#fresh", "innerHTML", shown)) if count else b""
 
     def _render_rows(self, rows: Iterable[EventListRow], newest: int) -> bytes:
-        suffix = build_query_suffix(self.text or "")
+        suffix = build_url("", q=self.text or "")
         text = "".join(self._renderer.render_macro("row", row, suffix) for row in rows)
         return make_frame(make_partial("#rows", "afterbegin", text), id_=newest)
 

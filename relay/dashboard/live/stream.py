@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from aiohttp import web
 
-from relay.dashboard.filters import build_deliveries_url
+from relay.dashboard.filters import build_url
 from relay.dashboard.live.renderer import MAX_ROWS, SseRenderer, make_data_frame
 from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams
 from relay.http.params import parse_whole_number
@@ -71,7 +71,7 @@ class PageViewer:
         self._lined = request.query.get("of") == "deliveries"
         top = parse_whole_number(request.query, "top")
         self._top = _NO_EVENT if top is None else top
-        self._newest = build_deliveries_url(request.query.get("state", ""))
+        self._newest = build_url("/deliveries", state=request.query.get("state"))
         self._fresh: set[int] = set()
         self._sent: dict[str, float] = {}
         self._arrived = 0.0

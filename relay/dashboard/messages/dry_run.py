@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from aiohttp import web
 
-from relay.dashboard.filters import encode_query, format_count
+from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.responses import format_error, render_page
 from relay.dashboard.widgets import NavLink, StatusChip
 from relay.delivery.email_dry_run import DryRunRequest
@@ -57,18 +57,18 @@ async def show_dry_run(request: web.Request) -> web.Response:
         summary=_format_summary(found),
         mails=found.mails,
         chips=_STATE_CHIPS,
-        older=_older_path(dry_run, found),
+        older=build_url("/emails/dry-run", q=query, template=template, target=target, before=found.next_before)
+        if found.next_before
+        else "",
         error=error,
     )
 
 
 def _build_template_links(names: Mapping[str, str], query: str, template: str, target: str) -> Iterator[NavLink]:
-    routed = template == ""
     name = f"By route to {escape_unprintable(target, 40)}" if target else "By route"
-    kept = {"q": query, "target": target} if target else {"q": query}
-    yield NavLink(name, f"/emails/dry-run?{encode_query(kept)}", current=routed)
+    yield NavLink(name, build_url("/emails/dry-run", q=query, target=target), current=template == "")
     for one in names:
-        href = f"/emails/{one}/dry-run?{encode_query({'q': query})}"
+        href = build_url(f"/emails/{one}/dry-run", q=query)
         yield NavLink(escape_unprintable(one, 40), href, current=one == template)
 
 
@@ -83,15 +83,3 @@ def _format_summary(found: Rehearsal) -> str:
     counts = found.counts
     parts = [f"{counts[outcome]} {text}" for outcome, text in words.items() if counts[outcome]]
     return f"{format_count(found.events, 'event')}: {', '.join(parts) or 'no mail'}. Nothing was sent."
-
-
-def _older_path(dry_run: DryRunRequest, found: Rehearsal) -> str:
-    if found.next_before is None:
-        return ""
-    fields = {
-        "q": dry_run.query,
-        "template": dry_run.template or "",
-        "target": dry_run.target or "",
-        "before": str(found.next_before),
-    }
-    return f"/emails/dry-run?{encode_query({name: value for name, value in fields.items() if value})}"

@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
+from markupsafe import escape
 
 from relay.actions.mail.addresses import is_permitted
-from relay.dashboard.filters import escape_html
 from relay.dashboard.render import sandboxed_response
 from relay.dashboard.responses import render_page, render_part
 from relay.dashboard.widgets import BAD_STATUSES, NavLink
@@ -112,7 +112,7 @@ async def preview_message(request: web.Request) -> web.Response:
         return sandboxed_response("")
     text = part.get_payload(decode=True)
     body = decode_text(text) if isinstance(text, bytes) else ""
-    return sandboxed_response(body if part.get_content_type() == "text/html" else f"<pre>{escape_html(body)}</pre>")
+    return sandboxed_response(body if part.get_content_type() == "text/html" else f"<pre>{escape(body)}</pre>")
 
 
 async def _build_detail(relay: RunningRelay, message: Message) -> dict[str, Any]:

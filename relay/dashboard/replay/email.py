@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
+from markupsafe import escape
 
 from relay.actions.mail.compose import Mail
 from relay.dashboard.event_list import parse_list_suffix
-from relay.dashboard.filters import capitalize_first, encode_query, escape_html
+from relay.dashboard.filters import build_url, capitalize_first
 from relay.dashboard.render import RENDERER, get_target_id, html_response, sandboxed_response
 from relay.dashboard.replay.dialog import format_result, load_result
 from relay.dashboard.responses import format_error, read_fields, redirect, render_dialog, render_part, toast_header
@@ -58,7 +59,7 @@ async def preview_email(request: web.Request) -> web.Response:
     event = await relay.store.events.get(parse_id(request))
     to = _split_addresses(request.query.get("to", ""))
     mail = await relay.replays.preview_email(event, request.query.get("template", ""), to)
-    return sandboxed_response(mail.html or f"<pre>{escape_html(mail.text)}</pre>")
+    return sandboxed_response(mail.html or f"<pre>{escape(mail.text)}</pre>")
 
 
 async def _render_email_form(
@@ -116,7 +117,7 @@ async def _build_preview(relay: RunningRelay, event: CapturedEvent, form: Mappin
         preview |= {
             "headers": _format_mail_headers(mail),
             "text": mail.text[:_MAX_TEXT],
-            "frame": f"/events/{event.id}/email/preview?{encode_query({'template': template, 'to': to})}",
+            "frame": build_url(f"/events/{event.id}/email/preview", template=template, to=to),
         }
         await relay.replays.check_email(event, template, _split_addresses(to), bool(form.get("force")))
     except SentAlreadyError as problem:

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 from multidict import MultiMapping
 
-from relay.dashboard.filters import build_events_url
+from relay.dashboard.filters import build_url
 from relay.dashboard.render import get_target_id
 from relay.dashboard.responses import (
     build_selection_query,
@@ -113,7 +113,7 @@ async def _build_bulk_form(
         request,
         "replay/bulk_form.html",
         "Bulk replay",
-        (build_events_url("" if text.startswith("id:") else text), "Events"),
+        (build_url("/events", q="" if text.startswith("id:") else text), "Events"),
         status=422 if errors else 200,
         query=text,
         targets=targets,

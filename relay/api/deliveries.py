@@ -18,6 +18,7 @@ from relay.api.resource import (
     Timestamp,
     default_to,
     find_next_before,
+    make_shape,
     read_request,
 )
 from relay.http import params
@@ -87,23 +88,11 @@ class DeliveryDetail(DeliverySummary):
     attempts: list[AttemptDetail] = Field(validation_alias="made")
 
 
-class DeliveryList(Resource):
-    """A page of deliveries, newest first."""
-
-    deliveries: list[DeliverySummary]
-    next_before: int | None
-
-
-class RetriedDeliveries(Resource):
-    """How many deliveries are due again."""
-
-    retried: int
-
-
-class CancelledDeliveries(Resource):
-    """How many deliveries were given up."""
-
-    cancelled: int
+DeliveryList = make_shape(
+    "DeliveryList", "A page of deliveries, newest first.", deliveries=list[DeliverySummary], next_before=int | None
+)
+RetriedDeliveries = make_shape("RetriedDeliveries", "How many deliveries are due again.", retried=int)
+CancelledDeliveries = make_shape("CancelledDeliveries", "How many deliveries were given up.", cancelled=int)
 
 
 class RetryRequest(ApiRequest):

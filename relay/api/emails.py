@@ -5,7 +5,17 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import AliasPath, BeforeValidator, Field
 
-from relay.api.resource import ApiRequest, ApiRoute, Refusal, Resource, TextOrNull, Timestamp, default_to, read_request
+from relay.api.resource import (
+    ApiRequest,
+    ApiRoute,
+    Refusal,
+    Resource,
+    TextOrNull,
+    Timestamp,
+    default_to,
+    make_shape,
+    read_request,
+)
 from relay.delivery.email_dry_run import DryRunRequest
 from relay.http import params
 from relay.http.responses import get_relay, json_response
@@ -29,10 +39,7 @@ class EmailRequest(ApiRequest):
     force: bool = False
 
 
-class StartedEmail(Resource):
-    """The delivery that was made."""
-
-    delivery: int
+StartedEmail = make_shape("StartedEmail", "The delivery that was made.", delivery=int)
 
 
 class AttachmentSummary(Resource):

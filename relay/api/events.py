@@ -17,6 +17,7 @@ from relay.api.resource import (
     Resource,
     Timestamp,
     UncheckedText,
+    make_shape,
     read_request,
 )
 from relay.clock import format_time
@@ -124,10 +125,7 @@ class WholeEvent(EventContent, EventSummary):
     """An event whole."""
 
 
-class DeletedEvent(Resource):
-    """What was deleted."""
-
-    deleted: int
+DeletedEvent = make_shape("DeletedEvent", "What was deleted.", deleted=int)
 
 
 class EventAnnotation(ApiRequest):

@@ -5,7 +5,7 @@ from pydantic import AliasPath, Field
 
 from relay.actions.forward import ForwardOptions
 from relay.api.events import EventHint, RuleProblems
-from relay.api.resource import ApiRoute, ReasonSentence, Resource, TextOrNull, extend
+from relay.api.resource import ApiRoute, ReasonSentence, Resource, TextOrNull, extend, make_shape
 from relay.http import params
 from relay.http.responses import get_relay, json_response
 from relay.model.event import CapturedEvent, Verdict
@@ -54,10 +54,7 @@ class RouteExplanation(Resource):
     signing: dict[str, str]
 
 
-class EventRoutes(Resource):
-    """Every route, in the order of relay.toml."""
-
-    routes: list[RouteExplanation]
+EventRoutes = make_shape("EventRoutes", "Every route, in the order of relay.toml.", routes=list[RouteExplanation])
 
 
 @ApiRoute("POST", "/api/events/{id}/verify", {200: EventVerification})

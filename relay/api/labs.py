@@ -16,6 +16,7 @@ from relay.api.resource import (
     Timestamp,
     extend,
     find_next_before,
+    make_shape,
     read_request,
 )
 from relay.delivery.lab import EXPERIMENTS
@@ -207,12 +208,13 @@ class KnownExperiment(Resource):
     good: str
 
 
-class LabList(Resource):
-    """A page of runs, newest first, with the experiments there are."""
-
-    labs: list[LabSummary]
-    next_before: int | None
-    experiments: list[KnownExperiment]
+LabList = make_shape(
+    "LabList",
+    "A page of runs, newest first, with the experiments there are.",
+    labs=list[LabSummary],
+    next_before=int | None,
+    experiments=list[KnownExperiment],
+)
 
 
 @ApiRoute("GET", "/api/labs", {200: LabList}, query="limit before")

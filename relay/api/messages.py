@@ -15,6 +15,7 @@ from relay.api.resource import (
     default_to,
     extend,
     find_next_before,
+    make_shape,
     read_request,
 )
 from relay.errors import UsageError
@@ -82,11 +83,9 @@ class WholeMessage(MessageSummary):
     history: list[MessageHistoryEntry]
 
 
-class MessageList(Resource):
-    """A page of messages, newest first."""
-
-    messages: list[MessageSummary]
-    next_before: int | None
+MessageList = make_shape(
+    "MessageList", "A page of messages, newest first.", messages=list[MessageSummary], next_before=int | None
+)
 
 
 class MessageRates(Resource):

@@ -16,6 +16,7 @@ from relay.api.resource import (
     TextOrNull,
     Timestamp,
     default_to,
+    make_shape,
     read_request,
 )
 from relay.delivery.replay import warn_of_forgery
@@ -178,10 +179,7 @@ class StartedBulkReplay(BulkReplayDetail):
     left_out: list[LeftOutEvents]
 
 
-class BulkReplayList(Resource):
-    """The newest bulk replays."""
-
-    replays: list[BulkReplaySummary]
+BulkReplayList = make_shape("BulkReplayList", "The newest bulk replays.", replays=list[BulkReplaySummary])
 
 
 @ApiRoute("POST", "/api/events/{id}/replay", {202: StartedReplay}, ReplayRequest)

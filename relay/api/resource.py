@@ -19,6 +19,7 @@ from pydantic import (
     SkipValidation,
     ValidationError,
     WithJsonSchema,
+    create_model,
 )
 from pydantic_core import PydanticCustomError
 
@@ -45,6 +46,12 @@ class Resource(BaseModel):
     def serialize(cls, value: object = None, **more: object) -> Json:
         """Return a value, with what it does not hold itself, as JSON of this shape."""
         return cls.model_validate(more if value is None else extend(value, **more)).model_dump()
+
+
+def make_shape(name: str, description: str, **fields: Any) -> type[Resource]:
+    """Return a shape of few fields, given by name and type."""
+    typed: dict[str, Any] = {field: (kind, ...) for field, kind in fields.items()}
+    return create_model(name, __base__=Resource, __doc__=description, **typed)
 
 
 class _ExtendedValue:

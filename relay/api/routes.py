@@ -8,7 +8,7 @@ from re import findall
 from aiohttp import web
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from relay.api import (
+from relay.api import (  # noqa: F401 - importing them fills API_ROUTES
     catch_up,
     deliveries,
     emails,
@@ -32,22 +32,6 @@ from relay.http.responses import get_relay, json_response
 from relay.services.stats import WINDOWS
 from relay.transfer.formats import FORMATS
 
-RESOURCES = (  # importing them fills API_ROUTES
-    events,
-    explanations,
-    emails,
-    deliveries,
-    replays,
-    labs,
-    triggers,
-    messages,
-    catch_up,
-    stats,
-    status,
-    vault,
-    stream,
-    transfer,
-)
 _REF = "#/components/schemas/{model}"
 _NUMBER = {"type": "integer", "minimum": 1}
 _TEXT = {"type": "string"}
@@ -144,10 +128,10 @@ def _describe_route(route: ApiRoute, schemas: Mapping[type, Json]) -> Json:
             field.is_required() for field in route.request.model_fields.values()
         )
         described["requestBody"] = {"content": _describe_content(route.request, schemas), "required": required}
-    answers = {str(status): shape for status, shape in route.responses.items()}
+    answers = {str(code): shape for code, shape in route.responses.items()}
     described["responses"] = {
-        status: {"description": "It is done.", "content": _describe_content(shape, schemas)}
-        for status, shape in {**answers, "4XX": ErrorAnswer, "5XX": ErrorAnswer}.items()
+        code: {"description": "It is done.", "content": _describe_content(shape, schemas)}
+        for code, shape in {**answers, "4XX": ErrorAnswer, "5XX": ErrorAnswer}.items()
     }
     return described
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import AliasPath, BeforeValidator, Field
 
-from relay.api.resource import ApiRoute, Resource, Timestamp, extend
+from relay.api.resource import ApiRoute, Resource, Timestamp, extend, make_shape
 from relay.api.vault import VaultSummary
 from relay.http.responses import get_relay, json_response
 from relay.model.delivery import Target
@@ -136,22 +136,9 @@ class RelayStatus(Resource):
     config: str | None
 
 
-class ReconnectedTunnel(Resource):
-    """How the tunnel is."""
-
-    tunnel: str
-
-
-class Liveness(Resource):
-    """relay is alive."""
-
-    status: str
-
-
-class HealthCheck(Resource):
-    """Everything relay needs."""
-
-    findings: list[HealthFinding]
+ReconnectedTunnel = make_shape("ReconnectedTunnel", "How the tunnel is.", tunnel=str)
+Liveness = make_shape("Liveness", "relay is alive.", status=str)
+HealthCheck = make_shape("HealthCheck", "Everything relay needs.", findings=list[HealthFinding])
 
 
 @ApiRoute("GET", "/api/status", {200: RelayStatus})

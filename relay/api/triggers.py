@@ -6,7 +6,7 @@ from aiohttp import web
 from pydantic import Field
 
 from relay.api.events import EventSummary
-from relay.api.resource import ApiRequest, ApiRoute, Refusal, Resource, default_to, read_request
+from relay.api.resource import ApiRequest, ApiRoute, Refusal, default_to, make_shape, read_request
 from relay.http.responses import get_relay, json_response
 from relay.model.event_json import serialize_event_row
 from relay.store.deliveries import count_states
@@ -40,10 +40,7 @@ class TriggeredEvent(EventSummary):
     missing_secret: str | None
 
 
-class SampleList(Resource):
-    """The event types that can be triggered, by source."""
-
-    samples: dict[str, list[str]]
+SampleList = make_shape("SampleList", "The event types that can be triggered, by source.", samples=dict[str, list[str]])
 
 
 @ApiRoute("POST", "/api/triggers", {201: TriggeredEvent}, SampleRequest)

@@ -2,12 +2,24 @@
 
 from aiohttp import web
 
-from relay.dashboard import deliveries, doctor, errors, finder, lab, metrics, render, settings, targets, trigger, vault
+from relay.dashboard import (
+    deliveries,
+    doctor,
+    errors,
+    finder,
+    lab,
+    live,
+    metrics,
+    render,
+    settings,
+    targets,
+    trigger,
+    vault,
+)
 from relay.dashboard.assets import Assets
 from relay.dashboard.events import actions, compare
 from relay.dashboard.events import page as events_page
 from relay.dashboard.events.tabs import BODY_CACHE, BodyCache
-from relay.dashboard.live import stream as live_stream
 from relay.dashboard.messages import page as messages_page
 from relay.dashboard.messages.dry_run import show_dry_run
 from relay.dashboard.replay import dialog, email
@@ -25,8 +37,8 @@ def add_dashboard(app: web.Application, guard: Guard) -> None:
     app[REFUSAL_RENDERER] = errors.error_response_for
     app[render.RENDERER] = render.Renderer(guard.csrf, assets, app[RELAY].dashboard_url)
     app[BODY_CACHE] = BodyCache()
-    app[live_stream.PAGE_STREAMS] = EventStreams("too many pages are open")
-    app.on_shutdown.append(app[live_stream.PAGE_STREAMS].close)
+    app[live.PAGE_STREAMS] = EventStreams("too many pages are open")
+    app.on_shutdown.append(app[live.PAGE_STREAMS].close)
 
     async def sign_in(request: web.Request) -> web.StreamResponse:
         return await errors.handle_login(request, guard)
@@ -47,7 +59,7 @@ _ID_PATTERN = "{id:[0-9]{1,18}}"
 _TAB_PATTERN = "{tab:headers|verification|routing|deliveries|raw|hex|form}"
 _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/", _redirect_home),
-    web.get("/stream", live_stream.stream_updates),
+    web.get("/stream", live.stream_updates),
     web.get("/events", events_page.show_events),
     web.get("/events/rows", events_page.show_rows),
     web.post("/events/pin", actions.pin_selected),

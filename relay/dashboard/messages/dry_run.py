@@ -1,6 +1,7 @@
 """Dry runs of mails as a page: what would have gone out for events of the past."""
 
 from collections.abc import Iterator, Mapping
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -57,7 +58,7 @@ async def show_dry_run(request: web.Request) -> web.Response:
         summary=_format_summary(found),
         mails=found.mails,
         chips=_STATE_CHIPS,
-        older=build_url("/emails/dry-run", q=query, template=template, target=target, before=found.next_before)
+        older=_build_path("/emails/dry-run", query, template=template, target=target, before=found.next_before)
         if found.next_before
         else "",
         error=error,
@@ -66,10 +67,16 @@ async def show_dry_run(request: web.Request) -> web.Response:
 
 def _build_template_links(names: Mapping[str, str], query: str, template: str, target: str) -> Iterator[NavLink]:
     name = f"By route to {escape_unprintable(target, 40)}" if target else "By route"
-    yield NavLink(name, build_url("/emails/dry-run", q=query, target=target), current=template == "")
+    yield NavLink(name, _build_path("/emails/dry-run", query, target=target), current=template == "")
     for one in names:
-        href = build_url(f"/emails/{one}/dry-run", q=query)
+        href = _build_path(f"/emails/{one}/dry-run", query)
         yield NavLink(escape_unprintable(one, 40), href, current=one == template)
+
+
+def _build_path(path: str, query: str, **more: object) -> str:
+    # Without `q` it is the default; an empty one is every event.
+    address = build_url(path, **more)
+    return f"{address}{'&' if '?' in address else '?'}q={quote(query)}"
 
 
 def _format_summary(found: Rehearsal) -> str:

@@ -1,0 +1,298 @@
+"""Live updates: one stream of server-sent events for each open page, drawn once for everybody who looks."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+from markupsafe import escape
+
+from relay.dashboard import layout
+from relay.dashboard.event_list import EventListRow, build_count_line, build_event_row, build_saved_views, load_rows
+from relay.dashboard.filters import build_url, format_count
+from relay.dashboard.render import RENDERER, make_partial
+from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams
+from relay.http.params import parse_whole_number
+from relay.http.responses import get_relay
+from relay.model.event import EventOutcome
+from relay.model.search import EVERYTHING, Query, parse_query
+from relay.model.signals import (
+    DeliveryChanged,
+    EventChanged,
+    EventStored,
+    HandlersChanged,
+    LabChanged,
+    MessageChanged,
+    Signal,
+    StoreChanged,
+    TargetChanged,
+    TunnelChanged,
+    VaultChanged,
+)
+
+MAX_ROWS = 50  # rows in one message; when more wait, the page is told to ask for them
+MIN_INTERVAL = 0.25  # seconds between two messages of a kind
+LIVE_COUNT_LIMIT = 100_000  # deliveries up to which the numbers of their views are kept current
+_CALM = 0.02  # seconds without an event after which one that comes alone is sent at once
+_MAX_NEWEST = 20  # rows whose deliveries may settle between a page and its stream
+_TEMPLATES = (
+    "macros.html",
+    *(f"live/{name}.html" for name in ("cells", "counts", "lines", "new_deliveries", "status")),
+)
+_RETRY_FRAME = b"retry: 500\n"
+_NO_EVENT = 2**62
+
+# What each signal changes on a page, with the field that says which one of its kind.
+_CHANGES: Mapping[type[Signal], tuple[tuple[str, str], ...]] = {
+    EventStored: (("rows", "event_id"), ("counts", "")),
+    EventChanged: (("cells", "event_id"), ("counts", "")),
+    DeliveryChanged: (("cells", "event_id"), ("lines", "delivery_id"), ("delivery", "event_id"), ("counts", "")),
+    MessageChanged: (("message", "message_id"), ("counts", "")),
+    LabChanged: (("lab", "run_id"),),
+    TargetChanged: (("banners", ""), ("counts", "")),
+    **dict.fromkeys((TunnelChanged, HandlersChanged, VaultChanged, StoreChanged), (("status", ""),)),
+}
+# What scripts of a page hear of, as JSON: its names, and the fields of the signal.
+_DATA = {
+    "delivery": {"event": "event_id", "delivery": "delivery_id", "state": "state"},
+    "message": {"message": "message_id", "event": "event_id", "status": "status"},
+    "lab": {"lab": "run_id", "state": "state"},
+}
+
+PAGE_STREAMS: web.AppKey[EventStreams] = web.AppKey("page_streams", EventStreams)
+
+
+async def stream_updates(request: web.Request) -> web.StreamResponse:
+    """GET /stream?q=: server-sent events for this dashboard's pages; `id` is the newest event, and resumes.
+
+    The page of deliveries asks with `of=deliveries`, and names the newest it shows as `top`. Pages without a list
+    name no `q`.
+    """
+    return await request.app[PAGE_STREAMS].serve(request, PageViewer(request))
+
+
+class PageViewer:
+    """One open page: what it waits for, when it may next be sent, and how it is drawn."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._relay = get_relay(request)
+        self._renderer = request.app[RENDERER]
+        self._cache = request.app[PAGE_STREAMS].cache
+        self._search = request.query.get("q")
+        self._last_seen = parse_whole_number(request.headers, "Last-Event-ID")
+        # The page of deliveries says which is the newest it shows, and where it would show what is newer.
+        self._shows_deliveries = request.query.get("of") == "deliveries"
+        top = parse_whole_number(request.query, "top")
+        self._top = _NO_EVENT if top is None else top
+        self._newest_url = build_url("/deliveries", state=request.query.get("state"))
+        self._new_deliveries: set[int] = set()
+        # What has gathered since it was last sent: by kind, the newest signal for each thing.
+        self._waiting: dict[str, dict[Any, Any]] = {}
+        self._sent: dict[str, float] = {}
+        self._arrived = 0.0
+        self._lost = 0
+        # `rows` first: what a cell belongs to should be there before it.
+        self._kinds: dict[str, Callable[[dict[Any, Any]], Awaitable[bytes]]] = {
+            "rows": self._render_rows,
+            "lost": self._render_lost,
+            "cells": self._render_cells,
+            "counts": self._render_counts,
+            "banners": self._render_banners,
+            "lines": self._render_lines,
+            **{kind: partial(self._render_data, kind) for kind in _DATA},
+            "status": self._render_status,
+        }
+
+    async def greet(self) -> AsyncIterator[bytes]:
+        """Give who answers, what came while the viewer was away, and the newest rows as they are.
+
+        No signal says what changed since the page was rendered.
+        """
+        yield _RETRY_FRAME + self._make_status_frame()
+        # Off the loop: the first event to be shown would wait for it.
+        await asyncio.to_thread(self._renderer.compile_templates, *_TEMPLATES)
+        store = self._relay.store
+        if self._search is not None and self._last_seen is not None:
+            yield await self._draw_missed(self._last_seen)
+        if self._shows_deliveries:
+            newest = await store.deliveries.page(limit=_MAX_NEWEST, lab=False)
+            yield await self._draw_lines(one.id for one in newest)
+        elif self._search is not None:
+            page = await store.events.page(self._parse_search(), limit=_MAX_NEWEST)
+            yield await self._draw_cells([row.id for row in page.rows])
+
+    def take(self, signals: Iterable[Signal], *, lost: int) -> None:
+        """Remember what was signalled; `lost` counts signals that this viewer was too slow for."""
+        if lost > self._lost:
+            self._add("lost", None, self._waiting.get("lost", {}).get(None, 0) + lost - self._lost)
+            self._lost = lost
+        for signal in signals:
+            if isinstance(signal, EventStored):
+                now = self._relay.clock.monotonic()
+                if "rows" not in self._waiting and now - self._arrived >= _CALM:
+                    self._sent.pop("rows", None)
+                self._arrived = now
+            for kind, field in _CHANGES.get(type(signal), ()):
+                self._add(kind, getattr(signal, field) if field else None, signal)
+                if kind == "counts" and self._relay.state.down:
+                    self._add("banners", None, signal)
+
+    def _add(self, kind: str, thing: object, signal: object) -> None:
+        self._waiting.setdefault(kind, {})[thing] = signal
+
+    def wait(self) -> float:
+        """Return how many seconds may pass before something is due."""
+        due = [self._next_at(kind) for kind in self._waiting]
+        return max(0.0, min(due) - self._relay.clock.monotonic()) if due else HEARTBEAT_INTERVAL
+
+    def _next_at(self, kind: str) -> float:
+        # At the same moments for every viewer, so that what one of them draws is what the others need.
+        return (self._sent.get(kind, -MIN_INTERVAL) // MIN_INTERVAL + 1) * MIN_INTERVAL
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        """Give every message that is due now, each as soon as it is drawn, and forget it."""
+        now = self._relay.clock.monotonic()
+        for kind, render in self._kinds.items():
+            if kind in self._waiting and now >= self._next_at(kind):
+                self._sent[kind] = now
+                if frame := await render(self._waiting.pop(kind)):
+                    yield frame
+
+    async def _render_rows(self, waiting: dict[int, EventStored]) -> bytes:
+        if self._search is None:
+            return b""
+        draw = self._draw_crowd if len(waiting) > MAX_ROWS else self._draw_rows
+        newest = waiting[max(waiting)]
+        return await self._cache.get(newest, ("rows", self._search, *waiting), lambda: draw(waiting))
+
+    async def _render_lost(self, waiting: dict[None, int]) -> bytes:
+        # Whatever was lost, the page can find out by asking.
+        return b"" if self._search is None else _make_data_frame("event", {"n": waiting[None], "rejected": 0})
+
+    async def _render_cells(self, waiting: dict[int, Signal]) -> bytes:
+        if self._search is None:
+            return b""
+        return await self._cache.get(_get_newest(waiting), ("cells", *waiting), lambda: self._draw_cells(waiting))
+
+    async def _render_counts(self, waiting: dict[None, Signal]) -> bytes:
+        return await self._cache.get(waiting[None], ("counts", self._search), self._draw_counts)
+
+    async def _render_banners(self, waiting: dict[None, Signal]) -> bytes:
+        return await self._cache.get(waiting[None], ("banners",), self._draw_banners)
+
+    async def _render_lines(self, waiting: dict[int, Signal]) -> bytes:
+        if not self._shows_deliveries:
+            return b""
+        newer = [id_ for id_ in waiting if id_ > self._top]
+        if newer:
+            found = await self._relay.store.deliveries.rows(newer)
+            self._new_deliveries |= {one.id for one in found if one.lab is None}
+        drawn = await self._cache.get(_get_newest(waiting), ("lines", *waiting), lambda: self._draw_lines(waiting))
+        if not self._new_deliveries:
+            return drawn
+        words = format_count(len(self._new_deliveries), "new delivery", "new deliveries")
+        text = self._renderer.part("live/new_deliveries.html", words=words, href=self._newest_url)
+        return drawn + make_frame(make_partial("#fresh", "innerHTML", text))
+
+    async def _render_data(self, kind: str, waiting: dict[int, Signal]) -> bytes:
+        fields = _DATA[kind].items()
+        return b"".join(
+            _make_data_frame(kind, {name: getattr(signal, field) for name, field in fields})
+            for signal in waiting.values()
+        )
+
+    async def _render_status(self, _: dict[None, Signal]) -> bytes:
+        frame = await layout.load_frame(self._relay)
+        return self._make_status_frame() + make_frame(self._renderer.part("live/status.html", shell=frame))
+
+    def _make_status_frame(self) -> bytes:
+        relay = self._relay
+        plain = {"boot": relay.boot_id, "version": relay.version, "tunnel": relay.state.tunnel.state}
+        return _make_data_frame("status", plain)
+
+    def _parse_search(self) -> Query:
+        query = parse_query(self._search, self._relay.clock.now(), lenient=True) if self._search else EVERYTHING
+        # A search that cannot be read lists everything, here as in the page.
+        return EVERYTHING if query.problems else query
+
+    async def _draw_rows(self, stored: Mapping[int, EventStored]) -> bytes:
+        """Return the rows of those events that fit the search, newest first, under the newest id."""
+        newest, query, events = max(stored), self._parse_search(), self._relay.store.events
+        built = [one.build_row() for _, one in sorted(stored.items(), reverse=True) if one.build_row is not None]
+        if len(built) == len(stored) and not query.terms and not any(one.deliveries for one in stored.values()):
+            return self._make_rows_frame([build_event_row(row, ()) for row in built], newest)
+        found = await events.rows(stored)
+        if query.terms and found:
+            low, high = found[-1].id - 1, found[0].id + 1
+            page = await events.page(query, after=low, before=high, limit=len(found))
+            fitting = {row.id for row in page.rows}
+            found = tuple(row for row in found if row.id in fitting)
+        return self._make_rows_frame(await load_rows(self._relay, found), newest) if found else b""
+
+    async def _draw_missed(self, last: int) -> bytes:
+        """Return what came after the event `last`: its rows, or how to ask for them when there are many."""
+        page = await self._relay.store.events.page(self._parse_search(), after=last, limit=MAX_ROWS + 1)
+        if len(page.rows) > MAX_ROWS:
+            return _make_data_frame("event", {"n": len(page.rows), "rejected": 0}, page.rows[0].id)
+        rows = await load_rows(self._relay, page.rows)
+        return self._make_rows_frame(rows, page.rows[0].id) if page.rows else b""
+
+    def _make_rows_frame(self, rows: Iterable[EventListRow], newest: int) -> bytes:
+        suffix = build_url("", q=self._search)
+        text = "".join(self._renderer.render_macro("row", row, suffix) for row in rows)
+        return make_frame(make_partial("#rows", "afterbegin", text), id_=newest)
+
+    async def _draw_crowd(self, stored: Mapping[int, EventStored]) -> bytes:
+        """Return how many wait, for a page that is to ask for them itself."""
+        found = await self._relay.store.events.rows(stored)
+        rejected = sum(row.outcome is EventOutcome.REJECTED for row in found)
+        return _make_data_frame("event", {"n": len(stored), "rejected": rejected}, max(stored))
+
+    async def _draw_cells(self, ids: Iterable[int]) -> bytes:
+        """Return result and shield of events, each for its own place."""
+        rows = await load_rows(self._relay, await self._relay.store.events.rows(ids))
+        return make_frame("".join(self._renderer.part("live/cells.html", row=row) for row in rows))
+
+    async def _draw_counts(self) -> bytes:
+        """Return every number around the list."""
+        counts, query = await self._relay.store.events.counts(), self._parse_search()
+        nav = await layout.load_nav_counts(self._relay, counts)
+        views = () if self._search is None else build_saved_views(self._search, counts)
+        text = self._renderer.part("live/counts.html", counts=nav, views=views)
+        if self._search is None:
+            return make_frame(text)
+        line = await build_count_line(self._relay, query) if query.terms else format_count(counts.events, "event")
+        return make_frame(text + make_partial("#count", "textContent", escape(line)))
+
+    async def _draw_banners(self) -> bytes:
+        text = self._renderer.part("banners.html", banners=await layout.load_banners(self._relay))
+        return make_frame(make_partial("#banners", "outerHTML", text))
+
+    async def _draw_lines(self, ids: Iterable[int]) -> bytes:
+        """Return how deliveries stand, each for its own place, and the counts of their views."""
+        relay, deliveries = self._relay, self._relay.store.deliveries
+        found = await deliveries.rows(ids)
+        # A million take 0.1 s to count, too long to do it four times a second.
+        counts = await deliveries.counts(lab=False) if await deliveries.newest() <= LIVE_COUNT_LIMIT else None
+        values = {"deliveries": found, "counts": counts, "now": relay.clock.now(), "down": relay.state.down}
+        return make_frame(self._renderer.part("live/lines.html", **values))
+
+
+def _get_newest(waiting: dict[int, Signal]) -> Signal:
+    return next(reversed(waiting.values()))
+
+
+def _make_data_frame(name: str, plain: Mapping[str, object], id_: int | None = None) -> bytes:
+    return make_frame(json.dumps(plain), name, id_)
+
+
+def make_frame(data: str, event: str = "", id_: int | None = None) -> bytes:
+    """Return one message; every kind of line break that a browser knows starts a `data:` line of its own."""
+    if not data:
+        return b""
+    head = (f"id: {id_}\n" if id_ is not None else "") + (f"event: {event}\n" if event else "")
+    lines = data.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    text = head + "".join(f"data: {line}\n" for line in lines if line) + "\n"
+    return text.encode("utf-8", "backslashreplace")

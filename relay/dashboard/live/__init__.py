@@ -1,1 +1,0 @@
-"""Live updates: one stream of server-sent events for each open page."""

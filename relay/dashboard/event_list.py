@@ -1,15 +1,15 @@
 """The event list: its rows by day, count line, search box and saved views, and the footer that pages on."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
 
-from relay.dashboard.filters import DayHeading, build_url, format_count, format_day, format_duration, format_moment
-from relay.dashboard.widgets import NavLink, StatusChip
+from relay.dashboard.filters import build_url, format_count, format_duration, format_moment
+from relay.dashboard.widgets import StatusChip
 from relay.http.responses import get_relay
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventOutcome, EventRow, Verdict
@@ -35,40 +35,13 @@ _NOTHING_SENT = {EventOutcome.DUPLICATE: "Duplicate", EventOutcome.IGNORED: "Ign
 _URGENCY = tuple(DeliveryState[name] for name in ("CANCELLED", "SUCCEEDED", "RUNNING", "PENDING", "FAILED"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class EventListRow:
-    """One event in the list: `tags` are replay, sample, recovered and pinned, `day` is the day that begins with it.
-
-    `first` is the list's one tab stop.
-    """
+    """One event in a list, with the result of its deliveries."""
 
     event: EventRow
     chip: StatusChip
-    tags: tuple[str, ...]
-    day: DayHeading | None = None
-    first: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventList:
-    """The list for a search; `day` heads its first row."""
-
-    query: str
-    rows: tuple[EventListRow, ...]
-    day: DayHeading | None = None
-    count: str = ""
-    selected: int | None = None
-    problems: tuple[str, ...] = ()
-
-    @property
-    def suffix(self) -> str:
-        """Return what every row's link carries on."""
-        return build_url("", q=self.query)
-
-    @property
-    def full(self) -> dict[str, object]:
-        """Return the footer for when it holds as many rows as a page may."""
-        return _build_full_footer(self.query, 0)
+    is_replayed: bool
 
 
 def parse_list_query(request: web.Request) -> Query:
@@ -97,51 +70,38 @@ async def load_rows(relay: RunningRelay, events: Sequence[EventRow]) -> list[Eve
 def build_event_row(event: EventRow, deliveries: Sequence[Delivery]) -> EventListRow:
     """Return the row for an event and all its deliveries."""
     is_replayed = any(one.reason is DeliveryReason.REPLAY for one in deliveries)
-    tags = list_event_tags(event, is_replayed=is_replayed)
-    return EventListRow(event=event, chip=summarize_deliveries(event, deliveries), tags=tags)
+    return EventListRow(event, summarize_deliveries(event, deliveries), is_replayed)
 
 
 async def load_listing(
     relay: RunningRelay, query: Query, *, before: int | None = None, selected: int | None = None
-) -> tuple[EventList, dict[str, object], EventPage]:
-    """Return the list for a query, newest first, its footer, and the page of the store.
-
-    A query that cannot be read lists everything.
-    """
+) -> dict[str, Any]:
+    """Return the list for a query, newest first. A query that cannot be read lists everything."""
     readable = parse_query("", relay.clock.now()) if query.problems else query
     page = await relay.store.events.page(readable, limit=PAGE_SIZE, before=before)
-    now = relay.clock.now()
-    listing = EventList(
-        query=query.text,
-        rows=mark_days(await load_rows(relay, page.rows), now, selected=selected),
-        day=format_day(page.rows[0].received_at, now) if page.rows else None,
-        count=await build_count_line(relay, readable, page, complete=before is None),
-        selected=selected,
-        problems=(*query.problems, *query.notes),
-    )
-    return listing, build_footer(query.text, len(page.rows), page), page
+    return await load_part(relay, query, page, shown=len(page.rows)) | {
+        "whole": True,
+        "count": await build_count_line(relay, readable, page, complete=before is None),
+        "selected": selected,
+        "problems": (*query.problems, *query.notes),
+    }
 
 
-def mark_days(
-    rows: Sequence[EventListRow], now: datetime, *, after: datetime | None = None, selected: int | None = None
-) -> tuple[EventListRow, ...]:
-    """Return the rows with a heading wherever a day begins; `after` is when the row above them came."""
-    marked: list[EventListRow] = []
-    above = format_day(after, now) if after else None
-    known = any(row.event.id == selected for row in rows)
-    current = selected if known else rows[0].event.id if rows and not after else None
-    for row in rows:
-        today = format_day(row.event.received_at, now)
-        heading = today if above is not None and today != above else None
-        marked.append(replace(row, day=heading, first=row.event.id == current))
-        above = today
-    return tuple(marked)
-
-
-def select_row(listing: EventList, selected: int) -> EventList:
-    """Return the list with another row as the one shown."""
-    rows = tuple(replace(row, first=row.event.id == selected) for row in listing.rows)
-    return replace(listing, rows=rows, selected=selected)
+async def load_part(
+    relay: RunningRelay, query: Query, page: EventPage, *, shown: int = 0, last: datetime | None = None
+) -> dict[str, Any]:
+    """Return a page of rows for the list, of which `shown` are there with them; `last` is when the row above came."""
+    return {
+        "whole": False,
+        "query": query.text,
+        "rows": await load_rows(relay, page.rows),
+        "selected": None,
+        "shown": shown,
+        "max_rows": MAX_ROWS,
+        "page": page,
+        "last": last,
+        "now": relay.clock.now(),
+    }
 
 
 async def build_count_line(
@@ -171,77 +131,21 @@ def _format_count_line(query: Query, total: int, took: float | None, searched_to
     return words if took is None else f"{words}, {max(1, round(took * 1000))} ms"
 
 
-def build_footer(query: str, shown: int, page: EventPage, above: datetime | None = None) -> dict[str, object]:
-    """Return the end of a list of which `shown` rows are in the page; `above` is when the last came if not in `page`.
-
-    More is to come, or enough is shown (`full`), or there is nothing further.
-    """
-    if page.next_before is None:
-        return {"words": "That is all" if shown else "", "href": "", "full": False}
-    if shown >= MAX_ROWS:
-        return _build_full_footer(query, page.next_before)
-    fields: dict[str, object] = {"q": query, "before": page.next_before, "shown": shown}
-    last = page.rows[-1].received_at if page.rows else above
-    if last is not None:
-        fields["last"] = int(last.timestamp())
-    return {
-        "words": "Older events load as you scroll" if page.searched_to is None else "Keep searching",
-        "href": build_url("/events", q=query, before=page.next_before),
-        "next": build_url("/events/rows", **fields),
-        "full": False,
-    }
+def build_search_box(query: Query, sources: Iterable[str]) -> dict[str, Any]:
+    """Return the search, and the filters that can be added: each with what it means and its known values."""
+    values: dict[str, Iterable[str]] = {"source": sources, **_KNOWN_VALUES}
+    keys = [key for key in KEYS if values.get(key) or key in ("source", "type", "method")]
+    return {"query": query, "groups": [(key, KEYS[key], values.get(key, ())) for key in keys]}
 
 
-def _build_full_footer(query: str, next_before: int) -> dict[str, object]:
-    return {"full": True, "shown": MAX_ROWS, "query": query, "href": build_url("/events", q=query, before=next_before)}
-
-
-def build_search_box(query: Query, sources: Sequence[str]) -> dict[str, Any]:
-    """Return the search box: filters with the address without each, the words, and the filters that can be added."""
-    values = {"source": tuple(sources), **_KNOWN_VALUES}
-    texts = [term.text for term in query.terms]
-    return {
-        "tokens": [
-            (term, build_url("/events", q=" ".join(text for text in texts if text != term.text)))
-            for term in query.filters
-        ],
-        "words": " ".join(term.text for term in query.words),
-        "groups": [
-            (
-                key,
-                KEYS[key],
-                [(value, build_url("/events", q=f"{query.text} {key}:{value}".strip())) for value in found],
-            )
-            for key in KEYS
-            if (found := values.get(key, ())) or key in ("source", "type", "method")
-        ],
-    }
-
-
-def build_saved_views(query: str, counts: EventCounts) -> tuple[NavLink, ...]:
-    """Return the searches people often need, with how many events each holds now."""
-    current = " ".join(query.split())
-    views = (
+def list_saved_views(counts: EventCounts) -> tuple[tuple[str, str, int], ...]:
+    """Return the searches people often need, by name, with how many events each holds now."""
+    return (
         ("All", "", counts.events),
         ("Failing", "has:failed", counts.failing),
         ("Rejected", "outcome:rejected", counts.rejected),
         ("Queued", "has:pending", counts.queued),
     )
-    return tuple(
-        NavLink(name, build_url("/events", q=search), count=f"{count:,}", current=current == search)
-        for name, search, count in views
-    )
-
-
-def list_event_tags(event: EventRow, *, is_replayed: bool) -> tuple[str, ...]:
-    """Return the marks of an event: replay, sample, recovered, pinned."""
-    marks = (
-        ("replay", is_replayed),
-        ("sample", event.sample),
-        ("recovered", event.recovered),
-        ("pinned", event.pinned),
-    )
-    return tuple(name for name, holds in marks if holds)
 
 
 def format_event_title(event: EventRow) -> str:
@@ -323,5 +227,6 @@ EVENT_FILTERS: Mapping[str, Callable[..., object]] = {
     "delivery_chip": build_delivery_chip,
     "event_summary": format_event_summary,
     "event_title": format_event_title,
+    "saved_views": list_saved_views,
     "shield_kind": get_shield_kind,
 }

@@ -10,7 +10,7 @@ from aiohttp import web
 from markupsafe import escape
 
 from relay.dashboard import layout
-from relay.dashboard.event_list import EventListRow, build_count_line, build_event_row, build_saved_views, load_rows
+from relay.dashboard.event_list import EventListRow, build_count_line, build_event_row, list_saved_views, load_rows
 from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.render import RENDERER, make_partial
 from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams
@@ -259,7 +259,7 @@ class PageViewer:
         """Return every number around the list."""
         counts, query = await self._relay.store.events.counts(), self._parse_search()
         nav = await layout.load_nav_counts(self._relay, counts)
-        views = () if self._search is None else build_saved_views(self._search, counts)
+        views = () if self._search is None else list_saved_views(counts)
         text = self._renderer.part("live/counts.html", counts=nav, views=views)
         if self._search is None:
             return make_frame(text)

@@ -96,27 +96,29 @@ async def _render_page(
     request: web.Request, query: Query, chosen: CapturedEvent | None, name: str, missing: int | None = None
 ) -> web.Response:
     relay = get_relay(request)
-    before = parse_number(request, "before", None)
-    listing, footer, page = await event_list.load_listing(
-        relay, query, before=before, selected=chosen.id if chosen else None
+    listing = await event_list.load_listing(
+        relay, query, before=parse_number(request, "before", None), selected=chosen.id if chosen else None
     )
     event = chosen
-    if event is None and missing is None and page.rows:
-        event = await relay.store.events.get(page.rows[0].id)
-        listing = event_list.select_row(listing, event.id)
+    if event is None and missing is None and listing["rows"]:
+        event = await relay.store.events.get(listing["rows"][0].event.id)
+        listing["selected"] = event.id
     return await render_page(
         request,
         "events/page.html",
         event_list.format_event_title(chosen.row) if chosen else "Events",
         "events",
         200 if missing is None else 404,
-        views=event_list.build_saved_views(query.text, await relay.store.events.counts()),
+        counts=await relay.store.events.counts(),
         search=event_list.build_search_box(query, tuple(relay.sources.by_name)),
         list=listing,
-        foot=footer,
         detail_shown=chosen is not None or missing is not None,
         gone=await explain_missing_event(relay, missing) if missing is not None else "",
-        **(await build_detail(request, event, name) if event else {"event": None, "suffix": listing.suffix}),
+        **(
+            await build_detail(request, event, name)
+            if event
+            else {"event": None, "suffix": build_url("", q=query.text)}
+        ),
     )
 
 
@@ -126,15 +128,17 @@ async def _render_list(request: web.Request) -> web.Response:
     path, searched_before = event_list.parse_current_url(request)
     open_event = re.fullmatch(r"/events/(\d{1,18})(?:/\w+)?", path)
     before, selected = parse_number(request, "before", None), int(open_event[1]) if open_event else None
-    listing, footer, _ = await event_list.load_listing(relay, query, before=before, selected=selected)
-    reply = renderer.part("events/list.html", list=listing, foot=footer)
+    values = {
+        "list": await event_list.load_listing(relay, query, before=before, selected=selected),
+        "search": event_list.build_search_box(query, tuple(relay.sources.by_name)),
+        "counts": await relay.store.events.counts(),
+    }
+    reply = renderer.part("events/list.html", **values)
     is_typing = request.headers.get("HX-Source") == "form#search"
     if not is_typing or request.query.get("done"):
         # Never while somebody types: what was typed since would be lost.
-        box = event_list.build_search_box(query, tuple(relay.sources.by_name))
-        reply += make_partial("#tools", "outerHTML", renderer.part("events/search.html", search=box))
-    views = event_list.build_saved_views(query.text, await relay.store.events.counts())
-    reply += make_partial("#views", "outerHTML", renderer.part("events/views.html", views=views))
+        reply += make_partial("#tools", "outerHTML", renderer.part("events/search.html", **values))
+    reply += make_partial("#views", "outerHTML", renderer.part("events/views.html", **values))
     # A search is one step back in the history, however many letters it took to type.
     history = "HX-Replace-Url" if is_typing and searched_before else "HX-Push-Url"
     address = f"{path if open_event else '/events'}{build_url('', q=query.text)}"
@@ -216,17 +220,12 @@ async def _render_older_rows(request: web.Request) -> web.Response:
     page = await relay.store.events.page(
         query, limit=event_list.PAGE_SIZE, before=parse_number(request, "before", None)
     )
-    last = _parse_seconds(request.query.get("last", ""))
-    rows = event_list.mark_days(await event_list.load_rows(relay, page.rows), relay.clock.now(), after=last)
-    listed = event_list.EventList(query=query.text, rows=rows)
-    footer = event_list.build_footer(query.text, shown + len(rows), page, last)
+    text = request.query.get("last", "")
+    last = datetime.fromtimestamp(int(text), UTC) if text.isdigit() and len(text) <= 11 else None
+    listed = await event_list.load_part(relay, query, page, shown=shown + len(page.rows), last=last)
     return html_response(
-        renderer.part("events/rows.html", list=listed) + renderer.part("events/footer.html", foot=footer)
+        renderer.part("events/rows.html", list=listed) + renderer.part("events/footer.html", list=listed)
     )
-
-
-def _parse_seconds(text: str) -> datetime | None:
-    return datetime.fromtimestamp(int(text), UTC) if text.isdigit() and len(text) <= 11 else None
 
 
 async def _render_newer_rows(request: web.Request, after: int) -> web.Response:
@@ -236,15 +235,11 @@ async def _render_newer_rows(request: web.Request, after: int) -> web.Response:
     if not page.rows:
         return web.Response(status=204)
     if page.next_before is not None and page.next_before > after:
-        listed, foot, _ = await event_list.load_listing(relay, query)
-        return html_response(
-            make_partial("#list", "outerHTML", renderer.part("events/list.html", list=listed, foot=foot))
-        )
-    listed = event_list.EventList(query=query.text, rows=tuple(await event_list.load_rows(relay, page.rows)))
-    reply = make_partial("#rows", "afterbegin", renderer.part("events/rows.html", list=listed))
-    return html_response(
-        reply + make_partial("#count", "textContent", escape(await event_list.build_count_line(relay, query)))
-    )
+        text = renderer.part("events/list.html", list=await event_list.load_listing(relay, query))
+        return html_response(make_partial("#list", "outerHTML", text))
+    text = renderer.part("events/rows.html", list=await event_list.load_part(relay, query, page))
+    count = escape(await event_list.build_count_line(relay, query))
+    return html_response(make_partial("#rows", "afterbegin", text) + make_partial("#count", "textContent", count))
 
 
 async def show_head(request: web.Request) -> web.Response:

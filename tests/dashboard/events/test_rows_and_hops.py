@@ -17,7 +17,7 @@ from relay.model.event import EventOutcome, Verdict
 def test_a_delivered_event_is_quiet(row_of, sent):
     event, line = row_of(), build_event_row(row_of(), [sent()])
     assert (format_event_title(event), format_event_summary(event)) == ("invoice.paid", "€48.00")
-    assert (get_shield_kind(event), line.tags) == ("ok", ())
+    assert (get_shield_kind(event), line.is_replayed) == ("ok", False)
     assert (line.chip.kind, line.chip.text, line.chip.more) == ("ok", "200", "38 ms")
 
 
@@ -50,7 +50,7 @@ def test_a_replay_that_went_well_replaces_the_failure_before_it(row_of, sent):
     failed = sent(id=1, state=DeliveryState.FAILED, status=500)
     replayed = sent(id=2, reason=DeliveryReason.REPLAY)
     assert summarize_deliveries(row_of(), [failed, replayed]).kind == "ok"
-    assert build_event_row(row_of(), [failed, replayed]).tags == ("replay",)
+    assert build_event_row(row_of(), [failed, replayed]).is_replayed
 
 
 @pytest.mark.parametrize(

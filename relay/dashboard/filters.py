@@ -20,6 +20,7 @@ from relay.model.values import dataclass
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.doctor.case import secret_tail
 from relay.providers.provider import Provider
+from relay.providers.sender_urls import request_target
 
 # The zone that the page being drawn shows its times in; None is this machine's own.
 TIME_ZONE: ContextVar[tzinfo | None] = ContextVar("zone", default=None)
@@ -148,9 +149,12 @@ def named_avatar(name: str, source: Source | None) -> Avatar:
 
 def _provider_avatar(name: str, otherwise: str) -> Avatar:
     known = find_provider(name)
-    if known is None:
-        return make_avatar(otherwise)
-    return make_avatar(known.name, known.title, known.monogram)
+    return provider_avatar(known) if known else make_avatar(otherwise)
+
+
+def provider_avatar(provider: Provider) -> Avatar:
+    """Return the mark of a provider of the catalogue."""
+    return make_avatar(provider.name, provider.title, provider.monogram)
 
 
 def capitalize_first(text: str) -> str:
@@ -182,8 +186,10 @@ FILTERS: dict[str, Callable[..., object]] = {
     "is_sensitive": is_sensitive,
     "moment": format_moment,
     "number": "{:,}".format,
+    "provider_avatar": provider_avatar,
     "provider_title": format_provider_title,
     "printable": escape_unprintable,  # name | printable(80)
+    "request_target": request_target,
     "reason_sentence": describe_reason,
     "secret_tail": secret_tail,
     "size": format_size,

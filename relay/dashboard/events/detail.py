@@ -5,12 +5,10 @@ from datetime import datetime
 from urllib.parse import parse_qsl
 
 from relay.dashboard.event_list import build_delivery_chip, select_latest_deliveries
-from relay.dashboard.filters import format_due, format_moment, format_status
+from relay.dashboard.filters import format_due
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
-from relay.model.event import CapturedEvent, EventOutcome, EventRow, Verdict
-from relay.model.text import decode_header_text, escape_unprintable
-from relay.model.values import dataclass
-from relay.providers.sender_urls import request_target
+from relay.model.event import EventOutcome, EventRow, Verdict
+from relay.model.text import escape_unprintable
 
 _REASON_WORDS = {
     "signature_missing": "No signature",
@@ -59,11 +57,10 @@ class PipelineTarget:
 
 @dataclass(frozen=True, slots=True)
 class PipelineBar:
-    """The whole line of an event; `open` draws the switch in the middle as open: nothing passes."""
+    """The whole line of an event; `is_open` draws the switch in the middle as open: nothing passes."""
 
-    event: EventRow
     checked: PipelineSegment
-    open: bool
+    is_open: bool
     outs: tuple[PipelineTarget, ...]
 
 
@@ -81,9 +78,7 @@ def build_pipeline_bar(
         for delivery in select_latest_deliveries(deliveries)
     ]
     is_open = event.outcome is EventOutcome.REJECTED
-    return PipelineBar(
-        event, _build_check_segment(event), is_open, tuple(outs or [_build_unsent_target(event, addresses)])
-    )
+    return PipelineBar(_build_check_segment(event), is_open, tuple(outs or [_build_unsent_target(event, addresses)]))
 
 
 def _build_check_segment(event: EventRow) -> PipelineSegment:
@@ -133,24 +128,6 @@ def _build_unsent_target(event: EventRow, addresses: Mapping[str, str]) -> Pipel
     elif event.reason == "handshake":
         text, target = "Answered by relay", "Nothing to send"
     return PipelineTarget(PipelineSegment("off", text), target)
-
-
-def list_request_facts(event: CapturedEvent) -> list[tuple[str, str]]:
-    """Return what is known of the request besides its headers and its body."""
-    row = event.row
-    facts = [
-        ("Request", f"{row.method} {escape_unprintable(decode_header_text(request_target(event.capture)), 2000)}"),
-        ("From", "rebuilt by relay" if row.recovered else escape_unprintable(row.remote, 80)),
-        ("Answered", "no one: fetched afterwards" if row.recovered else format_status(row.status)),
-        ("Outcome", row.outcome.value),
-        ("Idempotency key", escape_unprintable(row.idempotency_key or "none", 200)),
-        ("SHA-256", row.sha256),
-    ]
-    if row.sent_at is not None:
-        facts.append(("Sent", format_moment(row.sent_at).full))
-    if row.duplicate_of is not None:
-        facts.append(("Duplicate of", f"event {row.duplicate_of}"))
-    return facts
 
 
 def parse_query_pairs(query: str) -> tuple[tuple[str, str], ...]:

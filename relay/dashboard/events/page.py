@@ -12,7 +12,7 @@ from relay.dashboard import event_list
 from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.events import tabs
 from relay.dashboard.events.detail import build_pipeline_bar
-from relay.dashboard.filters import build_url, make_avatar
+from relay.dashboard.filters import build_url
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.responses import redirect, render_page, render_part
 from relay.errors import NotFoundError
@@ -23,7 +23,6 @@ from relay.model.event import CapturedEvent
 from relay.model.search import Query
 from relay.model.text import decode_header_text, is_sensitive
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.provider import Provider
 from relay.providers.sender_urls import request_target
 from relay.services.relay import RunningRelay
 
@@ -66,11 +65,9 @@ async def render_event(request: web.Request, name: str) -> web.Response:
     if target == "detail":
         return render_part(request, "events/detail.html", **await build_detail(request, event, name))
     if target == "tab":
-        template, tab = await tabs.build_tab(request, event, name)
-        links = tabs.build_tab_links(request, event, name, len(await tabs.load_deliveries(relay, event.id)))
-        renderer = request.app[RENDERER]
-        row = make_partial("#tabs", "outerHTML", renderer.part("events/tabs.html", tabs=links))
-        return html_response(renderer.part(template, tab=tab) + row)
+        renderer, values = request.app[RENDERER], await build_detail(request, event, name)
+        row = make_partial("#tabs", "outerHTML", renderer.part("events/tabs.html", **values))
+        return html_response(renderer.part(values["tab_template"], **values) + row)
     return await _render_page(request, event_list.parse_list_query(request), event, name)
 
 
@@ -84,7 +81,10 @@ async def build_detail(request: web.Request, event: CapturedEvent, name: str) ->
         "event": row,
         "is_replayed": any(delivery.reason is DeliveryReason.REPLAY for delivery in deliveries),
         "hops": build_pipeline_bar(row, deliveries, addresses, relay.clock.now()),
-        "tabs": tabs.build_tab_links(request, event, name, len(deliveries)),
+        "tab_names": tabs.TAB_NAMES,
+        "tab_name": name if name in tabs.TAB_NAMES else "payload",
+        "header_count": len(event.capture.headers),
+        "delivery_count": len(deliveries),
         "tab": tab,
         "tab_template": template,
         "suffix": event_list.parse_list_suffix(request),
@@ -159,10 +159,8 @@ def _redirect_to_time(request: web.Request) -> web.Response:
 async def show_onboarding(request: web.Request) -> web.Response:
     """Return the page shown until the first event comes: how to send one, how to connect a provider."""
     relay = get_relay(request)
-    url = relay.state.public_url or relay.ingress_url
     known = [PROVIDERS[name] for name in _OFFERED_PROVIDERS if name in PROVIDERS]
-    picks = [_build_provider_pick(provider, url, request.query.get("provider", known[0].name)) for provider in known]
-    current = next((pick for pick in picks if pick["current"]), picks[0])
+    chosen = request.query.get("provider")
     return await render_page(
         request,
         "events/onboarding.html",
@@ -170,23 +168,12 @@ async def show_onboarding(request: web.Request) -> web.Response:
         "events",
         reachable=relay.state.public_url is not None,
         curl=_format_curl(f"{relay.ingress_url}/webhooks/test"),
-        picks=picks,
-        pick=current,
+        providers=known,
+        provider=next((provider for provider in known if provider.name == chosen), known[0]),
+        url=relay.state.public_url or relay.ingress_url,
         targets=[f"{name}: {relay.target_addresses.get(name, '')}" for name in relay.config.targets],
         sample=_SAMPLE_TYPE,
     )
-
-
-def _build_provider_pick(provider: Provider, url: str, chosen: str) -> dict[str, Any]:
-    webhook_url = f"{url}/webhooks/{provider.name}"
-    return {
-        "name": provider.name,
-        "mark": make_avatar(provider.name, provider.title, provider.monogram),
-        "current": provider.name == chosen,
-        "url": webhook_url,
-        "variable": provider.secret_variable,
-        "steps": provider.list_steps(webhook_url),
-    }
 
 
 def _format_curl(url: str) -> str:
@@ -248,10 +235,9 @@ async def show_head(request: web.Request) -> web.Response:
     event = await relay.store.events.get(parse_id(request))
     name = request.query.get("tab", "")
     detail = await build_detail(request, event, name if name in tabs.TAB_NAMES else "routing")
-    reply = make_partial("#hops", "outerHTML", renderer.part("events/pipeline_bar.html", hops=detail["hops"]))
+    reply = make_partial("#hops", "outerHTML", renderer.part("events/pipeline_bar.html", **detail))
     reply += make_partial("#marks", "innerHTML", renderer.part("events/tags.html", **detail))
-    count = next((link.count for link in detail["tabs"] if link.key == "deliveries"), "")
-    reply += make_partial("#tab-deliveries", "textContent", escape(count))
+    reply += make_partial("#tab-deliveries", "textContent", str(detail["delivery_count"]))
     if name == "deliveries":
         reply += make_partial("#tab", "innerHTML", renderer.part(detail["tab_template"], tab=detail["tab"]))
     return html_response(reply)

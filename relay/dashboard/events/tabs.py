@@ -13,10 +13,9 @@ from relay.dashboard import body_text
 from relay.dashboard.body_text import is_binary
 from relay.dashboard.event_list import parse_list_suffix
 from relay.dashboard.events import body_tree
-from relay.dashboard.events.detail import list_request_facts, parse_query_pairs
+from relay.dashboard.events.detail import parse_query_pairs
 from relay.dashboard.events.verification import build_verification_panel
-from relay.dashboard.filters import event_avatar, format_count
-from relay.dashboard.widgets import NavLink
+from relay.dashboard.filters import capitalize_first, event_avatar, format_count
 from relay.http.params import parse_whole_number
 from relay.http.responses import get_relay
 from relay.model.delivery import Delivery
@@ -61,6 +60,11 @@ class ParsedBody:
     form: tuple[tuple[str, str], ...] = ()
     note: str = ""
     problem: str = ""
+
+    @property
+    def levels(self) -> int:
+        """Return how many levels of its tree are open at first."""
+        return 1 if len(self.content) > _LARGE_TREE else 2
 
 
 class BodyCache:
@@ -116,7 +120,7 @@ def _to_utf8(payload: Payload) -> bytes:
 
 def _describe_reading(payload: Payload) -> str:
     unpacked, problem = payload.unpacked, payload.problem
-    notes = [f"{problem[:1].upper()}{problem[1:]}."] if problem else []
+    notes = [f"{capitalize_first(problem)}."] if problem else []
     if unpacked.encodings:
         names = ", then ".join(unpacked.encodings)
         notes.append(
@@ -132,9 +136,8 @@ async def build_tab(request: web.Request, event: CapturedEvent, name: str) -> tu
     match name:
         case "headers":
             values: dict[str, Any] = {
-                "facts": list_request_facts(event),
+                "event": event,
                 "query": parse_query_pairs(event.row.query),
-                "headers": event.capture.headers,
                 "reveal": parse_whole_number(request.query, "reveal"),
             }
         case "verification":
@@ -146,26 +149,6 @@ async def build_tab(request: web.Request, event: CapturedEvent, name: str) -> tu
         case _:
             return "events/payload.html", await build_payload_tab(request, event, name)
     return f"events/{name}.html", {"base": event_path(event), **values}
-
-
-def build_tab_links(request: web.Request, event: CapturedEvent, current: str, sent: int) -> tuple[NavLink, ...]:
-    """Return the row of tabs; `sent` is how many deliveries there are."""
-    keep = parse_list_suffix(request)
-    signs = {Verdict.VERIFIED: "ok", Verdict.INVALID: "err"}
-    sign = signs.get(event.row.verdict, "warn" if event.row.reason == "vault_locked" else "")
-    counts = {"headers": str(len(event.capture.headers)), "deliveries": str(sent)}
-    current = current if current in TAB_NAMES else "payload"
-    return tuple(
-        NavLink(
-            name.capitalize(),
-            f"{event_path(event)}{'' if name == 'payload' else f'/{name}'}{keep}",
-            current=name == current,
-            key=name,
-            count=counts.get(name, ""),
-            sign=sign if name == "verification" else "",
-        )
-        for name in TAB_NAMES
-    )
 
 
 async def load_deliveries(relay: RunningRelay, id_: int) -> tuple[Delivery, ...]:
@@ -191,7 +174,9 @@ async def build_payload_tab(request: web.Request, event: CapturedEvent, name: st
         **_PLAIN_TAB,
         "base": event_path(event),
         "kind": kind,
-        "views": _build_view_links(request, event, body, kind),
+        "views": _list_fitting_views(event, body),
+        "best": body.best,
+        "suffix": parse_list_suffix(request),
         "size": len(event.capture.body),
         "content_type": event.row.content_type,
         "problem": " ".join(part for part in (body.note, body.problem if kind == "raw" else "") if part),
@@ -206,7 +191,7 @@ def _build_view(request: web.Request, event: CapturedEvent, body: ParsedBody, ta
         case "tree" if "ptr" in request.query:
             return {"nodes": build_subtree(body.value, request), "back": True}
         case "tree":
-            return {"nodes": body_tree.build_tree(body.value, levels=_choose_depth(body.content))}
+            return {"nodes": body_tree.build_tree(body.value, levels=body.levels)}
         case "form":
             return {"fields": body.form}
         case "raw":
@@ -224,7 +209,7 @@ def _find_in_body(request: web.Request, body: ParsedBody, text: str) -> dict[str
         hits = body_tree.find_in_tree(body.value, text)
         found = _parse_hit_position(request, text, len(hits))
         marks = body_tree.TreeHits(at=hits[found["at"]] if hits else "", marks=frozenset(hits))
-        nodes = body_tree.build_tree(body.value, levels=_choose_depth(body.content), hits=marks)
+        nodes = body_tree.build_tree(body.value, levels=body.levels, hits=marks)
         return {"kind": "tree", "find": found, "nodes": nodes}
     offsets = body_tree.find_in_text(body.content, text)
     found = _parse_hit_position(request, text, len(offsets))
@@ -275,25 +260,10 @@ def _resolve_pointer(value: object, pointer: str) -> object:
     return value
 
 
-def _build_view_links(
-    request: web.Request, event: CapturedEvent, body: ParsedBody, current: str
-) -> tuple[NavLink, ...]:
-    fits = {"image": body.best == "image", "form": bool(body.form), "tree": body.is_json}
-    fits |= dict.fromkeys(("raw", "hex"), bool(event.capture.body))
-    keep = parse_list_suffix(request)
-    return tuple(
-        NavLink(
-            name.capitalize(),
-            f"{event_path(event)}{'' if name == body.best else f'/{name}'}{keep}",
-            current=name == current,
-        )
-        for name, fitting in fits.items()
-        if fitting
-    )
-
-
-def _choose_depth(data: bytes) -> int:
-    return 1 if len(data) > _LARGE_TREE else 2
+def _list_fitting_views(event: CapturedEvent, body: ParsedBody) -> list[str]:
+    fits = {"image": body.best == "image", "form": body.form, "tree": body.is_json}
+    fits |= dict.fromkeys(("raw", "hex"), event.capture.body)
+    return [name for name, fitting in fits.items() if fitting]
 
 
 def _describe_window(window: body_text.BodyWindow) -> str:

@@ -80,7 +80,7 @@ def test_captured_controls_are_made_visible(row_of):
 def test_the_hop_line_breaks_where_the_event_broke(row_of, sent, noon):
     rejected = row_of(outcome=EventOutcome.REJECTED, verdict=Verdict.INVALID, reason="signature_mismatch")
     line = build_pipeline_bar(rejected, [], {"app": ":3000/hooks"}, noon)
-    assert (line.checked.kind, line.checked.text, line.open) == ("err", "Mismatch", True)
+    assert (line.checked.kind, line.checked.text, line.is_open) == ("err", "Mismatch", True)
     assert [(out.wire.kind, out.wire.text, out.target, out.address) for out in line.outs] == [
         ("off", "Not sent", "app", ":3000/hooks")
     ]
@@ -89,7 +89,7 @@ def test_the_hop_line_breaks_where_the_event_broke(row_of, sent, noon):
 def test_the_hop_line_has_one_wire_for_each_target(row_of, sent, noon):
     waiting = sent(id=2, target="ledger", state=DeliveryState.PENDING, attempts=1, due_at=noon + timedelta(seconds=12))
     line = build_pipeline_bar(row_of(), [sent(), waiting], {"app": ":3000"}, noon)
-    assert (line.checked.kind, line.open) == ("ok", False)
+    assert (line.checked.kind, line.is_open) == ("ok", False)
     assert [(out.wire.kind, out.wire.text) for out in line.outs] == [("ok", "200 · 38 ms"), ("warn", "Try 2 in 12 s")]
 
 

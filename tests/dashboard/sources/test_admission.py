@@ -71,7 +71,7 @@ def rejected(row_of, **changes):
 
 def test_the_hop_line_names_the_field(row_of, noon):
     line = build_pipeline_bar(rejected(row_of), [], {}, noon)
-    assert (line.checked.kind, line.checked.text, line.open) == ("err", "Schema: data.amount is missing", True)
+    assert (line.checked.kind, line.checked.text, line.is_open) == ("err", "Schema: data.amount is missing", True)
 
 
 def test_a_long_reason_is_cut_on_the_line_and_whole_in_its_title(row_of, noon):

@@ -27,39 +27,6 @@ MODULES = tuple(
     f"js/{name}.js"
     for name in ("main", "announcements", "dialogs", "dom", "live", "payload", "rows", "selection", "shortcuts")
 )
-KEYMAP = {
-    "Move": {
-        "Next, previous event": "J K",
-        "Into the detail, back to the list": "Enter Esc",
-        "Newest": "G G",
-        "Detail tabs": "1 to 5",
-        "Search, add a filter": "/ F",
-        "Find in payload": "Ctrl F",
-    },
-    "Act on the event": {
-        "Replay": "R",
-        "Replay at once, unchanged": "Shift R",
-        "Copy as curl": "C",
-        "Email": "E",
-        "Compare": "D",
-        "Select, extend": "X Shift J",
-    },
-    "Go to": {
-        "Events": "G E",
-        "Deliveries": "G D",
-        "Messages": "G M",
-        "Sources": "G S",
-        "Targets": "G T",
-        "Metrics": "G C",
-    },
-    "Everywhere": {
-        "Pause live updates": "P",
-        "Trigger a sample": "T",
-        "Send, in a dialog": "Ctrl Enter",
-        "Find anything": "Ctrl K",
-        "This list": "?",
-    },
-}
 _PIECE = re.compile(
     r"""
     (?P<kept><(pre|textarea)\b.*?</\2\s*>)       # every space of it shows
@@ -103,7 +70,6 @@ class Renderer:
             styles=STYLES,
             scripts=SCRIPTS,
             modules=MODULES,
-            keymap=KEYMAP,
             csrf_token=csrf,
             csrf_field=CSRF_FIELD,
             csrf_header=CSRF_HEADER,

@@ -5,7 +5,6 @@ from aiohttp import web
 from relay.dashboard.responses import format_error, read_fields, redirect, render_page
 from relay.errors import RelayError
 from relay.http.responses import get_relay
-from relay.model.event import LocalKey, Source
 
 
 async def show_trigger(request: web.Request, *, error: str = "", typed: str = "", body: str = "") -> web.Response:
@@ -28,7 +27,8 @@ async def show_trigger(request: web.Request, *, error: str = "", typed: str = ""
         type=typed or request.query.get("type", "") or (types[0] if types else ""),
         body=body,
         error=error,
-        signing=_describe_signing(relay.find_local_key(chosen), sources.get(chosen)),
+        local=relay.find_local_key(chosen),
+        configured=sources.get(chosen),
     )
 
 
@@ -43,12 +43,3 @@ async def trigger_sample(request: web.Request) -> web.Response:
     except RelayError as error:
         return await show_trigger(request, error=format_error(error), typed=type_, body=body)
     return redirect(f"/events/{row.id}")
-
-
-def _describe_signing(local: LocalKey | None, source: Source | None) -> str:
-    """Return what signs samples where that is not the source's own secret, "" where it is."""
-    if local is not None and not local.public:
-        return f"It has no secret. relay signs samples with one that it made for this run: {local.secret.reveal()}"
-    if local is not None or source is None or source.scheme is None or source.secrets:
-        return ""
-    return "It has no secret. relay makes one for this run with the first sample, and shows it here."

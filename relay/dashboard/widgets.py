@@ -1,4 +1,4 @@
-"""Pieces that several pages show: chips, links, numbers, a message in a list."""
+"""Pieces that several pages show: chips, and a message in a list."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -24,18 +24,6 @@ class StatusChip:
     text: str
     more: str = ""
     title: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class NavLink:
-    """A link among others; `key` is what a script calls it, `sign` ok, err or warn."""
-
-    name: str
-    href: str
-    current: bool = False
-    key: str = ""
-    count: str = ""
-    sign: str = ""
 
 
 def build_message_chip(message: Message) -> StatusChip:

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from aiohttp import web
 
-from relay.dashboard.body_text import TextPiece, highlight_differences
+from relay.dashboard.body_text import TextPieces, highlight_differences
 from relay.dashboard.delivery_rows import HIDDEN_VALUE
 from relay.dashboard.event_list import (
     build_delivery_chip,
@@ -16,9 +16,8 @@ from relay.dashboard.event_list import (
     parse_list_suffix,
     select_latest_deliveries,
 )
-from relay.dashboard.filters import build_url, format_count, format_duration, format_status
+from relay.dashboard.filters import build_url, format_duration, format_status
 from relay.dashboard.responses import parse_selected_ids, redirect, render_dialog, render_page
-from relay.dashboard.widgets import NavLink
 from relay.errors import UsageError
 from relay.http.params import parse_number
 from relay.http.responses import get_relay
@@ -35,14 +34,7 @@ _MAX_CHOICES = 20  # events to choose the other one from
 _PART_TITLES = {"fact": "Event", "header": "Headers", "body": "Body"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComparePair:
-    """One place on both sides; no pieces where there is nothing."""
-
-    path: str
-    left: tuple[TextPiece, ...]
-    right: tuple[TextPiece, ...]
-    differs: bool
+ComparePair = tuple[str, TextPieces, TextPieces, bool]  # a place, what is there on both sides, whether it differs
 
 
 async def show_comparison(request: web.Request) -> web.Response:
@@ -52,7 +44,7 @@ async def show_comparison(request: web.Request) -> web.Response:
         numbers = parse_selected_ids(request.query)
         if len(numbers) != 2:
             raise UsageError("two events are compared", hint="select exactly two, or press D on one")
-        return redirect(_comparison_path(min(numbers), max(numbers)))
+        return redirect(build_url("/compare", a=min(numbers), b=max(numbers)))
     if other is None:
         return await _render_choice(request, one)
     return await _render_comparison(request, one, other)
@@ -68,23 +60,17 @@ async def _render_comparison(request: web.Request, one: int, other: int) -> web.
     found = await asyncio.to_thread(lambda: tuple(compare_events(sides[0], sides[1], _format_value)))
     differing = [place for place in found if place.differs]
     listed = found if every else differing
-    kept = {"all": 1} if every else {}
-    has_hidden = not reveal and any(_is_hidden(place) for place in listed)
     return await render_page(
         request,
         "events/compare.html",
         f"Compare {one} and {other}",
         "events",
         sides=[build_event_row(event.row, deliveries[event.id]) for event in pair],
-        count=format_count(len(differing), "difference"),
+        count=len(differing),
         groups=await asyncio.to_thread(_build_groups, listed[:_MAX_PLACES], reveal=reveal),
-        views=(
-            NavLink("Only differences", _comparison_path(one, other), current=not every),
-            NavLink("Everything", _comparison_path(one, other, all=1), current=every),
-        ),
-        swap=_comparison_path(other, one, **kept),
-        reveal=_comparison_path(one, other, reveal=1, **kept) if has_hidden else "",
-        cut=f"{len(listed) - _MAX_PLACES:,} more are not shown." if len(listed) > _MAX_PLACES else "",
+        every=every,
+        has_hidden=not reveal and any(_is_hidden(place) for place in listed),
+        left_out=max(0, len(listed) - _MAX_PLACES),
     )
 
 
@@ -94,9 +80,8 @@ async def _render_choice(request: web.Request, id_: int) -> web.Response:
     page = await relay.store.events.page(_build_similar_query(event.row), limit=_MAX_CHOICES + 1)
     rows = await load_rows(relay, [row for row in page.rows if row.id != id_][:_MAX_CHOICES])
     back = (f"/events/{id_}{parse_list_suffix(request)}", f"Event {id_}")
-    choices = [(_comparison_path(*sorted((id_, row.event.id))), row) for row in rows]
     title = f"Compare event {id_}"
-    return await render_dialog(request, "events/compare_form.html", title, back, event=event.row, rows=choices)
+    return await render_dialog(request, "events/compare_form.html", title, back, event=event.row, rows=rows)
 
 
 def _build_similar_query(event: EventRow) -> Query:
@@ -146,10 +131,7 @@ def _build_pair(place: ComparedPlace, *, reveal: bool) -> ComparePair:
         None if value is None else HIDDEN_VALUE if hide else _shorten_value(value)
         for value in (place.left, place.right)
     )
-    one, other = highlight_differences(left, right)
-    return ComparePair(
-        path=escape_unprintable(place.name or "value", 300), left=one, right=other, differs=place.differs
-    )
+    return escape_unprintable(place.name or "value", 300), *highlight_differences(left, right), place.differs
 
 
 def _shorten_value(value: str) -> str:
@@ -158,7 +140,3 @@ def _shorten_value(value: str) -> str:
 
 def _is_hidden(place: ComparedPlace) -> bool:
     return place.part == "header" and is_sensitive(place.name)
-
-
-def _comparison_path(one: int, other: int, **more: object) -> str:
-    return build_url("/compare", a=one, b=other, **more)

@@ -12,7 +12,7 @@ from markupsafe import escape
 from relay.actions.mail.addresses import is_permitted
 from relay.dashboard.render import sandboxed_response
 from relay.dashboard.responses import render_page, render_part
-from relay.dashboard.widgets import BAD_STATUSES, NavLink
+from relay.dashboard.widgets import BAD_STATUSES
 from relay.http.params import parse_id, parse_message_filter, parse_number
 from relay.http.responses import get_relay
 from relay.model.message import (
@@ -70,7 +70,7 @@ async def show_messages(request: web.Request) -> web.Response:
         "messages/page.html",
         "Messages",
         "messages",
-        views=await _build_view_links(relay, filters),
+        views=await _list_views(relay, filters),
         messages=found,
         now=relay.clock.now(),
         suffix=f"?{kept}" if kept else "",
@@ -153,15 +153,14 @@ async def _load_rates(relay: RunningRelay) -> dict[str, Any]:
     return build_rates(days, find_first_day(relay, MESSAGE_RATE_DAYS), MESSAGE_RATE_DAYS)
 
 
-async def _build_view_links(relay: RunningRelay, filters: MessageFilter) -> list[NavLink]:
-    counts, links = await relay.store.messages.standing(), []
+async def _list_views(relay: RunningRelay, filters: MessageFilter) -> list[tuple[str, str, int, bool]]:
+    """Return the saved views: name, address, how many messages each holds, and whether it is the one shown."""
+    counts, views = await relay.store.messages.standing(), []
     for name, query, channel, statuses in _VIEWS:
-        count = sum(
-            one.count for one in counts if channel in (None, one.channel) and (not statuses or one.status in statuses)
-        )
+        fitting = (one for one in counts if channel in (None, one.channel) and (not statuses or one.status in statuses))
         is_current = (filters.channel, filters.statuses) == (channel, statuses)
-        links.append(NavLink(name, _build_path(query), current=is_current, count=f"{count:,}"))
-    return links
+        views.append((name, _build_path(query), sum(one.count for one in fitting), is_current))
+    return views
 
 
 def _keep_filters(request: web.Request) -> str:

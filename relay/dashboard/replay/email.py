@@ -6,9 +6,8 @@ from typing import Any
 from aiohttp import web
 from markupsafe import escape
 
-from relay.actions.mail.compose import Mail
 from relay.dashboard.event_list import parse_list_suffix
-from relay.dashboard.filters import build_url, capitalize_first
+from relay.dashboard.filters import build_url
 from relay.dashboard.render import RENDERER, get_target_id, html_response, sandboxed_response
 from relay.dashboard.replay.dialog import format_result, load_result
 from relay.dashboard.responses import format_error, read_fields, redirect, render_dialog, render_part, toast_header
@@ -16,10 +15,7 @@ from relay.errors import RelayError, SentAlreadyError
 from relay.http.params import parse_id
 from relay.http.responses import get_relay
 from relay.model.event import CapturedEvent
-from relay.model.text import escape_unprintable, format_size
 from relay.services.relay import RunningRelay
-
-_MAX_TEXT = 20_000  # characters of the plain part that are shown
 
 
 async def show_email_form(request: web.Request) -> web.Response:
@@ -80,20 +76,10 @@ async def _render_email_form(
         to=form.get("to", ""),
         force=bool(form.get("force")),
         preview=await _build_preview(relay, event, form) if template else None,
-        note=_describe_mail_block(relay),
+        blocked=relay.vault.status.mail_blocked,
+        smtp=relay.smtp_address,
         error=form.get("error", ""),
     )
-
-
-def _describe_mail_block(relay: RunningRelay) -> str:
-    blocked = relay.vault.status.mail_blocked
-    if blocked.startswith("the vault is locked"):
-        return "The vault is locked: the mail waits until it is open."
-    if blocked:
-        return f"{capitalize_first(blocked)}. It waits until then."
-    if relay.smtp_address:
-        return f"Sent by {escape_unprintable(relay.smtp_address, 120)}."
-    return "No [smtp]: it stays in the outbox."
 
 
 def _split_addresses(text: str) -> tuple[str, ...]:
@@ -108,32 +94,16 @@ def _choose_template(relay: RunningRelay, form: Mapping[str, str]) -> str:
 async def _build_preview(relay: RunningRelay, event: CapturedEvent, form: Mapping[str, str]) -> dict[str, Any]:
     """Return how the mail would look; `error` says why there is none or who must not get it, `notice` that it was sent.
 
-    Its HTML is shown by a frame of its own, whose address is "" without a mail.
+    Its HTML is shown by a frame of its own.
     """
     template, to = _choose_template(relay, form), form.get("to", "")
-    preview: dict[str, Any] = {"headers": (), "text": "", "frame": "", "notice": "", "error": ""}
+    preview: dict[str, Any] = {"mail": None, "notice": "", "error": ""}
     try:
-        mail = await relay.replays.preview_email(event, template, _split_addresses(to))
-        preview |= {
-            "headers": _format_mail_headers(mail),
-            "text": mail.text[:_MAX_TEXT],
-            "frame": build_url(f"/events/{event.id}/email/preview", template=template, to=to),
-        }
+        preview["mail"] = await relay.replays.preview_email(event, template, _split_addresses(to))
+        preview["frame"] = build_url(f"/events/{event.id}/email/preview", template=template, to=to)
         await relay.replays.check_email(event, template, _split_addresses(to), bool(form.get("force")))
     except SentAlreadyError as problem:
         preview["notice"] = problem.message
     except RelayError as problem:
         preview["error"] = format_error(problem)
     return preview
-
-
-def _format_mail_headers(mail: Mail) -> list[tuple[str, str]]:
-    rows = [
-        ("To", ", ".join(mail.to)),
-        ("Cc", ", ".join(mail.cc)),
-        ("Bcc", ", ".join(mail.bcc)),
-        ("Reply-To", ", ".join(mail.reply_to)),
-        ("Subject", mail.subject),
-        ("Attached", ", ".join(f"{one.name} ({format_size(len(one.content))})" for one in mail.attachments)),
-    ]
-    return [(name, escape_unprintable(value, 400)) for name, value in rows if value or name in ("To", "Subject")]

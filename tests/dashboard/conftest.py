@@ -1,9 +1,12 @@
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from builders import build_capture, build_delivery, build_row
+from relay.dashboard.assets import Assets
+from relay.dashboard.render import Renderer
 from relay.model.delivery import DeliveryState
 from relay.model.event import CapturedEvent, Verification
 
@@ -56,3 +59,17 @@ def event_of():
         return CapturedEvent(row=row, capture=capture, verification=Verification(verdict=row.verdict))
 
     return make
+
+
+@pytest.fixture
+def panel_of():
+    """Return the steps of an event's verification as its tab shows them: class, name, detail and result."""
+    renderer = Renderer("", Assets(), "")
+
+    def draw(event):
+        tab = {"event": event, "source": None, "provider": "Stripe", "diagnosis": None, "verdict": ("ok", "", "")}
+        html = renderer.part("events/verification.html", tab={**tab, "base": "", "locked": False, "refused": False})
+        step = r'<li class="([\w-]+)">.*?<b>(.*?)</b><span class="d">(.*?)</span><span class="r[^"]*">(.*?)</span>'
+        return re.findall(step, html)
+
+    return draw

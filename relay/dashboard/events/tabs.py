@@ -14,7 +14,7 @@ from relay.dashboard.body_text import is_binary
 from relay.dashboard.event_list import parse_list_suffix
 from relay.dashboard.events import body_tree
 from relay.dashboard.events.detail import parse_query_pairs
-from relay.dashboard.events.verification import build_verification_panel
+from relay.dashboard.events.verification import describe_verification
 from relay.dashboard.filters import capitalize_first, event_avatar, format_count
 from relay.http.params import parse_whole_number
 from relay.http.responses import get_relay
@@ -276,9 +276,13 @@ async def _load_verification(relay: RunningRelay, event: CapturedEvent) -> dict[
     diagnosis = await relay.signature_doctor.diagnose(event) if needs_diagnosis(event) else None
     source = relay.sources.by_name.get(event.row.source)
     problems_now = await find_rule_problems(event, source) if source and event.problems else None
+    provider = event_avatar(event.row).title
     return {
         "diagnosis": diagnosis,
-        "panel": build_verification_panel(event, source, event_avatar(event.row).title, diagnosis, problems_now),
+        "event": event,
+        "source": source,
+        "provider": provider,
+        "verdict": describe_verification(event, provider, diagnosis, problems_now),
         "locked": event.row.reason == "vault_locked" and relay.vault.status.state == "locked",
         "refused": event.row.outcome is EventOutcome.REJECTED or event.row.verdict is Verdict.INVALID,
     }

@@ -1,36 +1,14 @@
 """Why an event was believed or not: a verdict that names the cause, its evidence, and what to do about it."""
 
-from collections.abc import Iterator, Mapping
-
 from relay.dashboard.filters import capitalize_first, format_count
 from relay.model import admission
 from relay.model.admission import Problem
-from relay.model.event import CapturedEvent, EventOutcome, Source, Verdict, VerifyMode
+from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.doctor import Diagnosis
 
-
-@dataclass(frozen=True, slots=True)
-class CheckStep:
-    """One thing that was looked at. `kind` is ok, err or skip-step."""
-
-    kind: str
-    name: str
-    detail: str
-    result: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerificationPanel:
-    """The verdict as a panel. `kind` is ok, err, warn or quiet."""
-
-    kind: str
-    title: str
-    text: str
-    steps: tuple[CheckStep, ...]
-    scheme: str
-
+VerdictWords = tuple[str, str, str]  # what a panel says: its kind (ok, err, warn or quiet), title and text
 
 _TITLES = {
     "verification_off": "Verification is off for this source",
@@ -45,54 +23,20 @@ _TITLES = {
     "loop": "Refused: relay's own forward came back",
     "handshake": "A setup handshake, answered",
 }
-_STEP_KINDS: Mapping[bool | None, str] = {True: "ok", False: "err", None: "skip-step"}
-_VERIFY_WORDS = {
-    VerifyMode.ENFORCE: "signature enforced",
-    VerifyMode.REPORT: "signature reported, not enforced",
-    VerifyMode.OFF: "signature not checked",
-}
-_RULES = {
-    "schema": "Schema",
-    "content_type": "Content type",
-    "idempotency_key_missing": "Idempotency key",
-    "invalid_recipient": "Mail address",
-}
 
 
-def build_verification_panel(
-    event: CapturedEvent,
-    source: Source | None,
-    provider: str,
-    found: Diagnosis | None,
-    still: tuple[Problem, ...] | None = None,
-) -> VerificationPanel:
+def describe_verification(
+    event: CapturedEvent, provider: str, found: Diagnosis | None, still: tuple[Problem, ...] | None = None
+) -> VerdictWords:
     """Return what the panel says.
 
-    `source` is None when it is configured no more, `provider` is its title, `found` what the
-    doctor says where there was something to explain, `still` what the source's rules of today have
-    against an event that was refused for those of its time.
+    `provider` is its title, `found` what the doctor says where there was something to explain, `still` what the
+    source's rules of today have against an event that was refused for those of its time.
     """
-    kind, title, text = (
-        _describe_rule_refusal(event, still) if event.problems else _describe_verdict(event, provider, found)
-    )
-    scheme = source.scheme.title if source and source.scheme else ""
-    return VerificationPanel(
-        kind=kind, title=title, text=text, steps=tuple(_iterate_steps(event, source, provider)), scheme=scheme
-    )
+    return _describe_rule_refusal(event, still) if event.problems else _describe_verdict(event, provider, found)
 
 
-def _iterate_steps(event: CapturedEvent, source: Source | None, provider: str) -> Iterator[CheckStep]:
-    yield _build_source_step(event, source)
-    for check in event.verification.checks:
-        name, detail = escape_unprintable(check.name, 60), escape_unprintable(check.detail, 400)
-        yield CheckStep(_STEP_KINDS[check.passed], name, detail, escape_unprintable(check.result, 60))
-    for problem in event.problems:
-        name, detail = _RULES.get(problem.rule, "Rule"), escape_unprintable(problem.sentence, 400)
-        yield CheckStep("err", name, detail, escape_unprintable(problem.pointer, 60))
-    yield _build_answer_step(event, provider)
-
-
-def _describe_rule_refusal(event: CapturedEvent, still: tuple[Problem, ...] | None) -> tuple[str, str, str]:
+def _describe_rule_refusal(event: CapturedEvent, still: tuple[Problem, ...] | None) -> VerdictWords:
     if still == ():
         text = "It did not when it came. Replay it, or ask the sender to send it again."
         return "ok", "With today's rules the request would come in", text
@@ -102,7 +46,7 @@ def _describe_rule_refusal(event: CapturedEvent, still: tuple[Problem, ...] | No
     return "err", _TITLES.get(event.row.reason, "Refused"), f"{reason} {problem}{more}."
 
 
-def _describe_verdict(event: CapturedEvent, provider: str, found: Diagnosis | None) -> tuple[str, str, str]:
+def _describe_verdict(event: CapturedEvent, provider: str, found: Diagnosis | None) -> VerdictWords:
     row = event.row
     kind = _get_panel_kind(event)
     if found and found.verification.verdict is Verdict.VERIFIED and row.verdict is not Verdict.VERIFIED:
@@ -135,24 +79,3 @@ def _get_panel_kind(event: CapturedEvent) -> str:
     if row.verdict is Verdict.VERIFIED:
         return "ok"
     return "warn" if row.reason in ("vault_locked", "secret_missing", "secret_unusable") else "quiet"
-
-
-def _build_source_step(event: CapturedEvent, source: Source | None) -> CheckStep:
-    path = escape_unprintable(event.row.path, 120)
-    if source is None or not source.configured:
-        return CheckStep("skip-step", "Source", f"{path}, not in relay.toml", event.row.source)
-    return CheckStep("ok", "Source", f"{path}, {_VERIFY_WORDS[source.verify]}", source.name)
-
-
-def _build_answer_step(event: CapturedEvent, provider: str) -> CheckStep:
-    row, refused = event.row, event.row.outcome is EventOutcome.REJECTED
-    if row.recovered:
-        return CheckStep(
-            "skip-step", f"Answer to {provider}", "No sender was answered: relay fetched it afterwards", ""
-        )
-    detail = f"Refused, so {provider} may send it again" if refused else "Taken in"
-    if row.sample:
-        return CheckStep("skip-step", "Answer to relay trigger", detail.partition(",")[0], str(row.status))
-    if refused and row.status < 400:
-        detail = "Taken in while the vault was locked; refused when it was checked"
-    return CheckStep("skip-step", f"Answer to {provider}", detail, str(row.status))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.dashboard.events.verification import build_verification_panel
+from relay.dashboard.events.verification import describe_verification
 from relay.model.event import Check, Verdict
 
 IMPORTED = Check(name="Imported", passed=None, detail="what follows was checked by the relay that exported it")
@@ -23,9 +23,8 @@ IMPORTED = Check(name="Imported", passed=None, detail="what follows was checked 
 def test_the_provider_is_named_as_the_sender_only_where_it_was(event_of, changes, checks, text):
     event = event_of(verdict=Verdict.VERIFIED, **changes)
     event = replace(event, verification=replace(event.verification, checks=checks))
-    assert build_verification_panel(event, None, "Stripe", None).text == text
+    assert describe_verification(event, "Stripe", None)[2] == text
 
 
-def test_a_sample_is_answered_to_relay_itself(event_of):
-    steps = build_verification_panel(event_of(sample=True), None, "Stripe", None).steps
-    assert steps[-1].name == "Answer to relay trigger"
+def test_a_sample_is_answered_to_relay_itself(event_of, panel_of):
+    assert panel_of(event_of(sample=True))[-1][1] == "Answer to relay trigger"

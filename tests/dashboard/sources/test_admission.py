@@ -7,7 +7,7 @@ import pytest
 
 from builders import build_source
 from relay.dashboard.events.detail import build_pipeline_bar
-from relay.dashboard.events.verification import build_verification_panel
+from relay.dashboard.events.verification import describe_verification
 from relay.dashboard.filters import TIME_ZONE
 from relay.dashboard.sources import page
 from relay.model.admission import Admission, Problem, Rate
@@ -81,14 +81,14 @@ def test_a_long_reason_is_cut_on_the_line_and_whole_in_its_title(row_of, noon):
     assert summary in line.checked.title
 
 
-def test_the_panel_names_every_field_and_what_it_lacks(event_of):
+def test_the_panel_names_every_field_and_what_it_lacks(event_of, panel_of):
     event = event_of(outcome=EventOutcome.REJECTED, reason="schema", status=400)
     other = Problem(rule="invalid_recipient", field="X-Mail", message="is missing")
-    panel = build_verification_panel(replace(event, problems=(PROBLEM, other)), SHOP, "Shop", None)
-    assert panel.title == "Refused: the body does not fit the schema"
-    assert panel.text == ("The body does not fit the source's schema. Data.amount is missing; 1 more problem below.")
-    steps = [(step.kind, step.name, step.detail, step.result) for step in panel.steps[1:-1]]
-    assert steps == [
+    event = replace(event, problems=(PROBLEM, other))
+    _, title, text = describe_verification(event, "Shop", None)
+    assert title == "Refused: the body does not fit the schema"
+    assert text == "The body does not fit the source's schema. Data.amount is missing; 1 more problem below."
+    assert panel_of(event)[1:-1] == [
         ("err", "Schema", "data.amount is missing", "/data/amount"),
         ("err", "Mail address", "X-Mail is missing", ""),
     ]
@@ -96,7 +96,5 @@ def test_the_panel_names_every_field_and_what_it_lacks(event_of):
 
 def test_what_would_come_in_today_is_said(event_of):
     event = replace(event_of(outcome=EventOutcome.REJECTED, reason="schema", status=400), problems=(PROBLEM,))
-    assert (
-        build_verification_panel(event, SHOP, "Shop", None, ()).title == "With today's rules the request would come in"
-    )
-    assert build_verification_panel(event, SHOP, "Shop", None, (PROBLEM,)).kind == "err"
+    assert describe_verification(event, "Shop", None, ())[1] == "With today's rules the request would come in"
+    assert describe_verification(event, "Shop", None, (PROBLEM,))[0] == "err"

@@ -1,6 +1,6 @@
 """The deliveries: what waits, what failed for good, what was sent, each with its attempts."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -12,6 +12,7 @@ from relay.errors import NotFoundError
 from relay.http.params import parse_id, parse_number, parse_whole_number
 from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryState
+from relay.model.values import dataclass
 from relay.services.relay import RunningRelay
 
 _PAGE_SIZE = 50

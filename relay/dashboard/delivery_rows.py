@@ -11,7 +11,6 @@ from relay.dashboard.widgets import StatusChip
 from relay.model.delivery import NO_CHANGES, Attempt, Delivery, DeliveryReason, DeliveryState
 from relay.model.event import Headers
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
-from relay.model.values import dataclass
 
 MAX_BODY_SHOWN = 16 * 1024  # bytes of a sent or received body in an attempt; the rest is a size
 HIDDEN_VALUE = "••••"

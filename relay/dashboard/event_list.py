@@ -1,7 +1,7 @@
 """The event list: its rows by day, count line, search box and saved views, and the footer that pages on."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit

@@ -11,7 +11,7 @@ from relay.config.types import parse_duration
 from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.responses import format_error, read_fields, read_values, redirect, render_page, render_part
-from relay.delivery.lab.plan import EXPERIMENTS
+from relay.delivery.lab import EXPERIMENTS
 from relay.errors import RelayError, UsageError
 from relay.http.params import parse_id, parse_number
 from relay.http.responses import get_relay

@@ -26,7 +26,6 @@ from relay.model.differences import COMPARED_FACTS, ComparedEvent, ComparedPlace
 from relay.model.event import CapturedEvent, EventRow
 from relay.model.search import Query, Term
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
-from relay.model.values import dataclass
 
 _MAX_PLACES = 500  # places in one page
 _MAX_LINE = 2000  # characters of one value

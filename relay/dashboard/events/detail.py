@@ -9,6 +9,7 @@ from relay.dashboard.filters import format_due
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventOutcome, EventRow, Verdict
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 
 _REASON_WORDS = {
     "signature_missing": "No signature",

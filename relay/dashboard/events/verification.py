@@ -5,7 +5,6 @@ from relay.model import admission
 from relay.model.admission import Problem
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.text import escape_unprintable
-from relay.model.values import dataclass
 from relay.providers.doctor import Diagnosis
 
 VerdictWords = tuple[str, str, str]  # what a panel says: its kind (ok, err, warn or quiet), title and text

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from relay.app import run_relay
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 from relay.dashboard.live import MAX_ROWS, make_frame
 from relay.http.event_stream import MAX_VIEWERS, FrameCache
 from relay.model.signals import DeliveryChanged

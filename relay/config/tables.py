@@ -65,7 +65,8 @@ class TunnelTable(ConfigTable):
     domain: str | None = Field(default=None, description="A fixed domain of your ngrok account.")
     command: str | None = Field(
         default=None,
-        description='The command of `provider = "command"`, such as `cloudflared tunnel --url {ingress_url}`.',
+        description='The command of `provider = "command"`, such as `cloudflared tunnel --url {ingress_url}`; `{host}` '
+        "and `{port}` work too.",
     )
     url_pattern: Pattern | None = Field(
         default=None,

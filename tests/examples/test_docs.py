@@ -71,6 +71,13 @@ body, headers = b"{\\"id\\": \\"evt_1\\", \\"type\\": \\"invoice.paid\\"}", {"St
 assert app.test_client().post("/webhooks/stripe", data=body, headers=headers).status_code == 401
 """
 
+# What tunnels print, by the program that a block of relay.toml names.
+TUNNELS = {
+    "cloudflared": "INF |  https://seasonal-deck-organisms.trycloudflare.com  |",
+    "ssh": "abc123.lhr.life tunneled with tls termination, https://abc123.lhr.life",
+    "mytunnel": "ready url=https://a.tunnel.example control=https://control.example",
+}
+
 # What cannot run here, by how a command begins, and why.
 NOT_HERE = {
     "pipx install": "needs a package index",
@@ -235,8 +242,8 @@ def shop(tmp_path_factory, require_program):
 def write_stand_ins(folder):
     """Write what stands in for programs that need the internet or a host of the reader's."""
     folder.mkdir()
-    for name in ("ssh", "ngrok"):
-        (folder / name).write_text('#!/bin/sh\necho "$0 $*"\n')
+    for name, line in TUNNELS.items():
+        (folder / name).write_text(f'#!/bin/sh\necho "{line}"\n[ "$1" = -N ] || exec sleep 600\n')
         (folder / name).chmod(0o755)
     (folder / "editor").write_text('#!/bin/sh\nsed -i "s/EUR/USD/" "$1"\n')
     (folder / "editor").chmod(0o755)
@@ -320,6 +327,14 @@ def test_a_script_runs_as_printed(block, shop):
     for line in lines:
         if is_run(line) and not line.startswith(("#", "export ")):
             check_command(shop, line, [])
+
+
+@pytest.mark.parametrize("program", TUNNELS)
+def test_a_tunnel_of_the_page_gives_its_address(program, shop):
+    (shop.home / "tunnel.toml").write_text(find_block("docs/tunnels.md", f'"{program} '))
+    ports = "--ingress 127.0.0.1:auto --dashboard 127.0.0.1:auto --data-dir tunnel"
+    address = re.escape(TUNNELS[program].split("https://")[1].split()[0])
+    shop.run_until(f"exec relay start --config tunnel.toml {ports}", rf"^Public +https://{address}$")
 
 
 def check_refusal(text, shop):

@@ -41,7 +41,7 @@ async def create_vault(call: Call, *, password_fd: int | None) -> None:
         raise VaultError(f"there is a vault already: {vault.path}", hint="relay vault list says what is in it")
     password = find_password(vault, environ, password_fd, keyring=False)
     vault.create(password or await choose_password(call, None))
-    _print_done(call, {"created": str(vault.path)}, f"made {vault.path}; there is no way into it without its password")
+    _print_done(call, {"created": str(vault.path)}, f"made {vault.path}; it cannot be opened without its password")
 
 
 @vault_command.command("set")

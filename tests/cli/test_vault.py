@@ -354,7 +354,7 @@ def test_a_new_password_is_typed_twice_and_long_enough(at_terminal, tmp_path):
     session.until("Again: ")
     session.type(PASSWORD + "\n")
     code, shown = session.end()
-    assert (code, "no way into it without its password" in shown) == (0, True)
+    assert (code, "cannot be opened without its password" in shown) == (0, True)
     session = at_terminal("vault", "set", "stripe_key")
     session.until("Password of vault ")
     session.until(": ")

@@ -259,6 +259,7 @@ RUNNERS = {
     ("docs/migrate.md", "construct_event"): try_hand_written,
     ("docs/migrate.md", "from shipping import ship"): try_its_handlers,
     ("docs/migrate.md", "register_blueprint"): try_flask,
+    ("docs/migrate.md", "relay.frameworks.django"): try_django,
     ("docs/testing.md", "relay.send("): try_sending,
 }
 

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from forking import Forker
 from relay.cli.program import run
 
 PORTS = ("--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto")
@@ -47,7 +48,7 @@ class Done:
 class Started:
     """`relay start` as a process of its own, its output read line by line."""
 
-    process: subprocess.Popen
+    process: Any
     home: Path
     app: object = None
 
@@ -89,16 +90,23 @@ def post(url, body, **headers):
 
 
 @contextmanager
-def _started(home: Path, *options: str, env=None, ports=PORTS, tunnel=False, descriptors=0):
+def _started(forker, home: Path, *options: str, env=None, ports=PORTS, tunnel=False, descriptors=0):
     limited = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"] if descriptors else []
-    process = subprocess.Popen(
-        [*limited, sys.executable, "-m", "relay", "start", *ports, *([] if tunnel else ["--no-tunnel"]), *options],
-        cwd=home,
-        env=ENVIRONMENT | (env or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    arguments = ["start", *ports, *([] if tunnel else ["--no-tunnel"]), *options]
+    env = ENVIRONMENT | (env or {})
+    process: Any
+    if forker and not limited:
+        process = forker.start(*arguments, cwd=home, env=env)
+    else:
+        process = subprocess.Popen(
+            [*limited, sys.executable, "-m", "relay", *arguments],
+            cwd=home,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     try:
         yield Started(process, home)
     finally:
@@ -106,11 +114,16 @@ def _started(home: Path, *options: str, env=None, ports=PORTS, tunnel=False, des
         process.communicate()
 
 
-def _command(home: Path, *arguments: str, env=None, stdin=None, timeout=60) -> Done:
+def _command(forker, home: Path, *arguments: str, env=None, stdin=None, timeout=60) -> Done:
+    env = ENVIRONMENT | (env or {})
+    if forker and not any(name.startswith("PYTHON") for name in env):
+        process = forker.start(*arguments, cwd=home, env=env)
+        out, err = process.communicate(stdin, timeout)
+        return Done(process.returncode, out, err)
     done = subprocess.run(
         [sys.executable, "-m", "relay", *arguments],
         cwd=home,
-        env=ENVIRONMENT | (env or {}),
+        env=env,
         input=stdin,
         capture_output=True,
         text=True,
@@ -136,25 +149,35 @@ def at_terminal(tmp_path):
         yield go
 
 
+@pytest.fixture(scope="session")
+def forker():
+    """Forks relays; None where each is started as a program: under coverage, and where forking is not safe."""
+    if sys.platform != "linux" or "COVERAGE_PROCESS_CONFIG" in ENVIRONMENT:
+        yield None
+    else:
+        with closing(Forker(ENVIRONMENT)) as forker:
+            yield forker
+
+
 @pytest.fixture
-def started(tmp_path):
+def started(tmp_path, forker):
     """Start relays in the test's folder: `with started("--json") as relay:`."""
-    return lambda *options, **more: _started(tmp_path, *options, **more)
+    return lambda *options, **more: _started(forker, tmp_path, *options, **more)
 
 
 @pytest.fixture
-def command(tmp_path):
+def command(tmp_path, forker):
     """Run a command in the test's folder, as a process of its own."""
-    return lambda *arguments, **more: _command(tmp_path, *arguments, **more)
+    return lambda *arguments, **more: _command(forker, tmp_path, *arguments, **more)
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
+def shared(tmp_path_factory, forker):
     """One relay for every test of a file that only asks it things, with `home` and a target named app."""
     home = tmp_path_factory.mktemp("shared")
     with _answering() as app:
         (home / "relay.toml").write_text(f'[targets.app]\nforward = "{app.url}"\n')
-        with _started(home, "--json") as relay:
+        with _started(forker, home, "--json") as relay:
             relay.object("ready")
             relay.app = app
             yield relay

@@ -1,0 +1,180 @@
+"""Relays for tests, forked from a process that has imported relay already: imports are most of what a start costs.
+
+From there on each is what `python -m relay` is: a process with its folder, environment, streams and exit code. Tests
+that are about the start itself, about a terminal, or about the environment of Python start the program.
+"""
+
+import atexit
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+
+class Forked:
+    """What tests use of `subprocess.Popen`, of a process whose parent is another one."""
+
+    def __init__(self, stdin, stdout, stderr, status):
+        self.stdin, self.stdout, self.stderr, self._status = stdin, stdout, stderr, status
+        self.pid = int(status.readline())
+        self.returncode = None
+
+    def poll(self):
+        if self.returncode is None and select.select([self._status], [], [], 0)[0]:
+            self.wait()
+        return self.returncode
+
+    def wait(self, timeout=None):
+        if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(["relay"], timeout)
+            with self._status:
+                self.returncode = int(self._status.readline())
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, text=None, timeout=None):
+        """Return all that it still prints once it has ended, and close its streams."""
+        printed = {}
+
+        def read(stream):
+            printed[stream] = "" if stream.closed else stream.read()
+
+        if not self.stdin.closed:
+            with self.stdin:
+                self.stdin.write(text or "")
+        readers = [threading.Thread(target=read, args=[stream], daemon=True) for stream in (self.stdout, self.stderr)]
+        for reader in readers:
+            reader.start()
+        self.wait(timeout)
+        for reader in readers:
+            reader.join()
+        self.stdout.close()
+        self.stderr.close()
+        return printed[self.stdout], printed[self.stderr]
+
+
+class Forker:
+    """The process that others are forked from; it ends when it is closed."""
+
+    def __init__(self, env):
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, __file__, str(theirs.fileno())]
+            # Pipes, as the forked ones have: a stream knows from its beginning that it cannot be wound back.
+            pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+            self._process = subprocess.Popen(command, env=env, pass_fds=[theirs.fileno()], **pipes)
+
+    def start(self, *arguments, cwd, env):
+        (stdin, ours), (out, stdout), (err, stderr), (result, status) = (os.pipe() for _ in range(4))
+        given = [stdin, stdout, stderr, status]
+        request = {"arguments": arguments, "cwd": os.fspath(cwd), "env": env}
+        try:
+            socket.send_fds(self._socket, [json.dumps(request).encode()], given)
+        finally:
+            for handle in given:
+                os.close(handle)
+        # Unbuffered, so that what can be read is what select() sees.
+        lines = open(result, "rb", buffering=0)  # noqa: PTH123, SIM115 - closed when the status has been read
+        return Forked(open(ours, "w"), open(out), open(err), lines)  # noqa: PTH123 - handles; communicate()
+
+    def close(self):
+        self._socket.close()
+        self._process.communicate()
+
+
+def serve(control):
+    """Fork a process for each request and report its pid and how it ended; return in the forked ones alone."""
+    children = {}
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        ready = select.select([control, woken], [], [])[0]
+        if woken in ready:
+            os.read(woken, 4096)
+            _report_ended(children)
+        if control in ready:
+            message, given, *_ = socket.recv_fds(control, 1 << 20, 4)
+            if not message:
+                os._exit(0)
+            if not (pid := os.fork()):
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                control.close()
+                _become(json.loads(message), given, [woken, wake, *children.values()])
+                return
+            os.write(given[3], b"%d\n" % pid)
+            children[pid] = given.pop()
+            for handle in given:
+                os.close(handle)
+
+
+def _report_ended(children):
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        os.write(children[pid], b"%d\n" % os.waitstatus_to_exitcode(status))
+        os.close(children.pop(pid))
+
+
+def _become(request, given, foreign):
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    for number, handle in enumerate(given[:3]):
+        os.dup2(handle, number)
+    for handle in (*given, *foreign):
+        os.close(handle)
+    sys.argv = ["relay", *request["arguments"]]
+    sys.path[0] = request["cwd"]
+
+
+def _run():
+    try:
+        relay.cli.main()
+    except SystemExit as ended:
+        return ended.code
+
+
+def _end(code):
+    # What Python does at its end, but for taking hundreds of modules apart, which takes as long as the test.
+    threading._shutdown()  # type: ignore[attr-defined]  # there is no public name for it
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    import gc
+    import importlib
+    import pkgutil
+
+    import relay.cli
+
+    sys.path[0] = str(Path(__file__).parent)
+    # pyngrok reads the environment when it is imported.
+    skipped = ("relay.__main__", "relay.frameworks.", "relay.handlers.worker_main", "relay.tunnel.ngrok")
+    for _module in pkgutil.walk_packages(relay.__path__, "relay."):
+        if not _module.name.startswith(skipped):
+            importlib.import_module(_module.name)
+    assert "pyngrok" not in sys.modules
+    gc.freeze()
+    serve(socket.socket(fileno=int(sys.argv[1])))
+    _end(_run())

@@ -29,6 +29,7 @@ import relay.dashboard.assets
 import relay.dashboard.render
 import relay.platform
 import relay.store.connection
+from forking import Forker
 from relay.app import run_relay
 from relay.config.build import Overrides, load
 from relay.services.relay import RunningRelay
@@ -217,6 +218,16 @@ def pytest_sessionfinish(session):
         counted = "1 test was" if tests == 1 else f"{tests} tests were"
         terminal.write_line(f"{counted} skipped because programs that they start are not installed: {counts}.")
         terminal.write_line(f"To run them too: {_install_command(programs)}")
+
+
+@pytest.fixture(scope="session")
+def forker():
+    """Forks relays; None where each is started as a program: under coverage, and where forking is not safe."""
+    if sys.platform != "linux" or "COVERAGE_PROCESS_CONFIG" in os.environ:
+        yield None
+    else:
+        with contextlib.closing(Forker({"PATH": os.environ["PATH"], "LANG": "C.UTF-8"})) as forker:
+            yield forker
 
 
 @dataclass

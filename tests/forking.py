@@ -73,8 +73,10 @@ class Forker:
         with theirs:
             command = [sys.executable, __file__, str(theirs.fileno())]
             # Pipes, as the forked ones have: a stream knows from its beginning that it cannot be wound back.
-            pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-            self._process = subprocess.Popen(command, env=env, pass_fds=[theirs.fileno()], **pipes)
+            pipe = subprocess.PIPE
+            self._process = subprocess.Popen(
+                command, env=env, pass_fds=[theirs.fileno()], stdin=pipe, stdout=pipe, stderr=pipe
+            )
 
     def start(self, *arguments, cwd, env):
         (stdin, ours), (out, stdout), (err, stderr), (result, status) = (os.pipe() for _ in range(4))

@@ -37,22 +37,22 @@ class Done:
 
 
 @pytest.fixture
-def command(tmp_path, environ):
+def command(tmp_path, environ, forker):
     """Run a command in the test's folder, as a process of its own; `begin` returns it while it runs."""
+
+    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LANG": "C.UTF-8", **environ}
 
     async def begin(*arguments, **streams):
         pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "relay",
-            *arguments,
-            cwd=tmp_path,
-            env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LANG": "C.UTF-8", **environ},
-            **pipes | streams,
+            sys.executable, "-m", "relay", *arguments, cwd=tmp_path, env=env, **pipes | streams
         )
 
     async def run(*arguments):
+        if forker:
+            process = forker.start(*arguments, cwd=tmp_path, env=env)
+            out, err = await asyncio.to_thread(process.communicate)
+            return Done(process.returncode, out, err)
         process = await begin(*arguments)
         out, err = await process.communicate()
         return Done(process.returncode, out.decode(), err.decode())

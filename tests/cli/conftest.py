@@ -10,14 +10,13 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from forking import Forker
 from relay.cli.program import run
 
 PORTS = ("--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto")
@@ -147,16 +146,6 @@ def at_terminal(tmp_path):
             return session
 
         yield go
-
-
-@pytest.fixture(scope="session")
-def forker():
-    """Forks relays; None where each is started as a program: under coverage, and where forking is not safe."""
-    if sys.platform != "linux" or "COVERAGE_PROCESS_CONFIG" in ENVIRONMENT:
-        yield None
-    else:
-        with closing(Forker(ENVIRONMENT)) as forker:
-            yield forker
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ import relay.dashboard.assets
 import relay.dashboard.render
 import relay.platform
 import relay.store.connection
-from forking import Forker
+from forking import Forker, Programs
 from relay.app import run_relay
 from relay.config.build import Overrides, load
 from relay.services.relay import RunningRelay
@@ -222,12 +222,11 @@ def pytest_sessionfinish(session):
 
 @pytest.fixture(scope="session")
 def forker():
-    """Forks relays; None where each is started as a program: under coverage, and where forking is not safe."""
-    if sys.platform != "linux" or "COVERAGE_PROCESS_CONFIG" in os.environ:
-        yield None
-    else:
-        with contextlib.closing(Forker({"PATH": os.environ["PATH"], "LANG": "C.UTF-8"})) as forker:
-            yield forker
+    """Forks relays; starts each as a program under coverage, and where forking is not safe."""
+    is_forking = sys.platform == "linux" and "COVERAGE_PROCESS_CONFIG" not in os.environ
+    env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+    with contextlib.closing(Forker(env) if is_forking else Programs()) as forker:
+        yield forker
 
 
 @dataclass

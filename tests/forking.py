@@ -16,6 +16,18 @@ import threading
 from pathlib import Path
 
 
+class Programs:
+    """Starts relays as programs."""
+
+    def start(self, *arguments, cwd, env, before=()):
+        pipe = subprocess.PIPE
+        command = [*before, sys.executable, "-m", "relay", *arguments]
+        return subprocess.Popen(command, cwd=cwd, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+    def close(self):
+        return
+
+
 class Forked:
     """What tests use of `subprocess.Popen`, of a process whose parent is another one."""
 

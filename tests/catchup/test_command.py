@@ -49,13 +49,9 @@ def command(tmp_path, environ, forker):
         )
 
     async def run(*arguments):
-        if forker:
-            process = forker.start(*arguments, cwd=tmp_path, env=env)
-            out, err = await asyncio.to_thread(process.communicate)
-            return Done(process.returncode, out, err)
-        process = await begin(*arguments)
-        out, err = await process.communicate()
-        return Done(process.returncode, out.decode(), err.decode())
+        process = forker.start(*arguments, cwd=tmp_path, env=env)
+        out, err = await asyncio.to_thread(process.communicate)
+        return Done(process.returncode, out, err)
 
     go: Any = run
     go.begin = begin

@@ -6,8 +6,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 import threading
 import urllib.request
 from contextlib import ExitStack, contextmanager
@@ -17,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from forking import Programs
 from relay.cli.program import run
 
 PORTS = ("--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto")
@@ -93,19 +92,10 @@ def _started(forker, home: Path, *options: str, env=None, ports=PORTS, tunnel=Fa
     limited = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"] if descriptors else []
     arguments = ["start", *ports, *([] if tunnel else ["--no-tunnel"]), *options]
     env = ENVIRONMENT | (env or {})
-    process: Any
-    if forker and not limited:
-        process = forker.start(*arguments, cwd=home, env=env)
+    if limited:
+        process = Programs().start(*arguments, cwd=home, env=env, before=limited)
     else:
-        process = subprocess.Popen(
-            [*limited, sys.executable, "-m", "relay", *arguments],
-            cwd=home,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = forker.start(*arguments, cwd=home, env=env)
     try:
         yield Started(process, home)
     finally:
@@ -115,21 +105,13 @@ def _started(forker, home: Path, *options: str, env=None, ports=PORTS, tunnel=Fa
 
 def _command(forker, home: Path, *arguments: str, env=None, stdin=None, timeout=60) -> Done:
     env = ENVIRONMENT | (env or {})
-    if forker and not any(name.startswith("PYTHON") for name in env):
-        process = forker.start(*arguments, cwd=home, env=env)
+    is_python_told = any(name.startswith("PYTHON") for name in env)
+    process = (Programs() if is_python_told else forker).start(*arguments, cwd=home, env=env)
+    try:
         out, err = process.communicate(stdin, timeout)
-        return Done(process.returncode, out, err)
-    done = subprocess.run(
-        [sys.executable, "-m", "relay", *arguments],
-        cwd=home,
-        env=env,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+    finally:
+        process.kill()
+    return Done(process.returncode, out, err)
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,30 +21,22 @@ def folder(tmp_path):
     return Path(shutil.copytree(EXAMPLE, tmp_path / "handlers"))
 
 
-def relay(folder, *arguments, code=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "relay", *arguments],
-        cwd=folder,
-        env=os.environ | SECRETS,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == code, done.stderr
-    return done.stdout
+@pytest.fixture
+def relay(folder, forker):
+    """Run a command in the folder of the example and return what it printed."""
+
+    def run(*arguments, code=0):
+        process = forker.start(*arguments, cwd=folder, env=os.environ | SECRETS)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == code, err
+        return out
+
+    return run
 
 
 @contextmanager
-def started(folder):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "relay", "start", "--json", "--no-tunnel", *PORTS],
-        cwd=folder,
-        env=os.environ | SECRETS,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def started(folder, forker):
+    process = forker.start("start", "--json", "--no-tunnel", *PORTS, cwd=folder, env=os.environ | SECRETS)
     try:
         assert json.loads(process.stdout.readline())["kind"] == "ready"
         yield process
@@ -67,23 +57,23 @@ def tried(process, state):
 
 
 @pytest.mark.slow
-def test_the_example_does_what_its_readme_says(folder):
-    assert "relay.toml is valid" in relay(folder, "check")
-    with started(folder) as process:
-        relay(folder, "trigger", "stripe", "invoice.paid")
+def test_the_example_does_what_its_readme_says(folder, relay, forker):
+    assert "relay.toml is valid" in relay("check")
+    with started(folder, forker) as process:
+        relay("trigger", "stripe", "invoice.paid")
         assert tried(process, "succeeded")["detail"] == "ship ran"
-        shown = relay(folder, "show", "1")
+        shown = relay("show", "1")
         assert "INFO shop: shipping order-" in shown
-        relay(folder, "trigger", "github", "push")
+        relay("trigger", "github", "push")
         assert tried(process, "succeeded")["detail"] == "deploy ran"
-        assert "deploying " in relay(folder, "show", "2")
-        relay(folder, "trigger", "github", "push", "--set", "ref=refs/heads/try", code=1)
+        assert "deploying " in relay("show", "2")
+        relay("trigger", "github", "push", "--set", "ref=refs/heads/try", code=1)
         assert tried(process, "failed")["detail"] == "try is not deployed"
-        relay(folder, "trigger", "stripe", "charge.refunded")
+        relay("trigger", "stripe", "charge.refunded")
         assert tried(process, "succeeded")["detail"] == "look_into ran"
-        relay(folder, "trigger", "stripe", "customer.subscription.updated", code=1)
+        relay("trigger", "stripe", "customer.subscription.updated", code=1)
         assert tried(process, "pending")["detail"] == "the warehouse is closed to stripe"
         (folder / "orders.py").write_text("def find(invoice):\n    return 'another order'\n")
-        relay(folder, "trigger", "stripe", "invoice.paid")
+        relay("trigger", "stripe", "invoice.paid")
         assert tried(process, "succeeded")["detail"] == "ship ran"
-        assert "shipping another order" in relay(folder, "show", "6")
+        assert "shipping another order" in relay("show", "6")

@@ -277,7 +277,7 @@ def _describe_choices(found: Mapping[str, Any]) -> str:
     """Return the meaning of a key, with the values that it may have where that does not name them all."""
     meaning, values = str(found["description"]), [str(value) for value in found.get("enum", ())]
     left = [value for value in values if value not in meaning and value != str(found.get("default"))]
-    return f"{meaning.rstrip('.')}: {', '.join(values[:-1])} or {values[-1]}" if left else meaning
+    return f"{meaning.rstrip('.')}; one of {', '.join(values)}" if left else meaning
 
 
 def _describe_table(table: Mapping[str, Any]) -> str:

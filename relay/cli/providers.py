@@ -1,18 +1,22 @@
-"""`relay providers`: whose webhooks relay knows, and how to set one up."""
+"""`relay providers`, `relay samples` and `relay trigger`: whose webhooks relay knows, and signed samples of them."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
+from relay.cli.deliveries import has_succeeded, report_delivery
+from relay.cli.events import print_new_event
+from relay.cli.formatting import UNVERIFIED
 from relay.cli.options import Call, shared_options
 from relay.cli.output import Json, Part, quote
-from relay.errors import ConfigError, NotFoundError
+from relay.cli.request_edits import parse_assignments, read_body_file
+from relay.errors import ConfigError, NotFoundError, UsageError
 from relay.model.text import find_similar
-from relay.providers.catalogue import PROVIDERS
-from relay.providers.provider import Provider
 
 if TYPE_CHECKING:
     from relay.config.build import Config
+    from relay.providers.provider import Provider
 
 _UNKNOWN_BASE = "https://<the public address that relay start prints>"
 
@@ -22,6 +26,8 @@ _UNKNOWN_BASE = "https://<the public address that relay start prints>"
 @shared_options
 async def providers_command(call: Call, name: str | None) -> None:
     """List the providers that relay knows, or show how to set NAME up: steps, variable, address to paste."""
+    from relay.providers.catalogue import PROVIDERS  # samples and trigger do without
+
     if name is not None:
         await _print_provider(call, _find_provider(name))
         return
@@ -29,7 +35,9 @@ async def providers_command(call: Call, name: str | None) -> None:
     call.terminal.print_values(summaries, lambda one: [one["name"], one["title"], ", ".join(one["secret_env"])])
 
 
-def _find_provider(name: str) -> Provider:
+def _find_provider(name: str) -> "Provider":
+    from relay.providers.catalogue import PROVIDERS  # as above
+
     provider = PROVIDERS.get(name.lower())
     if provider is None:
         near = find_similar(name.lower(), PROVIDERS)
@@ -38,7 +46,7 @@ def _find_provider(name: str) -> Provider:
     return provider
 
 
-async def _print_provider(call: Call, provider: Provider) -> None:
+async def _print_provider(call: Call, provider: "Provider") -> None:
     urls = await _find_urls(call, provider)
     if call.json:
         call.terminal.print_json(_summarize_provider(provider) | _describe_setup(provider, urls))
@@ -50,7 +58,7 @@ async def _print_provider(call: Call, provider: Provider) -> None:
     call.terminal.print_table(_format_setup_rows(provider, urls))
 
 
-def _format_setup_rows(provider: Provider, urls: list[str]) -> list[list[Part]]:
+def _format_setup_rows(provider: "Provider", urls: list[str]) -> list[list[Part]]:
     from relay.providers.samples import sample_types  # the list needs no samples
 
     rows: list[list[Part]] = [["address", url] for url in urls]
@@ -65,11 +73,11 @@ def _format_setup_rows(provider: Provider, urls: list[str]) -> list[list[Part]]:
     return rows
 
 
-def _summarize_provider(provider: Provider) -> Json:
+def _summarize_provider(provider: "Provider") -> Json:
     return {"name": provider.name, "title": provider.title, "secret_env": list(provider.secret_env)}
 
 
-def _describe_setup(provider: Provider, urls: list[str]) -> Json:
+def _describe_setup(provider: "Provider", urls: list[str]) -> Json:
     from relay.providers.samples import sample_types  # as above
 
     return {
@@ -83,7 +91,7 @@ def _describe_setup(provider: Provider, urls: list[str]) -> Json:
     }
 
 
-async def _find_urls(call: Call, provider: Provider) -> list[str]:
+async def _find_urls(call: Call, provider: "Provider") -> list[str]:
     """Return the address of every source of the provider, else of the one its name would make."""
     try:
         config = call.load()
@@ -105,3 +113,77 @@ async def _find_base_url(config: "Config") -> str:
     except (ApiError, ConnectionLostError):
         public = None
     return str(public or config.tunnel.public_url or _UNKNOWN_BASE).rstrip("/")
+
+
+@click.command("samples")
+@click.argument("source", required=False)
+@shared_options
+async def samples_command(call: Call, source: str | None) -> None:
+    """List the sample events of SOURCE, or of every source there is; without any, of every provider."""
+    async with call.connect() as api:
+        found: dict[str, list[str]] = (await api.get("/api/samples", source=source))["samples"]
+    if not found:
+        from relay.providers.catalogue import PROVIDERS  # as above, where there is no source
+        from relay.providers.samples import sample_types
+
+        found = {name: list(sample_types(provider)) for name, provider in PROVIDERS.items()}
+    samples = [{"source": name, "type": type_} for name, types in found.items() for type_ in types]
+    call.terminal.print_values(samples, lambda sample: [sample["source"], sample["type"]])
+    if not samples:
+        call.terminal.print_message("there are no samples; relay trigger takes any type with --body FILE")
+
+
+@click.command("trigger")
+@click.argument("source")
+@click.argument("type_", metavar="TYPE")
+@click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a field of the sample.")
+@click.option("--body", "body", metavar="FILE", help="A body of your own instead of the sample; - is stdin.")
+@click.option("--to", metavar="TARGET|URL", help="Send the stored event there as well: a target or a URL.")
+@shared_options
+async def trigger_command(
+    call: Call, source: str, type_: str, changes: tuple[str, ...], *, body: str | None, to: str | None
+) -> int:
+    """Send a signed sample event through the real ingress: relay samples lists them.
+
+    Exits 5 when the event was rejected, 1 when it did not reach a target.
+    """
+    request: Json = {"source": source, "type": type_, "set": parse_assignments(changes)}
+    if body is not None:
+        request["body"] = _read_body_text(body)
+    if to is not None:
+        request["to"] = to
+    async with call.connect(secrets=True, creates=True) as api:
+        event = await api.post("/api/triggers", request)
+        for note in _list_signing_notes(event):
+            call.terminal.print_message(f"relay: {note}")
+        print_new_event(call, event)
+        whole = await api.get(f"/api/events/{event['id']}")
+        sent = [await report_delivery(call, api, id_, event) for id_ in whole["delivery_ids"]]
+    if event["outcome"] == "rejected":
+        return UNVERIFIED
+    return 0 if all(map(has_succeeded, sent)) else 1
+
+
+def _list_signing_notes(event: Json) -> Iterator[str]:
+    """Yield what the app needs so that the sample verifies there, where it was not signed with the source's secret."""
+    if event["local_public_key"] is not None:
+        public = event["local_public_key"].strip().replace("\n", "\\n")
+        yield f"signed with relay's local key; give your app this public key: {public}"
+        return
+    kind, _, name = (event.get("missing_secret") or "").partition(":")
+    where = name or f'secret = "env:NAME" under [sources.{event["source"]}]'
+    where = f"it with relay vault set {name}" if kind == "vault" else where
+    if event["run_secret"] is not None:
+        yield (
+            f"{event['source']} has no secret, so relay signed with one that it made for this run: "
+            f"{event['run_secret']}; give it to your app, or set {where} to the provider's"
+        )
+    elif event["reason"] == "secret_missing":
+        yield f"{event['source']} has no secret, so the sample is not signed; set {where}"
+
+
+def _read_body_text(name: str) -> str:
+    try:
+        return read_body_file(name).decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--body: {quote(name)} is not UTF-8 text", hint="only text can be triggered") from error

@@ -223,9 +223,7 @@ def smtp_problems(table: SmtpTable, folder: Path) -> Iterator[str]:
 
 def build_retry_policy(table: RetryTable) -> RetryPolicy:
     """Return how often and how far apart something is tried."""
-    return RetryPolicy(
-        attempts=table.attempts, first=table.first, factor=table.factor, max=table.max, jitter=table.jitter
-    )
+    return RetryPolicy(**table.model_dump())
 
 
 def mail_notices(emails: Iterable[EmailOptions], smtp: SmtpTable | None) -> Iterator[str]:

@@ -6,11 +6,11 @@ from typing import Any
 from relay.model.delivery import NO_CHANGES, Delivery, DeliveryReason, DeliveryState
 from relay.model.event import Capture, CapturedEvent, EventOutcome, EventRow, NewEvent, Source, Verdict, Verification
 from relay.model.secret import Secret
-from relay.vault.file_format import Argon2
+from relay.vault.file_format import Kdf
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 # For a vault whose strength is not the claim: the least that is believed takes 0.02 s.
-QUICK_KDF = Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1)
+QUICK_KDF = Kdf(name="argon2id", salt=bytes(16), numbers=(("t", 1), ("m", 19 * 1024), ("p", 1)))
 
 
 def build_capture(source: str = "stripe", **fields: Any) -> Capture:

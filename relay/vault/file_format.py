@@ -27,64 +27,40 @@ class UnsafeKdfError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Argon2:
-    """Argon2id with `t` passes, `m` KiB of memory and `p` lanes.
+class Kdf:
+    """One way to turn a password into a key: `argon2id` or `scrypt`, with its numbers and its salt.
 
-    RFC 9106 names t=3, p=4, m=64 MiB as its second choice; a vault is opened rarely, so it takes 256 MiB:
-    0.45 s on two cores.
+    Argon2id makes `t` passes over `m` KiB of memory in `p` lanes, scrypt is told N, r and p.
     """
 
+    name: str
     salt: bytes
-    t: int = 3
-    m: int = 256 * _MIB
-    p: int = 4
-
-    def plain(self) -> dict[str, object]:
-        """Return name and numbers."""
-        return {"name": "argon2id", "t": self.t, "m": self.m, "p": self.p}
+    numbers: tuple[tuple[str, int], ...]
 
     def derive(self, password: bytes) -> bytes:
-        """Return the key."""
-        kdf = Argon2id(salt=self.salt, length=KEY_BYTES, iterations=self.t, lanes=self.p, memory_cost=self.m)
+        """Return the key. Raises UnsupportedAlgorithm, and MemoryError where there is too little."""
+        given = dict(self.numbers)
+        if self.name == "scrypt":
+            return Scrypt(salt=self.salt, length=KEY_BYTES, n=given["n"], r=given["r"], p=given["p"]).derive(password)
+        kdf = Argon2id(
+            salt=self.salt, length=KEY_BYTES, iterations=given["t"], lanes=given["p"], memory_cost=given["m"]
+        )
         return kdf.derive(password)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScryptKdf:
-    """scrypt as OWASP asks for it: N=2^17, r=8, p=1 take 128 MiB and 0.4 s."""
-
-    salt: bytes
-    n: int = 2**17
-    r: int = 8
-    p: int = 1
-
-    def plain(self) -> dict[str, object]:
-        """Return name and numbers."""
-        return {"name": "scrypt", "n": self.n, "r": self.r, "p": self.p}
-
-    def derive(self, password: bytes) -> bytes:
-        """Return the key."""
-        return Scrypt(salt=self.salt, length=KEY_BYTES, n=self.n, r=self.r, p=self.p).derive(password)
-
-
-Kdf = Argon2 | ScryptKdf
-"""One way to turn a password into a key, with its numbers and its salt.
-
-`plain` is what the file holds of it beside the salt; `derive` raises UnsupportedAlgorithm, and MemoryError where
-there is too little.
-"""
+# RFC 9106 names t=3, p=4, m=64 MiB as its second choice; a vault is opened rarely, so it takes 256 MiB: 0.45 s on two
+# cores. scrypt is as OWASP asks for it: 128 MiB and 0.4 s.
+_RECOMMENDED = {"argon2id": {"t": 3, "m": 256 * _MIB, "p": 4}, "scrypt": {"n": 2**17, "r": 8, "p": 1}}
+_KDF_RANGES = {
+    "argon2id": {"t": (1, 10), "m": (19 * _MIB, 1024 * _MIB), "p": (1, 16)},
+    "scrypt": {"n": (2**15, 2**20), "r": (8, 8), "p": (1, 4)},
+}
 
 
 def recommended_kdf(*, argon2: bool | None = None) -> Kdf:
     """Return what a new vault is made with; `argon2` says whether this computer has Argon2id, None asks it."""
-    salt = secrets.token_bytes(SALT_BYTES)
-    return Argon2(salt=salt) if (_has_argon2() if argon2 is None else argon2) else ScryptKdf(salt=salt)
-
-
-_KDF_RANGES: dict[str, tuple[type[Kdf], dict[str, tuple[int, int]]]] = {
-    "argon2id": (Argon2, {"t": (1, 10), "m": (19 * _MIB, 1024 * _MIB), "p": (1, 16)}),
-    "scrypt": (ScryptKdf, {"n": (2**15, 2**20), "r": (8, 8), "p": (1, 4)}),
-}
+    name = "argon2id" if (_has_argon2() if argon2 is None else argon2) else "scrypt"
+    return Kdf(name=name, salt=secrets.token_bytes(SALT_BYTES), numbers=tuple(_RECOMMENDED[name].items()))
 
 
 def read_kdf(plain: Mapping[str, Any], salt: bytes) -> Kdf:
@@ -93,16 +69,15 @@ def read_kdf(plain: Mapping[str, Any], salt: bytes) -> Kdf:
     Raises UnsafeKdfError for numbers out of range, before anything is computed with them: lowered, they
     would be a gift to an attacker, and raised they would take all the memory there is.
     """
-    numbers = {name: value for name, value in plain.items() if name != "name"}
-    name = plain.get("name")
-    kind, ranges = _KDF_RANGES.get(name, (None, {})) if isinstance(name, str) else (None, {})
-    if kind is None or set(numbers) != set(ranges) or len(salt) != SALT_BYTES:
+    name = str(plain.get("name"))
+    ranges = _KDF_RANGES.get(name, {})
+    if not ranges or set(plain) != {"name", *ranges} or len(salt) != SALT_BYTES:
         raise UnsafeKdfError
-    if any(type(numbers[key]) is not int or not least <= numbers[key] <= most for key, (least, most) in ranges.items()):
+    if any(type(plain[key]) is not int or not least <= plain[key] <= most for key, (least, most) in ranges.items()):
         raise UnsafeKdfError
-    if name == "scrypt" and numbers["n"].bit_count() != 1:
+    if name == "scrypt" and plain["n"].bit_count() != 1:
         raise UnsafeKdfError
-    return kind(salt=salt, **numbers)
+    return Kdf(name=name, salt=salt, numbers=tuple((key, plain[key]) for key in ranges))
 
 
 def _has_argon2() -> bool:
@@ -144,7 +119,7 @@ class SealedVault:
         return {
             "format": _FORMAT,
             "version": _VERSION,
-            "kdf": self.kdf.plain(),
+            "kdf": {"name": self.kdf.name, **dict(self.kdf.numbers)},
             "salt": _encode_base64(self.kdf.salt),
             "cipher": _CIPHER,
             "nonce": _encode_base64(self.nonce),

@@ -12,7 +12,7 @@ import pytest
 
 from relay.errors import NotFoundError, UsageError, VaultError, VaultLockedError, WrongPasswordError
 from relay.model.secret import Secret
-from relay.vault.file_format import ScryptKdf
+from relay.vault.file_format import Kdf
 from relay.vault.storage import LARGEST_VALUE, SHORTEST_PASSWORD, Vault, VaultState
 
 
@@ -113,7 +113,7 @@ def test_another_password_closes_the_door_on_the_old_one(vault, path, password):
 
 
 def test_another_password_brings_the_numbers_of_today(path, password, quick):
-    old = Vault(path, ScryptKdf(salt=bytes(16), n=2**15))
+    old = Vault(path, Kdf(name="scrypt", salt=bytes(16), numbers=(("n", 2**15), ("r", 8), ("p", 1))))
     old.create(password)
     old.put("a", "1")
     assert json.loads(path.read_text())["kdf"]["name"] == "scrypt"
@@ -221,9 +221,9 @@ WRITER = """
 import sys
 from pathlib import Path
 from relay.model.secret import Secret
-from relay.vault.file_format import Argon2
+from relay.vault.file_format import Kdf
 from relay.vault.storage import Vault
-vault = Vault(Path(sys.argv[1]), Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1))
+vault = Vault(Path(sys.argv[1]), Kdf(name="argon2id", salt=bytes(16), numbers=(("t", 1), ("m", 19 * 1024), ("p", 1))))
 vault.unlock(Secret("x", sys.argv[2]))
 print("ready", flush=True)
 for number in range(100000):

@@ -7,31 +7,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from relay.errors import SigningError
 from relay.model.event import Capture, LocalKey, Source, Verdict, VerifyMode
 from relay.model.secret import Secret
 from relay.platform import make_private_folder, write_private
 from relay.providers.schemes import OneOf, PairScheme, Scheme
-
-KeyKind = Literal["ed25519", "p256", "rsa"]
-_Private = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
+from relay.providers.schemes.key_pairs import PAIR_CLASSES, PairKind, PrivateKey, load_key, parse_der
 
 # The form of a source's name: nothing else may become the name of a file.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_CLASSES: dict[KeyKind, type[_Private]] = {
-    "ed25519": Ed25519PrivateKey,
-    "p256": EllipticCurvePrivateKey,
-    "rsa": RSAPrivateKey,
-}
 
 
 # A replay to an app of one's own can then be signed by SendGrid's, Discord's or PayPal's scheme: the app is given
@@ -42,7 +32,7 @@ class LocalKeyStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def find(self, name: str, kind: KeyKind) -> str | None:
+    def find(self, name: str, kind: PairKind) -> str | None:
         """Return the key of a source as PEM; None while it has none of that kind."""
         if not _NAME.fullmatch(name):
             return None
@@ -50,9 +40,10 @@ class LocalKeyStore:
             pem = (self._folder / f"{name}.pem").read_text(encoding="ascii")
         except (OSError, UnicodeDecodeError):
             return None
-        return pem if _is_key_of(pem, kind) else None
+        pair = load_key(parse_der(pem) or b"")
+        return pem if pair and pair.private and isinstance(pair.public, PAIR_CLASSES[kind]) else None
 
-    def make(self, name: str, kind: KeyKind) -> str:
+    def make(self, name: str, kind: PairKind) -> str:
         """Return the key of a source, made now where it has none of that kind.
 
         Raises SigningError where it cannot be kept.
@@ -64,19 +55,16 @@ class LocalKeyStore:
             return known
         made = _generate_key(kind).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         try:
-            self._keep(self._folder / f"{name}.pem", made)
+            make_private_folder(self._folder)
+            write_private(self._folder / f"{name}.pem", made)
         except OSError as error:
             raise SigningError(
                 f"relay's local key cannot be kept in {self._folder}: {error.strerror}.", hint="make data_dir writable"
             ) from error
         return made.decode()
 
-    def _keep(self, path: Path, content: bytes) -> None:
-        make_private_folder(self._folder)
-        write_private(path, content)
 
-
-def _generate_key(kind: KeyKind) -> _Private:
+def _generate_key(kind: PairKind) -> PrivateKey:
     match kind:
         case "ed25519":
             return Ed25519PrivateKey.generate()
@@ -86,16 +74,6 @@ def _generate_key(kind: KeyKind) -> _Private:
         case "rsa":
             # 2048 bits: enough for a key that signs tests, and quick enough to make at start.
             return generate_rsa(public_exponent=65537, key_size=2048)
-
-
-def _is_key_of(pem: str, kind: KeyKind) -> bool:
-    try:
-        key = load_pem_private_key(pem.encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return False
-    if isinstance(key, EllipticCurvePrivateKey) and not isinstance(key.curve, SECP256R1):
-        return False
-    return isinstance(key, _CLASSES[kind])
 
 
 def find_pair_scheme(source: Source) -> PairScheme | None:

@@ -1,6 +1,8 @@
 """Public keys and key pairs as people paste them: PEM, bare base64, or a certificate."""
 
 import re
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, Protocol, runtime_checkable
 
@@ -24,6 +26,11 @@ from relay.providers.schemes.encoding import decode_base64
 PublicKey = EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey
 PrivateKey = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey
 PairKind = Literal["ed25519", "p256", "rsa"]
+PAIR_CLASSES: dict[PairKind, type[PublicKey]] = {
+    "ed25519": Ed25519PublicKey,
+    "p256": EllipticCurvePublicKey,
+    "rsa": RSAPublicKey,
+}
 
 ONLY_THE_PROVIDER = "Only the provider can make this signature: relay holds its public key, not the private one."
 
@@ -113,39 +120,28 @@ def load_key(der: bytes) -> KeyPair | None:
 
     Elliptic curves other than P-256 and RSA below 1024 bits count as none.
     """
-    return _accept_key(_load_public(der)) or _load_private(der) or _accept_key(_load_certificate(der))
+    for load in (load_der_public_key, _load_private, _load_certificate):
+        with suppress(*_NO_KEY):
+            key: object = load(der)
+            private = key if isinstance(key, PrivateKey) else None
+            if public := _accept_key(private.public_key() if private else key):
+                return KeyPair(public=public, private=private)
+    return None
 
 
-def _load_public(der: bytes) -> object:
-    try:
-        return load_der_public_key(der)
-    except _NO_KEY:
-        return None
+def _load_private(der: bytes) -> object:
+    return load_der_private_key(der, password=None)
 
 
 def _load_certificate(der: bytes) -> object:
     from cryptography.x509 import load_der_x509_certificate  # noqa: PLC0415 - as above
 
-    try:
-        return load_der_x509_certificate(der).public_key()
-    except _NO_KEY:
-        return None
+    return load_der_x509_certificate(der).public_key()
 
 
-def _load_private(der: bytes) -> KeyPair | None:
-    try:
-        key = load_der_private_key(der, password=None)
-    except _NO_KEY:
-        return None
-    if not isinstance(key, PrivateKey):
-        return None
-    pair = _accept_key(key.public_key())
-    return KeyPair(public=pair.public, private=key) if pair else None
-
-
-def _accept_key(key: object) -> KeyPair | None:
+def _accept_key(key: object) -> PublicKey | None:
     if isinstance(key, EllipticCurvePublicKey):
-        return KeyPair(public=key) if isinstance(key.curve, SECP256R1) else None
+        return key if isinstance(key.curve, SECP256R1) else None
     if isinstance(key, RSAPublicKey):
-        return KeyPair(public=key) if key.key_size >= _LEAST_RSA else None
-    return KeyPair(public=key) if isinstance(key, Ed25519PublicKey) else None
+        return key if key.key_size >= _LEAST_RSA else None
+    return key if isinstance(key, Ed25519PublicKey) else None

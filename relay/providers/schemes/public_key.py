@@ -1,15 +1,14 @@
 """Signatures made with a key pair: Ed25519 (Discord, Standard Webhooks v1a), ECDSA (SendGrid) and RSA (PayPal)."""
 
-from abc import abstractmethod
+from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding as DerEncoding
 
 from relay.errors import SigningError
@@ -20,10 +19,9 @@ from relay.providers.schemes.base import build_unchecked
 from relay.providers.schemes.encoding import Encoding, decode_base64, decode_text, encode_digest
 from relay.providers.schemes.key_pairs import (
     ONLY_THE_PROVIDER,
+    PAIR_CLASSES,
     KeyPair,
     PairKind,
-    PrivateKey,
-    PublicKey,
     export_spki,
     load_key,
     make_certificate,
@@ -45,17 +43,15 @@ class KeyPairScheme(SignedText):
     pair_kind: ClassVar[PairKind]
     pair_form: ClassVar[str] = ""
 
-    @abstractmethod
+    def list_arguments(self, capture: Capture) -> tuple[Any, ...]:
+        """Return what `verify` and `sign` of the key take besides signature and text. Raises UnreadableError."""
+        del capture
+        return ()
+
     def load_pair(self, key: bytes) -> KeyPair | None:
         """Return the keys in the bytes that `read_key` gives; None where they are of another kind."""
-
-    @abstractmethod
-    def verify_bytes(self, public: PublicKey, signature: bytes, text: bytes, capture: Capture) -> None:
-        """Check one decoded signature. Raises InvalidSignature or ValueError."""
-
-    @abstractmethod
-    def sign_bytes(self, private: PrivateKey, text: bytes, capture: Capture) -> bytes:
-        """Return a signature, not yet encoded."""
+        pair = load_key(key)
+        return pair if pair and isinstance(pair.public, PAIR_CLASSES[self.pair_kind]) else None
 
     def cannot_sign(self, secret: Secret) -> bool:
         key = self.read_key(secret)
@@ -78,15 +74,16 @@ class KeyPairScheme(SignedText):
         if pair is None or pair.private is None:
             own = f"a key pair of your own{self.pair_form}"
             raise SigningError(ONLY_THE_PROVIDER, hint=f"send the original signature, or configure {own} on both sides")
-        return encode_digest(self.sign_bytes(pair.private, text, capture), self.encoding)
+        private: Any = pair.private
+        return encode_digest(private.sign(text, *self.list_arguments(capture)), self.encoding)
 
-    def _fits(self, public: PublicKey, text: bytes, signature: bytes, capture: Capture) -> bool:
+    def _fits(self, public: Any, text: bytes, signature: bytes, capture: Capture) -> bool:
         # Hex may be of either case, as every library decodes it.
         raw = decode_text(signature.decode("latin-1"), self.encoding)
         if raw is None:
             return False
         try:
-            self.verify_bytes(public, raw, text, capture)
+            public.verify(raw, text, *self.list_arguments(capture))
         except (InvalidSignature, ValueError):
             return False
         return True
@@ -137,16 +134,6 @@ class Ed25519(KeyPairScheme):
         except ValueError:
             return None
 
-    def verify_bytes(self, public: PublicKey, signature: bytes, text: bytes, capture: Capture) -> None:
-        del capture
-        assert isinstance(public, Ed25519PublicKey)
-        public.verify(signature, text)
-
-    def sign_bytes(self, private: PrivateKey, text: bytes, capture: Capture) -> bytes:
-        del capture
-        assert isinstance(private, Ed25519PrivateKey)
-        return private.sign(text)
-
 
 def _load_ed25519_pem(text: str) -> bytes | None:
     der = parse_der(text)
@@ -181,19 +168,9 @@ class Ecdsa(KeyPairScheme):
         # https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
         return encode_digest(export_spki(pem, DerEncoding.DER), "base64").decode()
 
-    def load_pair(self, key: bytes) -> KeyPair | None:
-        pair = load_key(key)
-        return pair if pair and isinstance(pair.public, EllipticCurvePublicKey) else None
-
-    def verify_bytes(self, public: PublicKey, signature: bytes, text: bytes, capture: Capture) -> None:
+    def list_arguments(self, capture: Capture) -> tuple[Any, ...]:
         del capture
-        assert isinstance(public, EllipticCurvePublicKey)
-        public.verify(signature, text, ECDSA(hashes.SHA256()))
-
-    def sign_bytes(self, private: PrivateKey, text: bytes, capture: Capture) -> bytes:
-        del capture
-        assert isinstance(private, EllipticCurvePrivateKey)
-        return private.sign(text, ECDSA(hashes.SHA256()))
+        return (ECDSA(hashes.SHA256()),)
 
 
 RsaDigest = Literal["sha1", "sha256", "sha512"]
@@ -267,16 +244,10 @@ class Rsa(KeyPairScheme):
         return make_certificate(pem) if self.labelled else export_spki(pem).decode()
 
     def load_pair(self, key: bytes) -> KeyPair | None:
-        pair = load_key(key.partition(b"\0")[2])
-        return pair if pair and isinstance(pair.public, RSAPublicKey) else None
+        return KeyPairScheme.load_pair(self, key.partition(b"\0")[2])
 
-    def verify_bytes(self, public: PublicKey, signature: bytes, text: bytes, capture: Capture) -> None:
-        assert isinstance(public, RSAPublicKey)
-        public.verify(signature, text, PKCS1v15(), _DIGESTS[self.digest_of(capture)]())
-
-    def sign_bytes(self, private: PrivateKey, text: bytes, capture: Capture) -> bytes:
-        assert isinstance(private, RSAPrivateKey)
-        return private.sign(text, PKCS1v15(), _DIGESTS[self.digest_of(capture)]())
+    def list_arguments(self, capture: Capture) -> tuple[Any, ...]:
+        return PKCS1v15(), _DIGESTS[self.digest_of(capture)]()
 
 
 def _is_label(secret: Secret) -> bool:

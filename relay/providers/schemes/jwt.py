@@ -6,7 +6,7 @@ import hmac
 import json
 from dataclasses import field
 from datetime import datetime
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
@@ -58,10 +58,7 @@ class Jwt(SteppedScheme):
     place: Location
     claim: str = "request_body_sha256"
     time: Time = field(default_factory=lambda: Time(past=300, future=300))
-
-    @property
-    def title(self) -> str:
-        return "JWT ES256"
+    title: ClassVar[str] = "JWT ES256"
 
     def presented(self, capture: Capture) -> bool:
         return any(value.strip() for value in self.place.read(capture, capture.payload))

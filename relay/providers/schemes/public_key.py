@@ -101,10 +101,7 @@ class Ed25519(KeyPairScheme):
     encoding: Encoding = "hex"
     pair_kind: ClassVar[PairKind] = "ed25519"
     pair_form: ClassVar[str] = " (whsk_...)"
-
-    @property
-    def title(self) -> str:
-        return "Ed25519"
+    title: ClassVar[str] = "Ed25519"
 
     def read_key(self, secret: Secret) -> bytes | None:
         """Return the 32 bytes of a public key, or the 64 of a key pair."""
@@ -153,10 +150,7 @@ class Ecdsa(KeyPairScheme):
     """
 
     pair_kind: ClassVar[PairKind] = "p256"
-
-    @property
-    def title(self) -> str:
-        return "ECDSA-P256"
+    title: ClassVar[str] = "ECDSA-P256"
 
     def read_key(self, secret: Secret) -> bytes | None:
         """Return the key as DER; None when it is no P-256 key."""

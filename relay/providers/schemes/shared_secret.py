@@ -7,7 +7,7 @@ import hmac
 import re
 from dataclasses import field
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from relay.errors import ConfigError, SigningError
 from relay.model.event import Capture, Check, Verification
@@ -262,10 +262,7 @@ class SharedToken(SteppedScheme):
     prefix: str = ""
     bare: bool = False
     refuses: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        return "Shared token"
+    title: ClassVar[str] = "Shared token"
 
     def presented(self, capture: Capture) -> bool:
         values = self.place.read(capture, capture.payload)
@@ -325,10 +322,7 @@ class Basic(SharedToken):
     """HTTP basic (RFC 7617): the secret is `user:password`, where the password may hold colons."""
 
     place: Location = field(default_factory=lambda: InHeader("Authorization"))
-
-    @property
-    def title(self) -> str:
-        return "HTTP basic"
+    title: ClassVar[str] = "HTTP basic"
 
     def _is_kind(self, text: bytes) -> bool:
         return text[:6].lower() == b"basic "

@@ -4,7 +4,7 @@ import hmac
 import re
 from dataclasses import field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 from relay.errors import SigningError
@@ -52,10 +52,7 @@ class AdyenItems(SteppedScheme):
 
     key: KeyFormat = field(default_factory=lambda: KeyFormat(form="hex"))
     place: Location = field(default_factory=lambda: InJson((_ADYEN_LIST, _ADYEN_ITEM, *_ADYEN_SIGNATURE)))
-
-    @property
-    def title(self) -> str:
-        return "HMAC-SHA256"
+    title: ClassVar[str] = "HMAC-SHA256"
 
     def presented(self, capture: Capture) -> bool:
         return bool(_read_items(capture))

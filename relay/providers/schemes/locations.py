@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, quote_plus, unquote_plus
 
 from relay.errors import SigningError
 from relay.model.event import Capture
-from relay.model.json_paths import PathError, splice_json
+from relay.model.json_paths import PathError, find_below, splice_json
 from relay.model.payload import Payload, PayloadError
 from relay.model.values import dataclass
 from relay.providers.schemes.base import UnreadableError, to_wire_bytes
@@ -41,7 +41,7 @@ class InHeader:
 
     @property
     def title(self) -> str:
-        return self.names[0]
+        return self.names[0].replace("#", "N")
 
     def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
         del payload
@@ -56,20 +56,11 @@ class InHeader:
 
 # Mollie repeats its header while a secret is changed, Box has two names, DocuSign numbers them.
 @dataclass(frozen=True, slots=True, init=False)
-class InEveryHeader:
+class InEveryHeader(InHeader):
     """Headers that each hold a signature, perhaps repeated; any of them may match.
 
     A name that ends in `#` means headers counted from 1, such as `X-DocuSign-Signature-1`.
     """
-
-    names: tuple[str, ...]
-
-    def __init__(self, *names: str) -> None:
-        object.__setattr__(self, "names", names)
-
-    @property
-    def title(self) -> str:
-        return self.names[0].replace("#", "N")
 
     def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
         del payload
@@ -106,8 +97,7 @@ class InJson:
         return ()
 
     def write(self, capture: Capture, text: bytes) -> Capture:
-        # Mailgun's time is a text, Linear's a number.
-        # What was a number stays one: Linear refuses its time as a text.
+        # What was a number stays one: Mailgun's time is a text, and Linear refuses its own as a text.
         numeric = self.number or isinstance(Payload(capture.body).json_at(*self.path), int)
         body = set_json_value(capture.body, self.path, int(text) if numeric else _decode_value(text))
         if body is None:
@@ -132,11 +122,8 @@ class InEach:
     def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
         del capture
         items = payload.json_at(self.items)
-        values = [
-            item.get(self.name) if isinstance(item, dict) else None
-            for item in (items if isinstance(items, list) else ())
-        ]
-        texts = dict.fromkeys(value if isinstance(value, str) else "" for value in values)
+        found = [find_below(item, (self.name,)) for item in (items if isinstance(items, list) else ())]
+        texts = dict.fromkeys(value if isinstance(value, str) else "" for value in found)
         return tuple(text.encode("utf-8", "surrogatepass") for text in texts)
 
     def write(self, capture: Capture, text: bytes) -> Capture:
@@ -246,17 +233,11 @@ def with_header(capture: Capture, names: tuple[str, ...], value: str) -> Capture
     All other headers of those names go. The name keeps its spelling as received.
     """
     lower = [name.lower() for name in names]
-    headers: list[tuple[str, str]] = []
-    placed = False
-    for name, old in capture.headers:
-        if name.lower() not in lower:
-            headers.append((name, old))
-        elif not placed:
-            headers.append((name, value))
-            placed = True
-    if not placed:
-        headers.append((names[0], value))
-    return dataclasses.replace(capture, headers=tuple(headers))
+    place = next((at for at, (name, _) in enumerate(capture.headers) if name.lower() in lower), len(capture.headers))
+    before, after = capture.headers[:place], capture.headers[place + 1 :]
+    spelt = capture.headers[place][0] if place < len(capture.headers) else names[0]
+    others = tuple((name, old) for name, old in after if name.lower() not in lower)
+    return dataclasses.replace(capture, headers=(*before, (spelt, value), *others))
 
 
 def set_json_value(body: bytes, path: tuple[str | int, ...], value: str | int) -> bytes | None:

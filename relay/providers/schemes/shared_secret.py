@@ -178,7 +178,7 @@ def _compile_usual_form(scheme: Hmac) -> _UsualForm | None:
         rest
         or text == signed
         or "{" in signed.replace("{ts}", "", 1).replace("{id}", "", 1)
-        or any(not isinstance(place, InHeader) for place in places if place is not None)
+        or any(type(place) is not InHeader for place in places if place is not None)
         or not isinstance(scheme.layout, Raw | Prefix | Items)
         or any((scheme.body_hash, scheme.only_if, scheme.expects, scheme.announced))
         or (scheme.time is None and "{ts}" in text)

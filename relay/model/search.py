@@ -255,17 +255,17 @@ def _find_problem(term: Term) -> str:
 def _find_value_problem(term: Term) -> str:
     key, value = term.key, term.value
     if key in _CHOICES and value.lower() not in _CHOICES[key]:
-        return (
-            f"{key}:{value} is not one of "
-            f"{', '.join(sorted(_CHOICES[key]))}{_suggest_value(value.lower(), _CHOICES[key])}"
-        )
+        near = find_similar(value.lower(), _CHOICES[key])
+        meant = f"; did you mean {near}?" if near else ""
+        return f"{key}:{value} is not one of {', '.join(sorted(_CHOICES[key]))}{meant}"
     if key in ("after", "before") and term.moment is None:
         return f"{key}:{value} is not a time: write an age such as 2h, or 2026-01-31"
     if key == "status" and not _STATUS.fullmatch(value):
         return f"status:{value} is not a status: write 200, 4xx or >=400"
     if key == "size" and parse_size_limit(value) is None:
         return f"size:{value} is not a size: write >10kB or <=1MB"
-    if key.startswith(("payload.", "query.")) and not term.quoted and _is_bad_comparison(value):
+    compares = key.startswith(("payload.", "query.")) and not term.quoted and value[:1] in (">", "<")
+    if compares and not COMPARISON.fullmatch(value):
         return (
             f"{key}:{value} compares with no number: write {key}:>1000, or "
             f'"{escape_unprintable(value, 40)}" for the text'
@@ -285,15 +285,6 @@ def _suggest_filter(key: str) -> str:
     first, _, rest = key.partition(".")
     near = find_similar(first.lower(), (*KEYS, *FAMILIES))
     return f"{near}.{escape_unprintable(rest, 60) or 'NAME'}" if near in FAMILIES else near
-
-
-def _suggest_value(value: str, choices: Iterable[str]) -> str:
-    near = find_similar(value, choices)
-    return f"; did you mean {near}?" if near else ""
-
-
-def _is_bad_comparison(value: str) -> bool:
-    return value[:1] in (">", "<") and not COMPARISON.fullmatch(value)
 
 
 def _find_number_problem(value: str) -> str:

@@ -20,18 +20,17 @@ from relay.providers.schemes import (
     Rsa,
     Scheme,
     SharedToken,
-    Time,
 )
 from relay.providers.schemes.python_verifier import Verifier, VerifierScheme
 from relay.providers.signature_options import (
+    ENCODINGS,
+    KEY_FORMS,
     SignatureOptions,
     build_parts,
     parse_age_limits,
     parse_digest,
     parse_encoding,
     parse_header_names,
-    parse_key_encoding,
-    parse_key_form,
     parse_location,
     require_choice,
     unknown_value_error,
@@ -124,7 +123,7 @@ def _build_hmac(options: SignatureOptions) -> Scheme:
         algo=parse_digest(options),
         encoding=parse_encoding(options, "hex"),
         any_case=options.any_case,
-        key=KeyFormat(form=parse_key_form(options, "text"), strip=strip),
+        key=KeyFormat(form=require_choice("key", options.key or "text", "a form of key", KEY_FORMS), strip=strip),
         **build_parts(options),
     )
 
@@ -140,7 +139,9 @@ def _build_digest(options: SignatureOptions) -> Scheme:
 # whpk_ is the prefix of Standard Webhooks, which senders use for raw keys too.
 def _build_ed25519(options: SignatureOptions) -> Scheme:
     strip = ("whpk_", options.key_prefix) if options.key_prefix else ("whpk_",)
-    key = KeyFormat(form=parse_key_encoding(options), strip=strip)
+    # PEM is known by its first line.
+    form = require_choice("key", options.key or "hex", "a form of public key", ENCODINGS)
+    key = KeyFormat(form=form, strip=strip)
     return Ed25519(encoding=parse_encoding(options, "hex"), key=key, **build_parts(options))
 
 
@@ -152,11 +153,6 @@ def _build_standard_webhooks(options: SignatureOptions) -> Scheme:
         version = require_choice("item", options.item, "a version", ("v1", "v1a"))
         return schemes[version].tolerating(past, future)
     return OneOf(schemes=tuple(schemes.values())).tolerating(past, future)
-
-
-def _build_jwt(options: SignatureOptions) -> Scheme:
-    past, future = parse_age_limits(options)
-    return Jwt(place=parse_location(options, "a token"), claim=options.claim, time=Time(past=past, future=future))
 
 
 def _build_python(options: SignatureOptions, load: VerifierLoader | None) -> Scheme:
@@ -182,5 +178,7 @@ _BUILDERS: Mapping[str, Callable[[SignatureOptions], Scheme]] = {
         place=InHeader(*(parse_header_names(options) if options.header else ("Authorization",)))
     ),
     "standard-webhooks": _build_standard_webhooks,
-    "jwt": _build_jwt,
+    "jwt": lambda options: Jwt(place=parse_location(options, "a token"), claim=options.claim).tolerating(
+        *parse_age_limits(options)
+    ),
 }

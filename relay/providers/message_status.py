@@ -2,7 +2,8 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -102,9 +103,10 @@ def text_list(_: Capture, payload: Payload, path: str) -> str | None:
     return ", ".join(text[:_MAX_DETAIL] for text in held if isinstance(text, str)).strip() or None
 
 
-def status_words(words: Mapping[MessageStatus | None, str]) -> tuple[tuple[str, MessageStatus | None], ...]:
-    """Return what each of a provider's words means, from the words of each status; None is no status at all."""
-    return tuple((word, status) for status, listed in words.items() for word in listed.split())
+def status_words(**words: str) -> tuple[tuple[str, MessageStatus | None], ...]:
+    """Return what each of a provider's words means, from the words of each status; those of `none` mean no status."""
+    meant: dict[str, MessageStatus | None] = {"none": None, **{status.value: status for status in MessageStatus}}
+    return tuple((word, meant[status]) for status, listed in words.items() for word in listed.split())
 
 
 # Twilio tells no time, SendGrid and Mailgun seconds (Mailgun with a fraction), Resend and Postmark ISO 8601.

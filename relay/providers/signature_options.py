@@ -30,8 +30,8 @@ from relay.providers.schemes import (
 _Known = TypeVar("_Known", bound=str)
 
 _DIGESTS: tuple[Algo, ...] = ("sha1", "sha256", "sha512")
-_ENCODINGS: tuple[Encoding, ...] = ("hex", "base64", "base64url")
-_FORMS: tuple[KeyForm, ...] = ("text", "base64", "base64url", "hex")
+ENCODINGS: tuple[Encoding, ...] = ("hex", "base64", "base64url")
+KEY_FORMS: tuple[KeyForm, ...] = ("text", "base64", "base64url", "hex")
 _UNITS: tuple[Unit, ...] = ("s", "ms", "iso")
 # The spellings that Twilio's and HubSpot's signers use, see schemes/content.py.
 _URLS: tuple[UrlForm, ...] = ("as_given", "no_port", "with_port", "unescaped")
@@ -132,7 +132,8 @@ def parse_location(options: SignatureOptions, what: str) -> Location:
     if options.form:
         return InForm(options.form)
     if options.json:
-        return _json_location(options.json)
+        items, each, name = options.json.partition("[].")
+        return InEach(items, name) if each else InJson(tuple(options.json.split(".")))
     names = parse_header_names(options)
     return InEveryHeader(*names) if options.repeated else InHeader(*names)
 
@@ -150,17 +151,7 @@ def parse_digest(options: SignatureOptions) -> Algo:
 
 def parse_encoding(options: SignatureOptions, usual: Encoding) -> Encoding:
     """Return how the signature is written."""
-    return require_choice("encoding", options.encoding or usual, "an encoding", _ENCODINGS)
-
-
-def parse_key_form(options: SignatureOptions, usual: KeyForm) -> KeyForm:
-    """Return how a shared secret is written."""
-    return require_choice("key", options.key or usual, "a form of key", _FORMS)
-
-
-def parse_key_encoding(options: SignatureOptions) -> Encoding:
-    """Return how a raw public key is written; PEM is known by its first line."""
-    return require_choice("key", options.key or "hex", "a form of public key", _ENCODINGS)
+    return require_choice("encoding", options.encoding or usual, "an encoding", ENCODINGS)
 
 
 def parse_age_limits(options: SignatureOptions) -> tuple[float | None, float | None]:
@@ -183,11 +174,6 @@ def unknown_value_error(key: str, value: str, what: str, known: tuple[str, ...])
     near = find_similar(value, known)
     hint = f"did you mean '{near}'?" if near else ""
     return ConfigError(f"signature.{key}: '{escape_unprintable(value, 40)}' is not {what}; use {choices}", hint=hint)
-
-
-def _json_location(path: str) -> Location:
-    items, each, name = path.partition("[].")
-    return InEach(items, name) if each else InJson(tuple(path.split(".")))
 
 
 def _header_name(key: str, value: str) -> str:
@@ -286,14 +272,10 @@ def _check_consistency(options: SignatureOptions, content: Template) -> None:
         )
     # A time inside a signed body is signed with it, as Linear's is.
     in_body = (options.timestamp or "").startswith(("json:", "form:")) and ("{body}" in text or "{form" in text)
-    if options.timestamp is not None and not (stamped or in_body or _signs_time(options, text)):
+    if options.timestamp is not None and not (stamped or in_body or f"{{{options.timestamp}}}" in text):
         raise ConfigError(
             "signature.content: leaves {timestamp} out, so anybody could change the time",
             hint='sign it, content = "{timestamp}.{body}", or leave timestamp out',
         )
     if "{id}" in text and options.id is None:
         raise ConfigError("signature.id: missing, though content has {id}", hint='id = "header:X-Id"')
-
-
-def _signs_time(options: SignatureOptions, text: str) -> bool:
-    return f"{{{options.timestamp}}}" in text

@@ -28,7 +28,7 @@ _OFFLINE = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class NgrokFailure:
     """A failure of the agent: sentence and hint, and when to try again.
 
@@ -45,19 +45,13 @@ class NgrokFailure:
 
 _TOKEN_PAGE = "https://dashboard.ngrok.com/get-started/your-authtoken"  # noqa: S105 - the page, not a token
 
-_REFUSED_TOKEN = NgrokFailure(
-    sentence="ngrok refused the authtoken", hint=f"compare {{token}} with {_TOKEN_PAGE}", again=None
-)
-NO_TOKEN = NgrokFailure(
-    sentence="ngrok has no authtoken", hint=f"set NGROK_AUTHTOKEN to the one on {_TOKEN_PAGE}", again=None
-)
-_TOO_OLD = NgrokFailure(sentence="ngrok no longer serves an agent this old", hint="run: ngrok update")
-_ACCOUNT = NgrokFailure(
-    sentence="the ngrok account is suspended or unpaid", hint="see https://dashboard.ngrok.com/billing"
-)
+_REFUSED_TOKEN = NgrokFailure("ngrok refused the authtoken", f"compare {{token}} with {_TOKEN_PAGE}", again=None)
+NO_TOKEN = NgrokFailure("ngrok has no authtoken", f"set NGROK_AUTHTOKEN to the one on {_TOKEN_PAGE}", again=None)
+_TOO_OLD = NgrokFailure("ngrok no longer serves an agent this old", "run: ngrok update")
+_ACCOUNT = NgrokFailure("the ngrok account is suspended or unpaid", "see https://dashboard.ngrok.com/billing")
 _NOT_RESERVED = NgrokFailure(
-    sentence="the domain {domain} is not reserved for this ngrok account",
-    hint="reserve it at https://dashboard.ngrok.com/domains or remove tunnel.domain",
+    "the domain {domain} is not reserved for this ngrok account",
+    "reserve it at https://dashboard.ngrok.com/domains or remove tunnel.domain",
 )
 
 # https://ngrok.com/docs/errors/reference
@@ -68,8 +62,8 @@ _BY_CODE = {
     106: _REFUSED_TOKEN,
     107: _REFUSED_TOKEN,
     108: NgrokFailure(
-        sentence="the ngrok account has no agent session left",
-        hint="stop the other agent{others} or see https://dashboard.ngrok.com/agents",
+        "the ngrok account has no agent session left",
+        "stop the other agent{others} or see https://dashboard.ngrok.com/agents",
     ),
     109: _REFUSED_TOKEN,
     120: _TOO_OLD,
@@ -80,19 +74,19 @@ _BY_CODE = {
     320: _NOT_RESERVED,
     # Also what an agent gets whose own last session ngrok has not given up yet, which takes a minute.
     334: NgrokFailure(
-        sentence="another ngrok agent already serves this address",
-        hint="stop it{others} or choose another tunnel.domain",
+        "another ngrok agent already serves this address",
+        "stop it{others} or choose another tunnel.domain",
         passing=True,
     ),
     4018: NO_TOKEN,
 }
 
 INTERCEPTED = NgrokFailure(
-    sentence="cannot reach ngrok: its certificate is not trusted, something on the way replaces it",
-    hint="a company proxy or firewall; ask for *.ngrok-agent.com to pass, or use another tunnel",
+    "cannot reach ngrok: its certificate is not trusted, something on the way replaces it",
+    "a company proxy or firewall; ask for *.ngrok-agent.com to pass, or use another tunnel",
     passing=True,
 )
-OFFLINE = NgrokFailure(sentence="cannot reach ngrok", hint="is this machine online, is port 443 open?", passing=True)
+OFFLINE = NgrokFailure("cannot reach ngrok", "is this machine online, is port 443 open?", passing=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

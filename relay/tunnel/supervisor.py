@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 
 from relay.clock import Clock
-from relay.errors import RelayError, TunnelError
+from relay.errors import TunnelError
 from relay.model.delivery import RetryPolicy
 from relay.model.signals import TunnelChanged
 from relay.model.text import escape_unprintable
@@ -108,7 +108,8 @@ class Supervisor:
         """Say what is wrong and wait; False when a reconnect ended the wait."""
         wait = self._wait_after(problem, failures)
         then = "not tried again until you reconnect" if wait is None else f"trying again in {wait:.0f} s"
-        self._say(TunnelState.DOWN, None, f"{_problem_text(problem)}; {then}")
+        why = f"{problem.message}: {problem.hint}" if problem.hint else problem.message
+        self._say(TunnelState.DOWN, None, f"{why}; {then}")
         self._asked = False
         await self._interruptible(asyncio.Event().wait() if wait is None else self._clock.sleep(wait))
         return not self._asked
@@ -151,10 +152,6 @@ class Supervisor:
         if old is None or old == public_url:
             return ""
         return f"public URL changed: {old} -> {public_url}; update your webhook settings"
-
-
-def _problem_text(problem: RelayError) -> str:
-    return f"{problem.message}: {problem.hint}" if problem.hint else problem.message
 
 
 _DEFAULT_TIMEOUTS = TunnelTimeouts()

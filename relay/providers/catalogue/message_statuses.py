@@ -1,6 +1,5 @@
 """Where Twilio, Resend, SendGrid, Mailgun and Postmark say what became of a mail or SMS."""
 
-from relay.model.message import MessageStatus
 from relay.model.request_items import LIST
 from relay.providers.extractors import body, cut_at, first_of, form, join
 from relay.providers.message_status import MessageStatuses, embedded_id, status_words, text_list
@@ -13,14 +12,12 @@ TWILIO_STATUSES = MessageStatuses(
     channel="sms",
     word=first_of(form("MessageStatus"), form("SmsStatus")),
     words=status_words(
-        {
-            MessageStatus.QUEUED: "accepted scheduled queued sending",
-            MessageStatus.SENT: "sent",
-            MessageStatus.DELIVERED: "delivered",
-            MessageStatus.OPENED: "read",
-            MessageStatus.UNDELIVERED: "undelivered",
-            MessageStatus.FAILED: "failed canceled",
-        }
+        queued="accepted scheduled queued sending",
+        sent="sent",
+        delivered="delivered",
+        opened="read",
+        undelivered="undelivered",
+        failed="failed canceled",
     ),
     external_ids=(first_of(form("MessageSid"), form("SmsSid")),),
     embedded=embedded_id(),
@@ -37,17 +34,15 @@ RESEND_STATUSES = MessageStatuses(
     channel="email",
     word=body("type"),
     words=status_words(
-        {
-            MessageStatus.QUEUED: "email.scheduled",
-            MessageStatus.SENT: "email.sent",
-            MessageStatus.DELAYED: "email.delivery_delayed",
-            MessageStatus.DELIVERED: "email.delivered",
-            MessageStatus.OPENED: "email.opened",
-            MessageStatus.CLICKED: "email.clicked",
-            MessageStatus.COMPLAINED: "email.complained",
-            MessageStatus.BOUNCED: "email.bounced",
-            MessageStatus.FAILED: "email.failed email.suppressed",
-        }
+        queued="email.scheduled",
+        sent="email.sent",
+        delayed="email.delivery_delayed",
+        delivered="email.delivered",
+        opened="email.opened",
+        clicked="email.clicked",
+        complained="email.complained",
+        bounced="email.bounced",
+        failed="email.failed email.suppressed",
     ),
     # `data.id` is what the guides show that sign the simple way; Resend's own mails never have it.
     external_ids=(body("data.email_id"), body("data.message_id"), body("data.id")),
@@ -73,16 +68,14 @@ SENDGRID_STATUSES = MessageStatuses(
     items=LIST,
     word=body("event"),
     words=status_words(
-        {
-            MessageStatus.QUEUED: "processed",
-            MessageStatus.DELAYED: "deferred",
-            MessageStatus.DELIVERED: "delivered",
-            MessageStatus.OPENED: "open",
-            MessageStatus.CLICKED: "click",
-            MessageStatus.COMPLAINED: "spamreport",
-            MessageStatus.BOUNCED: "bounce",
-            MessageStatus.FAILED: "dropped",
-        }
+        queued="processed",
+        delayed="deferred",
+        delivered="delivered",
+        opened="open",
+        clicked="click",
+        complained="spamreport",
+        bounced="bounce",
+        failed="dropped",
     ),
     external_ids=(cut_at(body("sg_message_id"), ".filter", ".recv"), body("sg_message_id"), body("smtp-id")),
     embedded=embedded_id(""),
@@ -103,19 +96,15 @@ MAILGUN_STATUSES = MessageStatuses(
         join(".", body("event-data.event"), body("event-data.severity"), body("event-data.reason")), form("event")
     ),
     words=status_words(
-        {
-            MessageStatus.QUEUED: "accepted",
-            MessageStatus.FAILED: (
-                "rejected failed.permanent.suppress-bounce failed.permanent.suppress-complaint "
-                "failed.permanent.suppress-unsubscribe dropped"
-            ),
-            MessageStatus.DELIVERED: "delivered",
-            MessageStatus.BOUNCED: "failed bounced",
-            MessageStatus.DELAYED: "failed.temporary",
-            MessageStatus.OPENED: "opened",
-            MessageStatus.CLICKED: "clicked",
-            MessageStatus.COMPLAINED: "complained",
-        }
+        queued="accepted",
+        failed="rejected failed.permanent.suppress-bounce failed.permanent.suppress-complaint "
+        "failed.permanent.suppress-unsubscribe dropped",
+        delivered="delivered",
+        bounced="failed bounced",
+        delayed="failed.temporary",
+        opened="opened",
+        clicked="clicked",
+        complained="complained",
     ),
     external_ids=(first_of(body("event-data.message.headers.message-id"), form("Message-Id"), form("message-id")),),
     embedded=embedded_id("event-data.user-variables"),
@@ -142,22 +131,16 @@ POSTMARK_STATUSES = MessageStatuses(
     channel="email",
     word=join(".", body("RecordType"), body("Type")),
     words=status_words(
-        {
-            MessageStatus.DELIVERED: "Delivery",
-            MessageStatus.OPENED: "Open",
-            MessageStatus.CLICKED: "Click",
-            MessageStatus.COMPLAINED: "SpamComplaint Bounce.SpamNotification Bounce.SpamComplaint",
-            MessageStatus.BOUNCED: "Bounce",
-            MessageStatus.DELAYED: "Bounce.Transient Bounce.DnsError",
-            MessageStatus.FAILED: (
-                "Bounce.BadEmailAddress Bounce.ManuallyDeactivated Bounce.SMTPApiError Bounce.TemplateRenderingFailed"
-            ),
-            None: (
-                "Bounce.AutoResponder Bounce.AddressChange Bounce.ChallengeVerification "
-                "Bounce.Subscribe Bounce.Unsubscribe Bounce.OpenRelayTest Bounce.InboundError "
-                "Bounce.Unknown"
-            ),
-        }
+        delivered="Delivery",
+        opened="Open",
+        clicked="Click",
+        complained="SpamComplaint Bounce.SpamNotification Bounce.SpamComplaint",
+        bounced="Bounce",
+        delayed="Bounce.Transient Bounce.DnsError",
+        failed="Bounce.BadEmailAddress Bounce.ManuallyDeactivated Bounce.SMTPApiError Bounce.TemplateRenderingFailed",
+        none="Bounce.AutoResponder Bounce.AddressChange Bounce.ChallengeVerification "
+        "Bounce.Subscribe Bounce.Unsubscribe Bounce.OpenRelayTest Bounce.InboundError "
+        "Bounce.Unknown",
     ),
     external_ids=(body("MessageID"),),
     embedded=embedded_id("Metadata"),

@@ -119,14 +119,6 @@ def describe_body(size: int) -> str:
     return f"{size:,} body byte{'' if size == 1 else 's'} as received"
 
 
-def _read_path(reading: SignatureInput) -> bytes:
-    return split_target(reading.url)[0]
-
-
-def _read_query(reading: SignatureInput) -> bytes:
-    return split_target(reading.url)[1]
-
-
 def _read_target(reading: SignatureInput) -> bytes:
     path, query = split_target(reading.url)
     return path + b"?" + query if query else path
@@ -138,8 +130,8 @@ _PLACEHOLDERS = {
     "timestamp": Placeholder(lambda reading: reading.ts),
     "id": Placeholder(lambda reading: reading.ident),
     "url": Placeholder(lambda reading: reading.url, lambda reading: f"the URL {escape_unprintable(reading.url, 120)}"),
-    "path": Placeholder(_read_path),
-    "query": Placeholder(_read_query),
+    "path": Placeholder(lambda reading: split_target(reading.url)[0]),
+    "query": Placeholder(lambda reading: split_target(reading.url)[1]),
     "target": Placeholder(_read_target),
     "method": Placeholder(lambda reading: to_wire_bytes(reading.capture.method)),
     "crc32": Placeholder(lambda reading: str(zlib.crc32(reading.capture.body)).encode()),

@@ -3,6 +3,8 @@
 import binascii
 import hmac
 import re
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from relay.model.secret import Secret
@@ -58,7 +60,9 @@ def decode_text(text: str, form: KeyForm) -> bytes | None:
         if text.isascii():
             return text.encode()
         # The environment hands undecodable bytes over as surrogates; this gives those bytes back.
-        return text.encode("utf-8", "surrogateescape") if _is_encodable(text) else None
+        with suppress(UnicodeEncodeError):
+            return text.encode("utf-8", "surrogateescape")
+        return None
     if form == "hex":
         return bytes.fromhex(text) if _HEX.fullmatch(text) else None
     return decode_base64url(text) if form == "base64url" else decode_base64(text)
@@ -97,14 +101,6 @@ def is_same_text(expected: bytes, received: bytes, encoding: Encoding) -> bool:
     if encoding == "base64url":
         received = received.rstrip(b"=")
     return hmac.compare_digest(expected, received)
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 class ParsedSignature(NamedTuple):

@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from relay.model.event import Capture, Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.schemes import AdyenItems, Digest, Hmac, InForm, InJson, SharedToken
+from relay.providers.schemes.locations import InForm, InJson
+from relay.providers.schemes.shared_secret import Digest, Hmac, SharedToken
+from relay.providers.schemes.vendor_schemes import AdyenItems
 
 LIMIT = 50.0
 SIZE = 10_000

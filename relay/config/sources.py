@@ -21,7 +21,7 @@ from relay.providers.custom_schemes import VerifierLoader, build_custom_scheme
 from relay.providers.default_extractors import default_event_type, default_idempotency_key, default_items
 from relay.providers.extractors import parse_extractor
 from relay.providers.provider import Provider
-from relay.providers.schemes import find_key_problem, with_tolerance
+from relay.providers.schemes.one_of import find_key_problem, with_tolerance
 from relay.vault import Vault
 
 PREFIX = "/webhooks/"

@@ -13,7 +13,7 @@ from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.providers.catalogue import find_provider
 from relay.providers.local_keys import find_pair_scheme
-from relay.providers.schemes import with_tolerance
+from relay.providers.schemes.one_of import with_tolerance
 
 _MARGIN = timedelta(seconds=2)  # between this judgement and the app's: a signature must last as long
 _JUST_RECEIVED = timedelta(minutes=1)

@@ -7,21 +7,14 @@ from typing import get_args
 from relay.errors import ConfigError
 from relay.model.text import escape_unprintable, find_similar
 from relay.providers.catalogue.standard_webhooks import standard_ed25519, standard_hmac
-from relay.providers.schemes import (
-    Basic,
-    Digest,
-    Ecdsa,
-    Ed25519,
-    Hmac,
-    InHeader,
-    Jwt,
-    KeyFormat,
-    OneOf,
-    Rsa,
-    Scheme,
-    SharedToken,
-)
+from relay.providers.schemes.base import Scheme
+from relay.providers.schemes.encoding import KeyFormat
+from relay.providers.schemes.jwt import Jwt
+from relay.providers.schemes.locations import InHeader
+from relay.providers.schemes.one_of import OneOf
+from relay.providers.schemes.public_key import Ecdsa, Ed25519, Rsa
 from relay.providers.schemes.python_verifier import Verifier, VerifierScheme
+from relay.providers.schemes.shared_secret import Basic, Digest, Hmac, SharedToken
 from relay.providers.signature_options import (
     ENCODINGS,
     KEY_FORMS,

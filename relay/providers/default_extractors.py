@@ -5,8 +5,8 @@ from urllib.parse import unquote
 from relay.model.event import Capture, Extractor
 from relay.model.payload import Payload
 from relay.model.request_items import ItemPaths
+from relay.providers.derived_extractors import each_item
 from relay.providers.extractors import body, first_of, header, join, make_extractor, only_with
-from relay.providers.key_extractors import each_item
 
 # https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/http-protocol-binding.md, section 3.3.
 _BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"

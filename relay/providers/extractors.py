@@ -26,13 +26,6 @@ Path = tuple[str | int, ...]
 MAX_LENGTH = 200
 
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
-# Prefixed ids (pi_, cus_, txn_) are recognised by their kind and first characters, as dashboards shorten them.
-_ID = re.compile(r"(?:.*_)?[^_]{1,4}")
-_NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,4})?")
-_SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹"}
-# Currencies without a smaller unit, whose amounts providers send as they are: https://docs.stripe.com/currencies
-_WITHOUT_CENTS = frozenset(("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "XAF", "XOF"))
-
 _Further = ParamSpec("_Further")
 
 
@@ -231,53 +224,6 @@ def constant(_: Capture, __: Payload, text: str) -> str | None:
     return text
 
 
-@make_extractor
-def text_if(capture: Capture, payload: Payload, extractor: Extractor, text: str) -> str | None:
-    """Extract a fixed text where another extractor finds something."""
-    return None if extractor(capture, payload) is None else text
-
-
-@make_extractor
-def lookup(capture: Capture, payload: Payload, extractor: Extractor, *names: tuple[str, str]) -> str | None:
-    """Extract the name of a code, or a code without a name: `lookup(body("type"), ("1", "ping"))`."""
-    text = extractor(capture, payload)
-    return next((name for code, name in names if code == text), text)
-
-
-@make_extractor
-def strip_prefix(capture: Capture, payload: Payload, extractor: Extractor, *prefixes: str) -> str | None:
-    """Extract a text without the first of some prefixes that it starts with, such as `refs/heads/`."""
-    text = extractor(capture, payload) or None
-    prefix = next((prefix for prefix in prefixes if text and text.startswith(prefix)), "")
-    return text and text.removeprefix(prefix)
-
-
-@make_extractor
-def cut_at(capture: Capture, payload: Payload, extractor: Extractor, *marks: str) -> str | None:
-    """Extract a text up to the first of some marks that it holds; the whole text where there is none."""
-    text = extractor(capture, payload) or ""
-    mark = next((mark for mark in marks if mark in text), None)
-    return (text if mark is None else text.partition(mark)[0]) or None
-
-
-@make_extractor
-def short_id(capture: Capture, payload: Payload, extractor: Extractor) -> str | None:
-    """Extract an id cut to what tells it apart in a list: `pi_3Rk2Qe8LmN0p` becomes `pi_3Rk2`."""
-    match = _ID.match(extractor(capture, payload) or "")
-    return match[0] if match else None
-
-
-@make_extractor
-def format_amount(
-    capture: Capture, payload: Payload, extractor: Extractor, currency: Extractor, minor: bool = True
-) -> str | None:
-    """Extract an amount with its currency, in cents where it is `minor`: 4800 and `eur` become `€48.00`."""
-    amount, unit = extractor(capture, payload), currency(capture, payload)
-    if amount is None or unit is None or not _NUMBER.fullmatch(amount):
-        return None
-    return _format_money(amount, unit.upper(), minor)
-
-
 def parse_extractor(text: str) -> Extractor:
     """Return what relay.toml means by `header:NAME`, `body:/json/pointer` or `query:NAME`. Raises ConfigError."""
     kind, _, rest = text.partition(":")
@@ -334,14 +280,3 @@ def _limit_text(text: str) -> str | None:
     # Two keys that differ only in their ends must not become one: the second event would be lost.
     mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f"{readable[: MAX_LENGTH - 17]}…{mark}"
-
-
-def _format_money(amount: str, currency: str, minor: bool) -> str:
-    number = float(amount)
-    if minor and currency not in _WITHOUT_CENTS:
-        number /= 100
-    digits = 0 if currency in _WITHOUT_CENTS else 2
-    symbol = _SYMBOLS.get(currency)
-    sign = "-" if number < 0 else ""
-    text = f"{abs(number):,.{digits}f}"
-    return f"{sign}{symbol}{text}" if symbol else f"{sign}{text} {currency}"

@@ -17,8 +17,9 @@ from relay.errors import SigningError
 from relay.model.event import Capture, LocalKey, Source, Verdict, VerifyMode
 from relay.model.secret import Secret
 from relay.platform import make_private_folder, write_private
-from relay.providers.schemes import OneOf, PairScheme, Scheme
-from relay.providers.schemes.key_pairs import PAIR_CLASSES, PairKind, PrivateKey, load_key, parse_der
+from relay.providers.schemes.base import Scheme
+from relay.providers.schemes.key_pairs import PAIR_CLASSES, PairKind, PairScheme, PrivateKey, load_key, parse_der
+from relay.providers.schemes.one_of import OneOf
 
 # The form of a source's name: nothing else may become the name of a file.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -10,7 +10,9 @@ from relay.model.request_items import ItemPaths
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.generic_challenges import Challenge
-from relay.providers.schemes import OneOf, Scheme, SignedText
+from relay.providers.schemes.base import Scheme
+from relay.providers.schemes.one_of import OneOf
+from relay.providers.schemes.signed_text import SignedText
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 _SUCCESS = frozenset(range(200, 300))

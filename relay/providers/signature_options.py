@@ -4,28 +4,11 @@ from typing import Annotated, TypedDict, TypeVar
 
 from relay.errors import ConfigError
 from relay.model.text import escape_unprintable, find_similar
-from relay.model.values import dataclass
-from relay.providers.schemes import (
-    Algo,
-    BodyHash,
-    Encoding,
-    InEach,
-    InEveryHeader,
-    InForm,
-    InHeader,
-    InJson,
-    InQuery,
-    Items,
-    KeyForm,
-    Location,
-    Prefix,
-    Raw,
-    Template,
-    Time,
-    Unit,
-    UrlForm,
-    template,
-)
+from relay.providers.schemes.content import BodyHash, Template, UrlForm, template
+from relay.providers.schemes.encoding import Encoding, Items, KeyForm, Prefix, Raw
+from relay.providers.schemes.locations import InEach, InEveryHeader, InForm, InHeader, InJson, InQuery, Location
+from relay.providers.schemes.shared_secret import Algo
+from relay.providers.schemes.timestamps import Time, Unit
 
 _Known = TypeVar("_Known", bound=str)
 

@@ -20,7 +20,7 @@ from relay.clock import SystemClock
 from relay.model.delivery import DeliveryChanges, DeliveryReason, RetryPolicy, SignMode
 from relay.model.event import EventOutcome, Verdict
 from relay.providers.catalogue import find_provider
-from relay.providers.schemes import with_tolerance
+from relay.providers.schemes.one_of import with_tolerance
 
 BODY = b'{"id":"evt_1","amount":10.50}'
 SVIX = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

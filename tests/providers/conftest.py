@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from builders import build_capture
 from relay.model.secret import Secret
-from relay.providers.schemes import Basic, Ecdsa, Ed25519, Jwt, Rsa, SharedToken
+from relay.providers.schemes.jwt import Jwt
+from relay.providers.schemes.public_key import Ecdsa, Ed25519, Rsa
+from relay.providers.schemes.shared_secret import Basic, SharedToken
 
 NOW = datetime.fromtimestamp(1_795_356_346, UTC)
 

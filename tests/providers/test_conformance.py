@@ -8,20 +8,12 @@ import pytest
 from relay.model.event import Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.schemes import (
-    AdyenItems,
-    InEach,
-    InEveryHeader,
-    InForm,
-    InHeader,
-    InJson,
-    Jwt,
-    SignedText,
-    Sns,
-    choose_scheme,
-    template,
-    with_tolerance,
-)
+from relay.providers.schemes.content import template
+from relay.providers.schemes.jwt import Jwt
+from relay.providers.schemes.locations import InEach, InEveryHeader, InForm, InHeader, InJson
+from relay.providers.schemes.one_of import choose_scheme, with_tolerance
+from relay.providers.schemes.signed_text import SignedText
+from relay.providers.schemes.vendor_schemes import AdyenItems, Sns
 
 # A scheme that several providers share is tested once.
 SCHEMES = {

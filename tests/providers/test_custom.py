@@ -21,7 +21,11 @@ from relay.model.event import Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.custom_schemes import SCHEMES, SignatureOptions, build_custom_scheme
-from relay.providers.schemes import Ecdsa, InHeader, Jwt, Rsa, template, with_tolerance
+from relay.providers.schemes.content import template
+from relay.providers.schemes.jwt import Jwt
+from relay.providers.schemes.locations import InHeader
+from relay.providers.schemes.one_of import with_tolerance
+from relay.providers.schemes.public_key import Ecdsa, Rsa
 
 SECRET = Secret("env:BILLING", "s3cret")
 PAIR = Secret(

@@ -10,9 +10,10 @@ from relay.config.build import load
 from relay.config.source_tables import SignatureTable
 from relay.model.event import Verdict
 from relay.model.payload import Payload
-from relay.providers import extractors, provider, schemes
+from relay.providers import extractors, provider
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.custom_schemes import SCHEMES
+from relay.providers.schemes import encoding, shared_secret, timestamps
 
 TEXT = (Path(__file__).parents[2] / "docs" / "add-a-provider.md").read_text(encoding="utf-8")
 TABLES = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
@@ -56,7 +57,7 @@ def test_the_pins_of_the_documentation_are_those_there_are():
 
 def test_the_entry_of_the_documentation_is_complete(capture, now, secret_for):
     entry = re.search(r"```python\n(ACME = .*?)```", TEXT, re.DOTALL)[1]
-    names = {**vars(extractors), **vars(provider), **vars(schemes)}
+    names = {**vars(extractors), **vars(provider), **vars(encoding), **vars(shared_secret), **vars(timestamps)}
     exec(entry, names)
     acme = names["ACME"]
     secret = secret_for(acme.schemes[0])

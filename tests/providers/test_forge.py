@@ -17,7 +17,7 @@ from relay.model.event import Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.samples import prepare_sample, sample_types
-from relay.providers.schemes import with_tolerance
+from relay.providers.schemes.one_of import with_tolerance
 
 SIGNING = [name for name, provider in PROVIDERS.items() if provider.schemes]
 # Its signature stands in the body beside what it covers, so no other body's can be put in its place.

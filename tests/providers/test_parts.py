@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from relay.errors import ConfigError
 from relay.model.payload import PayloadError, parse_form
-from relay.providers.schemes import Time, template
 from relay.providers.schemes.base import UnreadableError
+from relay.providers.schemes.content import template
 from relay.providers.schemes.encoding import decode_text, encode_digest, is_same_text
 from relay.providers.schemes.locations import set_form_value, set_json_value
+from relay.providers.schemes.timestamps import Time
 
 
 @pytest.mark.parametrize("text", ["{nope}", "{header}", "{body", "body}", "{json:}", "{form_sorted:x}"])

@@ -11,22 +11,8 @@ from relay.errors import ConfigError
 from relay.model.payload import Payload
 from relay.model.text import escape_unprintable
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.extractors import (
-    add_prefix,
-    body,
-    constant,
-    first_of,
-    form,
-    format_amount,
-    header,
-    join,
-    lookup,
-    parse_extractor,
-    query,
-    short_id,
-    strip_prefix,
-    text_if,
-)
+from relay.providers.derived_extractors import format_amount, lookup, short_id, strip_prefix, text_if
+from relay.providers.extractors import add_prefix, body, constant, first_of, form, header, join, parse_extractor, query
 
 FORM = (("Content-Type", "application/x-www-form-urlencoded"),)
 

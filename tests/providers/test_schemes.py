@@ -14,22 +14,13 @@ from relay.model.admission import REASONS
 from relay.model.event import Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.schemes import (
-    Digest,
-    Hmac,
-    InEveryHeader,
-    InHeader,
-    InJson,
-    Prefix,
-    Raw,
-    Time,
-    choose_scheme,
-    header_hmac,
-    template,
-    with_tolerance,
-)
 from relay.providers.schemes.base import SteppedScheme
-from relay.providers.schemes.encoding import KeyFormat
+from relay.providers.schemes.content import template
+from relay.providers.schemes.encoding import KeyFormat, Prefix, Raw
+from relay.providers.schemes.locations import InEveryHeader, InHeader, InJson
+from relay.providers.schemes.one_of import choose_scheme, with_tolerance
+from relay.providers.schemes.shared_secret import Digest, Hmac, header_hmac
+from relay.providers.schemes.timestamps import Time
 
 SECRET = Secret("env:STRIPE_WEBHOOK_SECRET", "whsec_one")
 STRIPE = PROVIDERS["stripe"].scheme

@@ -2,20 +2,14 @@
 
 from relay.model.request_items import LIST
 from relay.providers.challenges import HEAD_CHALLENGES, WOOCOMMERCE_CHALLENGES
-from relay.providers.extractors import body, first_of, format_amount, header, join, join_key, optional, summarize
-from relay.providers.key_extractors import body_digest, each_item
+from relay.providers.derived_extractors import body_digest, each_item, format_amount
+from relay.providers.extractors import body, first_of, header, join, join_key, optional, summarize
 from relay.providers.provider import DAY, HOUR, MINUTE, OtherCredential, Provider, Schedule
-from relay.providers.schemes import (
-    Digest,
-    InEveryHeader,
-    InHeader,
-    KeyFormat,
-    Prefix,
-    Time,
-    header_hmac,
-    items,
-    template,
-)
+from relay.providers.schemes.content import template
+from relay.providers.schemes.encoding import KeyFormat, Prefix, items
+from relay.providers.schemes.locations import InEveryHeader, InHeader
+from relay.providers.schemes.shared_secret import Digest, header_hmac
+from relay.providers.schemes.timestamps import Time
 
 TYPEFORM = Provider(
     name="typeform",

@@ -1,37 +1,15 @@
 """Where people plan, write and keep files: Linear, Jira, Asana, Trello, Notion, Airtable, Figma, Dropbox, Box."""
 
 from relay.model.request_items import ItemPaths
-from relay.providers.challenges import (
-    ASANA_CHALLENGES,
-    DROPBOX_CHALLENGES,
-    HEAD_CHALLENGES,
-    NOTION_CHALLENGES,
-    SLACK_CHALLENGES,
-)
-from relay.providers.extractors import (
-    body,
-    constant,
-    first_of,
-    form,
-    header,
-    join,
-    join_key,
-    optional,
-    summarize,
-    text_if,
-)
+from relay.providers import challenges
+from relay.providers.derived_extractors import text_if
+from relay.providers.extractors import body, constant, first_of, form, header, join, join_key, optional, summarize
 from relay.providers.provider import HOUR, MINUTE, ONLY_200, OtherCredential, Provider, Schedule
-from relay.providers.schemes import (
-    Contentful,
-    InEveryHeader,
-    InHeader,
-    InJson,
-    KeyFormat,
-    Prefix,
-    SharedToken,
-    Time,
-    header_hmac,
-)
+from relay.providers.schemes.encoding import KeyFormat, Prefix
+from relay.providers.schemes.locations import InEveryHeader, InHeader, InJson
+from relay.providers.schemes.shared_secret import SharedToken, header_hmac
+from relay.providers.schemes.timestamps import Time
+from relay.providers.schemes.vendor_schemes import Contentful
 
 LINEAR = Provider(
     name="linear",
@@ -94,7 +72,7 @@ ASANA = Provider(
     steps="""Create a webhook through Asana's API with {url} as its target.
     Set {secret} to the X-Hook-Secret of its handshake.""",
     answer="200 or 204 within 10 s; retried for 24 h",
-    challenges=ASANA_CHALLENGES,
+    challenges=challenges.ASANA_CHALLENGES,
     recognise=("X-Hook-Signature", "X-Hook-Secret"),
     # The key is the X-Hook-Secret that came with the handshake, one for each webhook:
     # https://developers.asana.com/docs/webhooks-guide
@@ -113,7 +91,7 @@ TRELLO = Provider(
     docs="https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/",
     steps="""Create a webhook through Trello's API with {url} as its callback URL: the address is signed.
     Set {secret} to the secret of your Power-Up.""",
-    challenges=HEAD_CHALLENGES,
+    challenges=challenges.HEAD_CHALLENGES,
     secret_env=("TRELLO_API_SECRET",),
     # Body first, then the callback URL as it was given to the API; SHA-1 with the secret of the Power-Up as its
     # key.
@@ -129,7 +107,7 @@ NOTION = Provider(
     steps="""Open your integration in Notion, Webhooks, and create a subscription.
     Paste {url} as the webhook URL.
     Set {secret} to the token of the first request, and paste it in Notion too.""",
-    challenges=NOTION_CHALLENGES,
+    challenges=challenges.NOTION_CHALLENGES,
     secret_env=("NOTION_WEBHOOK_VERIFICATION_TOKEN",),
     # notion-client 5.26.0 compares the digest in lower case.
     # The key is the verification token of the first request, which was not signed itself.
@@ -187,7 +165,7 @@ DROPBOX = Provider(
     Paste {url} as the webhook URI.
     Set {secret} to the app secret.""",
     answer="2xx within 10 s; retried",
-    challenges=DROPBOX_CHALLENGES,
+    challenges=challenges.DROPBOX_CHALLENGES,
     secret_env=("DROPBOX_APP_SECRET",),
     # Bare hex of the body with the app's secret as its key, and no time.
     schemes=(header_hmac("X-Dropbox-Signature"),),
@@ -274,7 +252,7 @@ SLACK = Provider(
         retry_headers=(("X-Slack-Retry-Num", "{n}"), ("X-Slack-Retry-Reason", "{reason}")),
         source="https://docs.slack.dev/apis/events-api/#retries",
     ),
-    challenges=SLACK_CHALLENGES,
+    challenges=challenges.SLACK_CHALLENGES,
     secret_env=("SLACK_SIGNING_SECRET",),
     other_credential=OtherCredential(("xoxb-", "xoxp-", "xapp-"), "a token", "the signing secret of Basic Information"),
     recognise=("X-Slack-Signature", "X-Slack-Request-Timestamp"),

@@ -10,36 +10,15 @@ from relay.providers.catalogue.message_statuses import (
     TWILIO_STATUSES,
 )
 from relay.providers.challenges import MANDRILL_CHALLENGES
-from relay.providers.extractors import (
-    add_prefix,
-    body,
-    first_of,
-    form,
-    header,
-    join,
-    join_key,
-    optional,
-    short_id,
-    summarize,
-    text_if,
-)
-from relay.providers.key_extractors import each_item
+from relay.providers.derived_extractors import each_item, short_id, text_if
+from relay.providers.extractors import add_prefix, body, first_of, form, header, join, join_key, optional, summarize
 from relay.providers.provider import CLIENT_ERRORS, DAY, HOUR, MINUTE, ONLY_200, OtherCredential, Provider, Schedule
-from relay.providers.schemes import (
-    AnnouncedAlgorithm,
-    Basic,
-    BodyHash,
-    Ecdsa,
-    Hmac,
-    InForm,
-    InHeader,
-    InJson,
-    Prefix,
-    SharedToken,
-    Time,
-    header_hmac,
-    template,
-)
+from relay.providers.schemes.content import BodyHash, template
+from relay.providers.schemes.encoding import Prefix
+from relay.providers.schemes.locations import InForm, InHeader, InJson
+from relay.providers.schemes.public_key import Ecdsa
+from relay.providers.schemes.shared_secret import AnnouncedAlgorithm, Basic, Hmac, SharedToken, header_hmac
+from relay.providers.schemes.timestamps import Time
 
 SENDGRID = Provider(
     name="sendgrid",

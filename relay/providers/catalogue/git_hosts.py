@@ -2,20 +2,12 @@
 
 from relay.model.event import Extractor
 from relay.providers.catalogue.standard_webhooks import standard_hmac
-from relay.providers.extractors import (
-    add_prefix,
-    body,
-    first_of,
-    header,
-    join,
-    join_key,
-    short_id,
-    strip_prefix,
-    summarize,
-)
-from relay.providers.key_extractors import body_digest
+from relay.providers.derived_extractors import body_digest, short_id, strip_prefix
+from relay.providers.extractors import add_prefix, body, first_of, header, join, join_key, summarize
 from relay.providers.provider import MINUTE, OtherCredential, Provider, Schedule
-from relay.providers.schemes import EchoHeader, InHeader, KeyFormat, Prefix, SharedToken, header_hmac
+from relay.providers.schemes.encoding import KeyFormat, Prefix
+from relay.providers.schemes.locations import InHeader
+from relay.providers.schemes.shared_secret import EchoHeader, SharedToken, header_hmac
 
 
 def _format_subject(field: str, number: str) -> Extractor:

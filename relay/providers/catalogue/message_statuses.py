@@ -1,7 +1,8 @@
 """Where Twilio, Resend, SendGrid, Mailgun and Postmark say what became of a mail or SMS."""
 
 from relay.model.request_items import LIST
-from relay.providers.extractors import body, cut_at, first_of, form, join
+from relay.providers.derived_extractors import cut_at
+from relay.providers.extractors import body, first_of, form, join
 from relay.providers.message_status import MessageStatuses, embedded_id, status_words, text_list
 
 # https://www.twilio.com/docs/messaging/guides/outbound-message-status-in-status-callbacks

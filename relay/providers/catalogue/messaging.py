@@ -1,17 +1,16 @@
 """Chat, calls and video: Discord, Telegram, Meta, WhatsApp, X, Zoom, Twitch."""
 
 from relay.model.request_items import ItemPaths
-from relay.providers.challenges import (
-    DISCORD_CHALLENGES,
-    META_CHALLENGES,
-    TWITCH_CHALLENGES,
-    X_CHALLENGES,
-    ZOOM_CHALLENGES,
-)
-from relay.providers.extractors import add_prefix, body, first_of, header, join, join_key, lookup, optional, text_if
-from relay.providers.key_extractors import each_item, first_key, only_single
+from relay.providers import challenges
+from relay.providers.derived_extractors import each_item, first_key, lookup, only_single, text_if
+from relay.providers.extractors import add_prefix, body, first_of, header, join, join_key, optional
 from relay.providers.provider import MINUTE, Provider, Schedule
-from relay.providers.schemes import Ed25519, InHeader, KeyFormat, Prefix, SharedToken, Time, header_hmac, template
+from relay.providers.schemes.content import template
+from relay.providers.schemes.encoding import KeyFormat, Prefix
+from relay.providers.schemes.locations import InHeader
+from relay.providers.schemes.public_key import Ed25519
+from relay.providers.schemes.shared_secret import SharedToken, header_hmac
+from relay.providers.schemes.timestamps import Time
 
 DISCORD = Provider(
     name="discord",
@@ -22,7 +21,7 @@ DISCORD = Provider(
     # https://docs.discord.com/developers/interactions/overview: 401 to a bad signature is checked when the
     # address is saved.
     answer="200 or 204 within 3 s, 401 to a bad signature",
-    challenges=DISCORD_CHALLENGES,
+    challenges=challenges.DISCORD_CHALLENGES,
     secret_env=("DISCORD_PUBLIC_KEY",),
     # The hex is decoded before it is compared, so its case does not matter. Discord sends bad signatures on
     # purpose and unregisters an address that accepts one.
@@ -102,7 +101,7 @@ META = Provider(
     Paste {url} as the callback URL with a verify token of your own.
     Set {secret} to the app secret.""",
     answer="200 within 5 s; retried for 36 h",
-    challenges=META_CHALLENGES,
+    challenges=challenges.META_CHALLENGES,
     secret_env=("META_APP_SECRET",),
     verify_token_env=("META_VERIFY_TOKEN",),
     # X-Hub-Signature-256 is GitHub's as well, so a request alone does not tell that it is Meta's.
@@ -127,7 +126,7 @@ WHATSAPP = Provider(
     Paste {url} as the callback URL with a verify token of your own.
     Set {secret} to the app secret.""",
     answer="200 within 5 s; retried for 7 days",
-    challenges=META_CHALLENGES,
+    challenges=challenges.META_CHALLENGES,
     secret_env=("WHATSAPP_APP_SECRET", "META_APP_SECRET"),
     verify_token_env=("WHATSAPP_VERIFY_TOKEN", "META_VERIFY_TOKEN"),
     # As Meta: the header is GitHub's, too.
@@ -163,7 +162,7 @@ X = Provider(
     docs="https://docs.x.com/x-api/webhooks/introduction",
     steps="""Register {url} as a webhook through the X API, then subscribe to an account's activity.
     Set {secret} to the app's consumer secret.""",
-    challenges=X_CHALLENGES,
+    challenges=challenges.X_CHALLENGES,
     secret_env=("TWITTER_CONSUMER_SECRET", "X_CONSUMER_SECRET"),
     # The consumer secret of the app signs, in base64 behind a prefix that announces hex elsewhere.
     schemes=(header_hmac("x-twitter-webhooks-signature", layout=Prefix(b"sha256="), encoding="base64"),),
@@ -192,7 +191,7 @@ ZOOM = Provider(
     schedule=Schedule(
         waits=(5 * MINUTE, 20 * MINUTE, 60 * MINUTE), limit=3.0, source="https://developers.zoom.us/blog/webhook-delays"
     ),
-    challenges=ZOOM_CHALLENGES,
+    challenges=challenges.ZOOM_CHALLENGES,
     secret_env=("ZOOM_WEBHOOK_SECRET_TOKEN",),
     # Zoom's sample signs JSON written again; Zoom sends it compact, so the raw bytes agree:
     # https://developers.zoom.us/docs/api/webhooks/
@@ -224,7 +223,7 @@ TWITCH = Provider(
     steps="""Create an EventSub subscription through Twitch's API with {url} as its callback.
     Set {secret} to the secret you sent along.""",
     answer="2xx within a few seconds; retried a few times, then revoked",
-    challenges=TWITCH_CHALLENGES,
+    challenges=challenges.TWITCH_CHALLENGES,
     secret_env=("TWITCH_EVENTSUB_SECRET",),
     # Id, time and body without anything between them; the time is the RFC 3339 text as it came. Older than ten
     # minutes is to be dropped (twurple 8.1.4, twitchAPI 4.5.0).

@@ -3,22 +3,17 @@
 import dataclasses
 
 from relay.model.request_items import ItemPaths
-from relay.providers.extractors import body, first_of, format_amount, header, join, join_key, short_id, summarize
-from relay.providers.key_extractors import body_digest, each_item
+from relay.providers.derived_extractors import body_digest, each_item, format_amount, short_id
+from relay.providers.extractors import body, first_of, header, join, join_key, summarize
 from relay.providers.provider import DAY, HOUR, MINUTE, ONLY_200, OtherCredential, Provider, Schedule
-from relay.providers.schemes import (
-    AdyenItems,
-    InEveryHeader,
-    InHeader,
-    Jwt,
-    KeyFormat,
-    Prefix,
-    Rsa,
-    Time,
-    header_hmac,
-    items,
-    template,
-)
+from relay.providers.schemes.content import template
+from relay.providers.schemes.encoding import KeyFormat, Prefix, items
+from relay.providers.schemes.jwt import Jwt
+from relay.providers.schemes.locations import InEveryHeader, InHeader
+from relay.providers.schemes.public_key import Rsa
+from relay.providers.schemes.shared_secret import header_hmac
+from relay.providers.schemes.timestamps import Time
+from relay.providers.schemes.vendor_schemes import AdyenItems
 
 STRIPE = Provider(
     name="stripe",

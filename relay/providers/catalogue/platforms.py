@@ -2,10 +2,14 @@
 
 from relay.model.request_items import LIST, ItemPaths
 from relay.providers.challenges import GRAPH_CHALLENGES, OKTA_CHALLENGES, SNS_CHALLENGES
-from relay.providers.extractors import body, first_of, header, join, strip_prefix, summarize
-from relay.providers.key_extractors import each_item
+from relay.providers.derived_extractors import each_item, strip_prefix
+from relay.providers.extractors import body, first_of, header, join, summarize
 from relay.providers.provider import CLIENT_ERRORS, MINUTE, Provider, Schedule
-from relay.providers.schemes import InEach, InHeader, SharedToken, Sns, Time, header_hmac, items
+from relay.providers.schemes.encoding import items
+from relay.providers.schemes.locations import InEach, InHeader
+from relay.providers.schemes.shared_secret import SharedToken, header_hmac
+from relay.providers.schemes.timestamps import Time
+from relay.providers.schemes.vendor_schemes import Sns
 
 VERCEL = Provider(
     name="vercel",

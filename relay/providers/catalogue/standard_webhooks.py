@@ -3,18 +3,8 @@
 import dataclasses
 
 from relay.providers.catalogue.message_statuses import RESEND_STATUSES
-from relay.providers.extractors import (
-    add_prefix,
-    body,
-    first_of,
-    header,
-    join,
-    join_key,
-    optional,
-    short_id,
-    summarize,
-    text_if,
-)
+from relay.providers.derived_extractors import short_id, text_if
+from relay.providers.extractors import add_prefix, body, first_of, header, join, join_key, optional, summarize
 from relay.providers.provider import (
     HOUR,
     STANDARD_SCHEDULE,
@@ -24,18 +14,12 @@ from relay.providers.provider import (
     Provider,
     Schedule,
 )
-from relay.providers.schemes import (
-    Ed25519,
-    Hmac,
-    InHeader,
-    KeyFormat,
-    Prefix,
-    SharedToken,
-    Time,
-    header_hmac,
-    items,
-    template,
-)
+from relay.providers.schemes.content import template
+from relay.providers.schemes.encoding import KeyFormat, Prefix, items
+from relay.providers.schemes.locations import InHeader
+from relay.providers.schemes.public_key import Ed25519
+from relay.providers.schemes.shared_secret import Hmac, SharedToken, header_hmac
+from relay.providers.schemes.timestamps import Time
 
 # The prefix is for people: the libraries strip it and decode the rest, which is 24 to 64 bytes by the
 # specification.

@@ -20,7 +20,8 @@ from relay.providers.doctor.serialization import (
     list_json_variants,
     list_known_orders,
 )
-from relay.providers.schemes import InEach, InForm, InJson, Sns
+from relay.providers.schemes.locations import InEach, InForm, InJson
+from relay.providers.schemes.vendor_schemes import Sns
 
 _BOM = b"\xef\xbb\xbf"
 _MAX_UNPACKED = 4_000_000  # bytes that a packed body may become

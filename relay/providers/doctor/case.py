@@ -14,10 +14,11 @@ from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.catalogue import find_provider
 from relay.providers.provider import Provider
-from relay.providers.schemes import OneOf, Scheme, SignedText, choose_scheme, with_tolerance
-from relay.providers.schemes.base import SignatureInput, UnreadableError
+from relay.providers.schemes.base import Scheme, SignatureInput, UnreadableError
 from relay.providers.schemes.content import sender_address, spell_url
 from relay.providers.schemes.locations import read_single
+from relay.providers.schemes.one_of import OneOf, choose_scheme, with_tolerance
+from relay.providers.schemes.signed_text import SignedText
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 

@@ -19,9 +19,9 @@ from relay.providers.doctor.case import (
     format_secret_name,
 )
 from relay.providers.generic_challenges import Challenge, Proof
-from relay.providers.schemes import SharedToken
 from relay.providers.schemes.content import sender_address
 from relay.providers.schemes.python_verifier import VerifierScheme
+from relay.providers.schemes.shared_secret import SharedToken
 
 Hypothesis = Callable[[VariantTester], SignatureFinding | None]
 

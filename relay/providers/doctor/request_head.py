@@ -9,9 +9,10 @@ from urllib.parse import unquote, urlsplit
 from relay.model.event import Capture, Check, Verification
 from relay.model.text import escape_unprintable
 from relay.providers.doctor.case import SignatureCase, SignatureFinding, VariantTester, format_secret_name
-from relay.providers.schemes import Prefix, header_hmac
 from relay.providers.schemes.content import sender_address
+from relay.providers.schemes.encoding import Prefix
 from relay.providers.schemes.locations import with_header
+from relay.providers.schemes.shared_secret import header_hmac
 
 _SHA1 = "SHA-1"
 _MAX_HEADERS = 60

@@ -21,8 +21,8 @@ from relay.providers.doctor.case import (
     describe_secret_place,
     format_secret_name,
 )
-from relay.providers.schemes import find_key_problem
 from relay.providers.schemes.encoding import decode_base64, decode_base64url
+from relay.providers.schemes.one_of import find_key_problem
 
 # What is copied along with a secret, or left behind, at Svix, Supabase and in Authorization.
 _PREFIXES = ("v1,whsec_", "whsec_", "whsk_", "v1,", "sha256=", "Bearer ", "bearer ")

@@ -19,9 +19,11 @@ from relay.providers.doctor.case import (
     format_secret_name,
 )
 from relay.providers.provider import Provider
-from relay.providers.schemes import Algo, Digest, Encoding, Hmac, KeyForm, KeyFormat, SignedText, template
 from relay.providers.schemes.base import UnreadableError
-from relay.providers.schemes.encoding import decode_text
+from relay.providers.schemes.content import template
+from relay.providers.schemes.encoding import Encoding, KeyForm, KeyFormat, decode_text
+from relay.providers.schemes.shared_secret import Algo, Digest, Hmac
+from relay.providers.schemes.signed_text import SignedText
 
 _KIND = "Signature written differently"
 _MIN_LENGTH = 10  # characters of a signature that cannot be there by chance

@@ -7,8 +7,8 @@ from relay.model.event import Check
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.providers.doctor.case import AS_RECEIVED, SignatureCase, SignatureFinding, VariantTester, format_secret_name
-from relay.providers.schemes import SignedText, Time
-from relay.providers.schemes.timestamps import TIMESTAMP_STEP
+from relay.providers.schemes.signed_text import SignedText
+from relay.providers.schemes.timestamps import TIMESTAMP_STEP, Time
 
 # Some proxies and replays put their own time into the header.
 _MAX_OFFSET = 3600  # seconds around the arrival that are tried

@@ -10,8 +10,11 @@ import pytest
 from builders import build_source
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.doctor import SignatureCase, diagnose
-from relay.providers.schemes import Ecdsa, Ed25519, Hmac, InEveryHeader, InHeader, OneOf, Rsa, Sns
-from relay.providers.schemes.locations import with_header
+from relay.providers.schemes.locations import InEveryHeader, InHeader, with_header
+from relay.providers.schemes.one_of import OneOf
+from relay.providers.schemes.public_key import Ecdsa, Ed25519, Rsa
+from relay.providers.schemes.shared_secret import Hmac
+from relay.providers.schemes.vendor_schemes import Sns
 
 BODY = b'{"id":"evt_1","webhookTimestamp":1,"type":"test","note":"a/b"}'
 SIGNED = {

@@ -18,7 +18,9 @@ from relay.providers.doctor.bodies import list_body_variants
 from relay.providers.doctor.request_head import list_header_variants
 from relay.providers.doctor.secrets import list_secret_variants
 from relay.providers.doctor.serialization import list_json_variants, minify_json
-from relay.providers.schemes import OneOf, SignedText, header_hmac
+from relay.providers.schemes.one_of import OneOf
+from relay.providers.schemes.shared_secret import header_hmac
+from relay.providers.schemes.signed_text import SignedText
 
 SHARED = {
     scheme: pytest.param(provider, scheme, id=f"{provider.name}-{number}")

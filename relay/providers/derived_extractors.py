@@ -1,0 +1,126 @@
+"""Extractors that make something of what others find: a short id, an amount, the key of a batch of events."""
+
+import hashlib
+import re
+
+from relay.model.event import Capture, Extractor
+from relay.model.payload import Payload
+from relay.model.text import escape_unprintable
+from relay.providers.extractors import make_extractor, split_path
+
+_MAX_LENGTH = 160
+# SendGrid and HubSpot send many events at once; a list beyond this is no batch of events.
+_MAX_ITEMS = 10_000
+# Prefixed ids (pi_, cus_, txn_) are recognised by their kind and first characters, as dashboards shorten them.
+_ID = re.compile(r"(?:.*_)?[^_]{1,4}")
+_NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,4})?")
+_SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹"}
+# Currencies without a smaller unit, whose amounts providers send as they are: https://docs.stripe.com/currencies
+_WITHOUT_CENTS = frozenset(("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "XAF", "XOF"))
+
+
+@make_extractor
+def text_if(capture: Capture, payload: Payload, extractor: Extractor, text: str) -> str | None:
+    """Extract a fixed text where another extractor finds something."""
+    return None if extractor(capture, payload) is None else text
+
+
+@make_extractor
+def lookup(capture: Capture, payload: Payload, extractor: Extractor, *names: tuple[str, str]) -> str | None:
+    """Extract the name of a code, or a code without a name: `lookup(body("type"), ("1", "ping"))`."""
+    text = extractor(capture, payload)
+    return next((name for code, name in names if code == text), text)
+
+
+@make_extractor
+def strip_prefix(capture: Capture, payload: Payload, extractor: Extractor, *prefixes: str) -> str | None:
+    """Extract a text without the first of some prefixes that it starts with, such as `refs/heads/`."""
+    text = extractor(capture, payload) or None
+    prefix = next((prefix for prefix in prefixes if text and text.startswith(prefix)), "")
+    return text and text.removeprefix(prefix)
+
+
+@make_extractor
+def cut_at(capture: Capture, payload: Payload, extractor: Extractor, *marks: str) -> str | None:
+    """Extract a text up to the first of some marks that it holds; the whole text where there is none."""
+    text = extractor(capture, payload) or ""
+    mark = next((mark for mark in marks if mark in text), None)
+    return (text if mark is None else text.partition(mark)[0]) or None
+
+
+@make_extractor
+def short_id(capture: Capture, payload: Payload, extractor: Extractor) -> str | None:
+    """Extract an id cut to what tells it apart in a list: `pi_3Rk2Qe8LmN0p` becomes `pi_3Rk2`."""
+    match = _ID.match(extractor(capture, payload) or "")
+    return match[0] if match else None
+
+
+@make_extractor
+def format_amount(
+    capture: Capture, payload: Payload, extractor: Extractor, currency: Extractor, minor: bool = True
+) -> str | None:
+    """Extract an amount with its currency, in cents where it is `minor`: 4800 and `eur` become `€48.00`."""
+    amount, unit = extractor(capture, payload), currency(capture, payload)
+    if amount is None or unit is None or not _NUMBER.fullmatch(amount):
+        return None
+    return _format_money(amount, unit.upper(), minor)
+
+
+@make_extractor
+def each_item(_: Capture, payload: Payload, items: str, *paths: str) -> str | None:
+    """Extract the values of all items of a list, as one text: `each_item("value", "id", "resource?")`.
+
+    "" is a body that is a list. None where any item lacks a value whose path does not end in a question mark.
+    """
+    listed = payload.at(*split_path(items))
+    if not isinstance(listed, list) or not 0 < len(listed) <= _MAX_ITEMS:
+        return None
+    split = [(split_path(path.removesuffix("?")), path.endswith("?")) for path in paths]
+    found: list[str] = []
+    for item in listed:
+        for keys, may_lack in split:
+            value = item
+            for key in keys:
+                value = value.get(key) if isinstance(value, dict) else None
+            if not isinstance(value, str | int) and not may_lack:
+                return None
+            found.append(str(value) if isinstance(value, str | int) else "")
+    text = "-".join(found)
+    if len(text) <= _MAX_LENGTH:
+        return escape_unprintable(text)
+    # Two batches that begin alike must not become one: the second would count as a duplicate.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@make_extractor
+def first_key(_: Capture, payload: Payload, besides: str, ending: str = "") -> str | None:
+    """Extract the body's first key that ends so, besides one: `first_key("update_id")`, `first_key("", "_events")`."""
+    keys = payload.json if isinstance(payload.json, dict) else ()
+    found = (key for key in keys if key != besides and key.endswith(ending))
+    return escape_unprintable(next(found, ""), 100) or None
+
+
+@make_extractor
+def body_digest(capture: Capture, _: Payload) -> str | None:
+    """Extract half of the body's SHA-256, which tells requests apart whose sender's ids are not unique."""
+    return hashlib.sha256(capture.body).hexdigest()[:32] if capture.body else None
+
+
+@make_extractor
+def only_single(capture: Capture, payload: Payload, extractor: Extractor, *lists: str) -> str | None:
+    """Extract a text of requests where each of some lists has one element: it says nothing of a second one."""
+    found = (payload.at(*split_path(path)) for path in lists)
+    if any(not isinstance(held, list) or len(held) != 1 for held in found):
+        return None
+    return extractor(capture, payload)
+
+
+def _format_money(amount: str, currency: str, minor: bool) -> str:
+    number = float(amount)
+    if minor and currency not in _WITHOUT_CENTS:
+        number /= 100
+    digits = 0 if currency in _WITHOUT_CENTS else 2
+    symbol = _SYMBOLS.get(currency)
+    sign = "-" if number < 0 else ""
+    text = f"{abs(number):,.{digits}f}"
+    return f"{sign}{symbol}{text}" if symbol else f"{sign}{text} {currency}"

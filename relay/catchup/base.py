@@ -130,7 +130,7 @@ class Listing(ABC):
         return found.request
 
 
-def serialise_json(value: object, indent: int | None = None) -> bytes:
+def encode_json(value: object, indent: int | None = None) -> bytes:
     """Return a JSON value as most senders spell it: UTF-8 as it is, compact unless indented."""
     separators = (",", ":") if indent is None else (",", ": ")
     text = json.dumps(value, indent=indent, separators=separators, ensure_ascii=False)

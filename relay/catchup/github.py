@@ -5,15 +5,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
-from relay.catchup.base import (
-    ListedEvent,
-    Listing,
-    ListingApi,
-    RebuiltRequest,
-    parse_time,
-    select_headers,
-    serialise_json,
-)
+from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, encode_json, parse_time, select_headers
 from relay.errors import CatchUpError, CredentialError
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
@@ -133,7 +125,7 @@ def _url_path(url: str) -> str:
 def _possible_bodies(payload: object, content_type: str) -> tuple[bytes, ...]:
     # GitHub writes JSON compact, UTF-8 as it is, and the hexadecimal of escapes in capitals
     # (octokit/webhooks.js#71); its API writes the same value as it likes.
-    compact = serialise_json(payload)
+    compact = encode_json(payload)
     bodies: tuple[bytes, ...] = (_uppercase_escapes(compact), compact)
     if content_type.startswith("application/x-www-form-urlencoded"):
         escaped = [b"payload=" + quote_plus(body).encode() for body in bodies]

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
-from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, parse_time, serialise_json
+from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, encode_json, parse_time
 from relay.model.event import Headers
 from relay.model.values import dataclass
 
@@ -64,6 +64,6 @@ class StripeEvents(Listing):
             case {"id": str(id_), "type": str(type_), "created": int(created)}:
                 sent_at = parse_time(created)
                 if sent_at is not None and id_:
-                    request = RebuiltRequest(headers=self.headers_sent, bodies=(serialise_json(item, self.indent),))
+                    request = RebuiltRequest(headers=self.headers_sent, bodies=(encode_json(item, self.indent),))
                     return ListedEvent(key=id_, sent_at=sent_at, type=type_, request=request)
         raise api.shape_error("an event with id, type and time")

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from urllib.parse import quote
 
-from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, parse_time, serialise_json
+from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, encode_json, parse_time
 from relay.model.event import Headers
 from relay.model.values import dataclass
 
@@ -52,7 +52,7 @@ class SvixMessages(Listing):
                 sent_at = parse_time(at)
                 if sent_at is not None and id_:
                     headers = (*self.headers_sent, (self.id_header, id_))
-                    request = RebuiltRequest(headers=headers, bodies=(serialise_json(payload),))
+                    request = RebuiltRequest(headers=headers, bodies=(encode_json(payload),))
                     return ListedEvent(
                         key=id_, sent_at=sent_at, type=type_, request=None if payload == _EXPIRED else request
                     )

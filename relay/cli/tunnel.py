@@ -26,13 +26,13 @@ def tunnel_command(context: click.Context) -> None:
 @shared_options
 async def install_agent(call: Call) -> None:
     """Download the ngrok agent through pyngrok, where there is none yet. It asks nothing."""
-    from relay.tunnel.ngrok_agent import NotInstalledError, default_agent, download_agent, find_agent
+    from relay.tunnel.ngrok_agent import NoAgentError, default_agent, download_agent, find_agent
 
     default = default_agent()
     try:
         path = find_agent(None, os.environ, default)
         message = f"the ngrok agent is installed already: {path}"
-    except NotInstalledError:
+    except NoAgentError:
         path = await download_agent(default, os.environ, call.terminal.print_message)
         message = f"installed the ngrok agent: {path}; a relay that runs finds it within a minute"
     call.terminal.print_value({"path": str(path)}, message)
@@ -43,7 +43,7 @@ async def offer_agent(call: Call, config: "Config") -> "Config":
 
     Off a terminal it asks nothing.
     """
-    from relay.tunnel.ngrok_agent import NotInstalledError, default_agent, find_agent
+    from relay.tunnel.ngrok_agent import NoAgentError, default_agent, find_agent
 
     options = config.tunnel
     has_token = options.authtoken is not None and bool(options.authtoken.reveal().strip())
@@ -52,7 +52,7 @@ async def offer_agent(call: Call, config: "Config") -> "Config":
         return config
     try:
         find_agent(options.agent_path, os.environ, default_agent())
-    except NotInstalledError as error:
+    except NoAgentError as error:
         question = f"{error.message}. Download it through pyngrok (10 MB)?"
         consent = await ask_yes_no(call.terminal, question, default=has_token)
         return replace(config, tunnel=replace(options, download=consent))

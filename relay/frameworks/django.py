@@ -6,13 +6,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-from relay.frameworks.loading import (
-    not_installed_error,
-    read_asgi_request,
-    read_wsgi_request,
-    receiver,
-    response_headers,
-)
+from relay.frameworks.loading import list_headers, missing_error, read_asgi_request, read_wsgi_request, receiver
 from relay.handlers.file import Handlers
 from relay.pipeline.responses import SenderResponse
 from relay.receiver import Incoming, Receiver
@@ -25,7 +19,7 @@ try:
     from django.urls import URLPattern, re_path
     from django.views.decorators.csrf import csrf_exempt
 except ModuleNotFoundError as _error:
-    raise not_installed_error(_error, "django", "Django") from _error
+    raise missing_error(_error, "django", "Django") from _error
 
 __all__ = ["receiver", "urls"]
 
@@ -84,6 +78,6 @@ def _list_middleware() -> Iterable[str]:
 
 def _build_response(answered: SenderResponse) -> HttpResponse:
     response = HttpResponse(answered.body, status=answered.status)
-    for name, value in response_headers(answered):
+    for name, value in list_headers(answered):
         response[name] = value
     return response

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from relay.frameworks.loading import METHODS, not_installed_error, receiver
+from relay.frameworks.loading import METHODS, missing_error, receiver
 
 try:
     from fastapi import APIRouter
 except ModuleNotFoundError as _error:
-    raise not_installed_error(_error, "fastapi", "FastAPI") from _error
+    raise missing_error(_error, "fastapi", "FastAPI") from _error
 
 from relay.frameworks.starlette import make_endpoint
 

@@ -4,14 +4,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from relay.frameworks.loading import (
-    METHODS,
-    name_function,
-    not_installed_error,
-    read_wsgi_request,
-    receiver,
-    response_headers,
-)
+from relay.frameworks.loading import METHODS, list_headers, missing_error, name_function, read_wsgi_request, receiver
 from relay.receiver import Receiver
 from relay.receiver.request import BodyConsumedError, ReadBody, read_within_limit
 
@@ -20,7 +13,7 @@ try:
     from flask.blueprints import BlueprintSetupState
     from werkzeug.exceptions import ClientDisconnected
 except ModuleNotFoundError as _error:
-    raise not_installed_error(_error, "flask", "Flask") from _error
+    raise missing_error(_error, "flask", "Flask") from _error
 
 __all__ = ["Relay", "receiver", "webhooks"]
 
@@ -36,7 +29,7 @@ def webhooks(config: Any = "relay.toml", **options: Any) -> Blueprint:
 
     def receive(rest: str = "", **_: object) -> Response:  # a prefix such as /<tenant> has variables too
         answered = receiving.receive_sync(read_wsgi_request(request.environ, _read_body(), rest, _list_hooks))
-        return Response(answered.body, answered.status, response_headers(answered))
+        return Response(answered.body, answered.status, list_headers(answered))
 
     def keep_first(state: BlueprintSetupState) -> None:
         # Before any hook of the app: one that reads request.form leaves no bytes to verify, unless they are cached.

@@ -153,7 +153,7 @@ def _parse_networks(proxies: Iterable[str]) -> tuple[tuple[Network, ...], bool]:
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-def not_installed_error(error: ModuleNotFoundError, module: str, title: str) -> ImportError:
+def missing_error(error: ModuleNotFoundError, module: str, title: str) -> ImportError:
     """Return what to raise where `import module` raised `error`."""
     if error.name != module:
         return error  # it is there, and something that it needs is not
@@ -166,7 +166,7 @@ def name_function(function: object) -> str:
     return f"{module}.{name}" if module else name
 
 
-def response_headers(answered: SenderResponse) -> list[tuple[str, str]]:
+def list_headers(answered: SenderResponse) -> list[tuple[str, str]]:
     """Return the headers of an answer, its content type among them."""
     return [("Content-Type", answered.content_type), *answered.headers]
 

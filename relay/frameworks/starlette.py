@@ -4,14 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from relay.frameworks.loading import (
-    METHODS,
-    name_function,
-    not_installed_error,
-    read_asgi_request,
-    receiver,
-    response_headers,
-)
+from relay.frameworks.loading import METHODS, list_headers, missing_error, name_function, read_asgi_request, receiver
 from relay.receiver import Receiver
 from relay.receiver.request import BodyConsumedError
 
@@ -20,7 +13,7 @@ try:
     from starlette.responses import Response
     from starlette.routing import Route
 except ModuleNotFoundError as _error:
-    raise not_installed_error(_error, "starlette", "Starlette") from _error
+    raise missing_error(_error, "starlette", "Starlette") from _error
 
 __all__ = ["receiver", "webhooks"]
 
@@ -50,7 +43,7 @@ def make_endpoint(config: Any, **options: Any) -> Callable[[Request], Awaitable[
         rest = request.path_params.get("rest")
         answered = await receiving.receive(read_asgi_request(request.scope, read, rest, in_front))
         response = Response(answered.body, answered.status)
-        for name, value in response_headers(answered):
+        for name, value in list_headers(answered):
             response.headers.append(name, value)
         return response
 

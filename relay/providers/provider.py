@@ -61,9 +61,8 @@ class Schedule:
 
 
 # The defaults of Svix's server, which Resend and Clerk run on; the first attempt comes at once and is not listed.
-SVIX_WAITS = (5.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 10 * HOUR)
 SVIX_SCHEDULE = Schedule(
-    waits=SVIX_WAITS,
+    waits=(5.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 10 * HOUR),
     limit=15.0,
     stop_header=("webhook-delivery", "abort-message"),
     then="the endpoint is disabled after 5 days of failures",

@@ -23,14 +23,7 @@ from pyngrok.log import NgrokLog
 
 from relay.errors import TunnelError
 from relay.tunnel.base import RefusedError, ReportState, TunnelOptions, TunnelState, TunnelTimeouts, check_address
-from relay.tunnel.ngrok_agent import (
-    NotInstalledError,
-    agent_config,
-    default_agent,
-    download_agent,
-    find_agent,
-    other_agents,
-)
+from relay.tunnel.ngrok_agent import NoAgentError, agent_config, default_agent, download_agent, find_agent, other_agents
 from relay.tunnel.ngrok_errors import NO_TOKEN, FailureContext, explain_failure, failure_error
 from relay.tunnel.process import ChildProcess, PidFile, run_child
 
@@ -96,7 +89,7 @@ class NgrokTunnel:
         default = default_agent()
         try:
             return find_agent(self._options.agent_path, self._environ, default)
-        except NotInstalledError:
+        except NoAgentError:
             if not self._options.download:
                 raise
         env = {name: value for name, value in self._environ.items() if name not in _NOT_FOR_THE_AGENT}

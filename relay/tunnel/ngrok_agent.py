@@ -59,7 +59,7 @@ SCRIPT_COMMAND = (
 )
 
 
-class NotInstalledError(RefusedError):
+class NoAgentError(RefusedError):
     """There is no ngrok agent on this machine, and none is configured."""
 
     def __init__(self, script: Path | None = None) -> None:
@@ -91,7 +91,7 @@ def is_pyngrok_script(program: Path) -> bool:
 def find_agent(given: Path | None, environ: Mapping[str, str], default: Path) -> Path:
     """Return the agent's binary: the given one, NGROK_PATH, the search path's, pyngrok's own.
 
-    Raises NotInstalledError when there is none, since nothing is downloaded unasked, and
+    Raises NoAgentError when there is none, since nothing is downloaded unasked, and
     RefusedError when it is not where it was said to be.
     """
     named = given or named_agent(environ)
@@ -115,7 +115,7 @@ def find_agent(given: Path | None, environ: Mapping[str, str], default: Path) ->
         script = script or found
     if os.access(default, os.X_OK):
         return default
-    raise NotInstalledError(Path(script) if script else None)
+    raise NoAgentError(Path(script) if script else None)
 
 
 def named_agent(environ: Mapping[str, str]) -> Path | None:

@@ -13,7 +13,7 @@ import pytest
 
 from relay.model.secret import Secret
 from relay.tunnel.base import RefusedError, TunnelOptions
-from relay.tunnel.ngrok_agent import NotInstalledError, default_agent, find_agent
+from relay.tunnel.ngrok_agent import NoAgentError, default_agent, find_agent
 
 TOKEN = "2ZtokenThatNobodyMaySee_7Qm4"
 
@@ -320,7 +320,7 @@ def launcher(folder, text):
 def test_pyngroks_script_is_not_the_agent_and_the_agent_behind_it_is_found(tmp_path, text):
     script = launcher(tmp_path / "venv", text)
     environ = {"PATH": str(script.parent)}
-    with pytest.raises(NotInstalledError) as missing:
+    with pytest.raises(NoAgentError) as missing:
         find_agent(None, environ, tmp_path / "none")
     assert missing.value.message == f"ngrok is not installed ({script} is pyngrok's script, not the agent)"
     assert "relay tunnel install" in missing.value.hint

@@ -3,12 +3,7 @@
 import dataclasses
 
 from relay.model.request_items import LIST, ItemPaths
-from relay.providers.catalogue.message_statuses import (
-    MAILGUN_STATUSES,
-    POSTMARK_STATUSES,
-    SENDGRID_STATUSES,
-    TWILIO_STATUSES,
-)
+from relay.providers.catalogue import message_statuses
 from relay.providers.challenges import MANDRILL_CHALLENGES
 from relay.providers.derived_extractors import each_item, short_id, text_if
 from relay.providers.extractors import add_prefix, body, first_of, form, header, join, join_key, optional, summarize
@@ -47,7 +42,7 @@ SENDGRID = Provider(
     companions=(("User-Agent", "SendGrid Event API"),),
     # The body is an array with CRLF behind it, which is signed: what trims it breaks the signature.
     ending=b"\r\n",
-    message_status=SENDGRID_STATUSES,
+    message_status=message_statuses.SENDGRID_STATUSES,
 )
 
 MAILGUN = Provider(
@@ -90,7 +85,7 @@ MAILGUN = Provider(
     idempotency_key=first_of(join_key(body("event-data.id"), optional(body("event-data.timestamp"))), form("token")),
     summary=first_of(body("event-data.recipient"), form("recipient")),
     companions=(("User-Agent", "mailgun/treq-25.5.0"),),
-    message_status=MAILGUN_STATUSES,
+    message_status=message_statuses.MAILGUN_STATUSES,
 )
 
 POSTMARK = Provider(
@@ -127,7 +122,7 @@ POSTMARK = Provider(
     ),
     summary=first_of(body("Recipient"), body("Email"), body("From")),
     companions=(("User-Agent", "Postmark"),),
-    message_status=POSTMARK_STATUSES,
+    message_status=message_statuses.POSTMARK_STATUSES,
 )
 
 MANDRILL = Provider(
@@ -264,7 +259,7 @@ TWILIO = Provider(
         ("I-Twilio-Idempotency-Token", "${uuid}"),
         ("X-Home-Region", "us1"),
     ),
-    message_status=TWILIO_STATUSES,
+    message_status=message_statuses.TWILIO_STATUSES,
 )
 
 # What some guides show in place of Twilio's real signature. Never accepted for a `twilio` source.

@@ -2,18 +2,10 @@
 
 import dataclasses
 
-from relay.providers.catalogue.message_statuses import RESEND_STATUSES
+from relay.providers.catalogue import message_statuses
 from relay.providers.derived_extractors import short_id, text_if
 from relay.providers.extractors import add_prefix, body, first_of, header, join, join_key, optional, summarize
-from relay.providers.provider import (
-    HOUR,
-    STANDARD_SCHEDULE,
-    SVIX_SCHEDULE,
-    SVIX_WAITS,
-    OtherCredential,
-    Provider,
-    Schedule,
-)
+from relay.providers.provider import HOUR, STANDARD_SCHEDULE, SVIX_SCHEDULE, OtherCredential, Provider, Schedule
 from relay.providers.schemes.content import template
 from relay.providers.schemes.encoding import KeyFormat, Prefix, items
 from relay.providers.schemes.locations import InHeader
@@ -114,7 +106,9 @@ RESEND = Provider(
     Paste {url} as the endpoint and choose the events.
     Copy the signing secret (whsec_...) and set {secret} to it.""",
     answer="2xx within 15 s; retried 7 times over 28 h",
-    schedule=Schedule(waits=SVIX_WAITS, limit=15.0, source="https://resend.com/docs/webhooks/retries-and-replays"),
+    schedule=Schedule(
+        waits=SVIX_SCHEDULE.waits, limit=15.0, source="https://resend.com/docs/webhooks/retries-and-replays"
+    ),
     other_credential=OtherCredential(("re_",), "an API key", "the signing secret (whsec_...) of the webhook"),
     # Resend signs through Svix, so any customer of Svix sends these headers.
     recognise=(),
@@ -124,7 +118,7 @@ RESEND = Provider(
     idempotency_key=header("svix-id"),
     summary=summarize(first_of(body("data.to.0"), body("data.to")), body("data.subject")),
     companions=SVIX.companions,
-    message_status=RESEND_STATUSES,
+    message_status=message_statuses.RESEND_STATUSES,
 )
 
 # What some guides show in place of Resend's real signature. Never accepted for a `resend` source.

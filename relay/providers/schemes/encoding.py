@@ -111,7 +111,7 @@ class ParsedSignature(NamedTuple):
     words: str = ""
 
 
-class SignatureLayout(Protocol):
+class Layout(Protocol):
     """How signatures are read from a text and written as one."""
 
     def read(self, text: bytes) -> ParsedSignature:

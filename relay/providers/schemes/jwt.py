@@ -17,14 +17,7 @@ from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.schemes.base import HEADER_STEP, SteppedScheme, UnreadableError
-from relay.providers.schemes.key_pairs import (
-    ONLY_THE_PROVIDER,
-    KeyPair,
-    PairKind,
-    load_key,
-    load_private_key,
-    parse_der,
-)
+from relay.providers.schemes.key_pairs import PROVIDER_ONLY, KeyPair, PairKind, load_key, load_private_key, parse_der
 from relay.providers.schemes.locations import Location, read_single
 from relay.providers.schemes.timestamps import Time
 
@@ -91,7 +84,7 @@ class Jwt(SteppedScheme):
         key = _load_token_key(secret)
         if key is None or not isinstance(key.pair.private, EllipticCurvePrivateKey):
             raise SigningError(
-                ONLY_THE_PROVIDER if key else f"{secret.reference or 'The secret'} is not a JWK on P-256.",
+                PROVIDER_ONLY if key else f"{secret.reference or 'The secret'} is not a JWK on P-256.",
                 hint="send the original signature, or configure a key pair of your own (a JWK with its d)",
             )
         claims = {"iat": int(now.timestamp()), self.claim: hashlib.sha256(capture.body).hexdigest()}

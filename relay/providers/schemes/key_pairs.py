@@ -7,16 +7,12 @@ from datetime import UTC, datetime
 from typing import Literal, Protocol, runtime_checkable
 
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_der_private_key,
-    load_der_public_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from relay.model.event import SignatureScheme
 from relay.model.secret import Secret
@@ -32,7 +28,7 @@ PAIR_CLASSES: dict[PairKind, type[PublicKey]] = {
     "rsa": RSAPublicKey,
 }
 
-ONLY_THE_PROVIDER = "Only the provider can make this signature: relay holds its public key, not the private one."
+PROVIDER_ONLY = "Only the provider can make this signature: relay holds its public key, not the private one."
 
 _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 # 1024 bits is short today, and still in use; shorter keys can be factored.
@@ -120,7 +116,7 @@ def load_key(der: bytes) -> KeyPair | None:
 
     Elliptic curves other than P-256 and RSA below 1024 bits count as none.
     """
-    for load in (load_der_public_key, _load_private, _load_certificate):
+    for load in (serialization.load_der_public_key, _load_private, _load_certificate):
         with suppress(*_NO_KEY):
             key: object = load(der)
             private = key if isinstance(key, PrivateKey) else None
@@ -130,7 +126,7 @@ def load_key(der: bytes) -> KeyPair | None:
 
 
 def _load_private(der: bytes) -> object:
-    return load_der_private_key(der, password=None)
+    return serialization.load_der_private_key(der, password=None)
 
 
 def _load_certificate(der: bytes) -> object:

@@ -18,8 +18,8 @@ from relay.model.values import dataclass
 from relay.providers.schemes.base import build_unchecked
 from relay.providers.schemes.encoding import Encoding, decode_base64, decode_text, encode_digest
 from relay.providers.schemes.key_pairs import (
-    ONLY_THE_PROVIDER,
     PAIR_CLASSES,
+    PROVIDER_ONLY,
     KeyPair,
     PairKind,
     export_spki,
@@ -73,7 +73,7 @@ class KeyPairScheme(SignedText):
         pair = self.load_pair(key)
         if pair is None or pair.private is None:
             own = f"a key pair of your own{self.pair_form}"
-            raise SigningError(ONLY_THE_PROVIDER, hint=f"send the original signature, or configure {own} on both sides")
+            raise SigningError(PROVIDER_ONLY, hint=f"send the original signature, or configure {own} on both sides")
         private: Any = pair.private
         return encode_digest(private.sign(text, *self.list_arguments(capture)), self.encoding)
 

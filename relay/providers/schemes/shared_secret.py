@@ -27,9 +27,9 @@ from relay.providers.schemes.encoding import (
     Encoding,
     Items,
     KeyFormat,
+    Layout,
     Prefix,
     Raw,
-    SignatureLayout,
     encode_digest,
     is_same_text,
 )
@@ -242,7 +242,7 @@ class Digest(SignedText):
         return encode_digest(hashlib.new(self.algo, text).digest(), self.encoding)
 
 
-def header_hmac(place: str | Location, signed: str = "{body}", layout: SignatureLayout = _ALONE, **parts: Any) -> Hmac:
+def header_hmac(place: str | Location, signed: str = "{body}", layout: Layout = _ALONE, **parts: Any) -> Hmac:
     """Return an HMAC in a header: of the body, unless `signed` says of what; `parts` are further fields of Hmac."""
     spot = InHeader(place) if isinstance(place, str) else place
     return Hmac(signed=template(signed), place=spot, layout=layout, **parts)

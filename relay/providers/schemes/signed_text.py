@@ -23,7 +23,7 @@ from relay.providers.schemes.base import (
     format_reference,
 )
 from relay.providers.schemes.content import CONTENT_STEP, BodyHash, Template, UrlForm, sender_address, spell_url
-from relay.providers.schemes.encoding import KeyFormat, ParsedSignature, Raw, SignatureLayout
+from relay.providers.schemes.encoding import KeyFormat, Layout, ParsedSignature, Raw
 from relay.providers.schemes.locations import InEveryHeader, Location, read_single
 from relay.providers.schemes.timestamps import Time
 
@@ -40,7 +40,7 @@ class SignedText(SteppedScheme):
     signed: Template
     place: Location
     key: KeyFormat = field(default_factory=KeyFormat)
-    layout: SignatureLayout = field(default_factory=Raw)
+    layout: Layout = field(default_factory=Raw)
     time: Time | None = None
     ident: Location | None = None
     urls: tuple[UrlForm, ...] = ("as_given",)

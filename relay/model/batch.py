@@ -57,7 +57,7 @@ class ExcludedEvents:
     @property
     def words(self) -> str:
         """Return the number and the reason: `12 failed verification (signature_mismatch)`."""
-        what = "failed verification" if self.is_forged else _EXCLUSION_WORDS[self.outcome]
+        what = "failed verification" if self.is_forged else self.outcome.value
         several = "s" if self.outcome is EventOutcome.DUPLICATE and self.count > 1 else ""
         why = f" ({self.reason})" if self.reason and self.outcome is not EventOutcome.DUPLICATE else ""
         return f"{self.count:,} {what}{several}{why}"
@@ -68,13 +68,6 @@ class ExcludedEvents:
         if self.outcome is EventOutcome.DUPLICATE:
             return "relay has had the same event before."
         return admission.describe_reason(self.reason)
-
-
-_EXCLUSION_WORDS = {
-    EventOutcome.REJECTED: "rejected",
-    EventOutcome.DUPLICATE: "duplicate",
-    EventOutcome.IGNORED: "ignored",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import ClassVar
 
-from relay.model.event import EventRow, Headers
-from relay.model.values import dataclass
+from relay.model.event import Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +289,3 @@ class ActionResult:
     request: SentRequest | None = None
     response: ReceivedResponse | None = None
     output: HandlerOutput | None = None
-
-
-def describe_event(row: EventRow) -> str:
-    """Return how relay names an event in a sentence: `#42 invoice.paid from stripe`."""
-    return f"#{row.id} {row.type} from {row.source}"

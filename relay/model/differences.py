@@ -12,16 +12,8 @@ from relay.model.payload import Payload
 from relay.model.values import dataclass
 
 COMPARED_FACTS = (
-    "source",
-    "type",
-    "verdict",
-    "reason",
-    "outcome",
-    "status",
-    "method",
-    "path",
-    "query",
-    "idempotency_key",
+    *("source", "type", "verdict", "reason", "outcome", "status"),
+    *("method", "path", "query", "idempotency_key"),
 )
 _TEXT_LINES = 2000  # lines of two texts that are compared; difflib takes their product
 

@@ -207,7 +207,7 @@ OKTA = Provider(
     summary=body("data.events.0.displayMessage"),
 )
 
-AWS_SNS = Provider(
+SNS = Provider(
     name="aws-sns",
     title="Amazon SNS",
     monogram="Sn",
@@ -265,17 +265,4 @@ MSGRAPH = Provider(
     summary=body("value.0.resource"),
 )
 
-PLATFORMS = (
-    VERCEL,
-    HEROKU,
-    CIRCLECI,
-    BUILDKITE,
-    SENTRY,
-    PAGERDUTY,
-    LAUNCHDARKLY,
-    WORKOS,
-    AUTH0,
-    AWS_SNS,
-    MSGRAPH,
-    OKTA,
-)
+PLATFORMS = (VERCEL, HEROKU, CIRCLECI, BUILDKITE, SENTRY, PAGERDUTY, LAUNCHDARKLY, WORKOS, AUTH0, SNS, MSGRAPH, OKTA)

@@ -6,7 +6,7 @@ import hmac
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass
 from typing import Literal
 
 from relay.errors import ConfigError
@@ -30,13 +30,6 @@ class Placeholder:
     words: Callable[[SignatureInput], str] | None = None
 
 
-_SIGNED_TOKENS = {
-    "uses_url": ("{url}",),
-    "uses_address": ("{url}", "{path}", "{query}", "{target}"),
-    "uses_secret": ("{secret}",),
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Template:
     """A signed text in parts: fixed bytes, and tokens that a request fills."""
@@ -44,13 +37,9 @@ class Template:
     text: str
     parts: tuple[bytes | Placeholder, ...]
     # Whether the address, any part of it, or the secret itself is signed.
-    uses_url: bool = field(init=False, compare=False)
-    uses_address: bool = field(init=False, compare=False)
-    uses_secret: bool = field(init=False, compare=False)
-
-    def __post_init__(self) -> None:
-        for name, tokens in _SIGNED_TOKENS.items():
-            object.__setattr__(self, name, any(token in self.text for token in tokens))
+    uses_url: bool
+    uses_address: bool
+    uses_secret: bool
 
     def render(self, reading: SignatureInput) -> bytes:
         """Return the signed bytes. Raises UnreadableError where the request lacks a part."""
@@ -86,7 +75,13 @@ def template(text: str, *, distinct: bool = False) -> Template:
         parts.append(_find_placeholder(match[1], match[2] or "", distinct))
         at = match.end()
     parts.append(_check_literal(text[at:], text))
-    return Template(text, tuple(part for part in parts if part != b""))
+    return Template(
+        text,
+        tuple(part for part in parts if part != b""),
+        uses_url="{url}" in text,
+        uses_address=any(token in text for token in ("{url}", "{path}", "{query}", "{target}")),
+        uses_secret="{secret}" in text,
+    )
 
 
 def _check_literal(part: str, text: str) -> bytes:

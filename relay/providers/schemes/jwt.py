@@ -96,32 +96,25 @@ class Jwt(SteppedScheme):
         token = _parse_token(read_single(self.place, capture, capture.payload), self.place.title)
         checks.append(Check(name=HEADER_STEP, passed=True, detail=self.place.title, result="Present"))
         late, age = self.time.check_age(str(token.claims.get("iat", "")).encode(), now)
-        checks.append(age)
-        fits = self._check_body_hash(token, capture, checks)
-        return self._check_signature(secrets, token, checks) or ("" if fits else "signature_mismatch") or late
-
-    def _check_body_hash(self, token: _Token, capture: Capture, checks: list[Check]) -> bool:
         claimed = str(token.claims.get(self.claim, "")).encode("utf-8", "surrogatepass")
-        passed = hmac.compare_digest(claimed, hashlib.sha256(capture.body).hexdigest().encode())
-        detail = f"{self.claim} {'fits' if passed else 'does not fit'} {len(capture.body):,} body bytes"
-        result = "Match" if passed else "No match"
-        checks.append(Check(name="Body hash", passed=passed, detail=detail, result=result))
-        return passed
+        fits = hmac.compare_digest(claimed, hashlib.sha256(capture.body).hexdigest().encode())
+        detail = f"{self.claim} {'fits' if fits else 'does not fit'} {len(capture.body):,} body bytes"
+        body = Check(name="Body hash", passed=fits, detail=detail, result="Match" if fits else "No match")
+        checks += (age, body)
+        self._check_signature(secrets, token)
+        checks.append(Check(name=self.title, passed=True, detail="the key fits", result="Match"))
+        return late if fits else "signature_mismatch"
 
-    def _check_signature(self, secrets: tuple[Secret, ...], token: _Token, checks: list[Check]) -> str:
+    def _check_signature(self, secrets: tuple[Secret, ...], token: _Token) -> None:
         keys = [key for secret in secrets if (key := _load_token_key(secret)) is not None]
+        named = [key for key in keys if not (key.kid and token.kid) or key.kid == token.kid]
         if not keys:
             detail = "no secret is a JWK on P-256"
-            checks.append(Check(name=self.title, passed=False, detail=detail, result="Unusable"))
-            return "secret_unusable"
-        named = [key for key in keys if not (key.kid and token.kid) or key.kid == token.kid]
-        if any(_is_signed_by(key.pair, token) for key in named):
-            checks.append(Check(name=self.title, passed=True, detail="the key fits", result="Match"))
-            return ""
-        unknown = f"no key has the id {escape_unprintable(token.kid, 60)}"
-        detail = "the key gives no such signature" if named else unknown
-        checks.append(Check(name=self.title, passed=False, detail=detail, result="No match"))
-        return "signature_mismatch"
+            raise UnreadableError("secret_unusable", detail, result="Unusable", step=self.title)
+        if not any(_is_signed_by(key.pair, token) for key in named):
+            unknown = f"no key has the id {escape_unprintable(token.kid, 60)}"
+            detail = "the key gives no such signature" if named else unknown
+            raise UnreadableError("signature_mismatch", detail, result="No match", step=self.title)
 
 
 def _parse_token(text: bytes, title: str) -> _Token:

@@ -279,15 +279,13 @@ class SharedToken(SteppedScheme):
         tokens = [(secret, token) for secret in secrets if (token := self._read(secret)) is not None]
         if not tokens:
             detail = "no secret can be a token here"
-            checks.append(Check(name=self.title, passed=False, detail=detail, result="Unusable"))
-            return "secret_unusable"
+            raise UnreadableError("secret_unusable", detail, result="Unusable", step=self.title)
         for secret, token in tokens:
             if hmac.compare_digest(token, received):
                 detail = f"{format_reference(secret)} fits"
                 checks.append(Check(name=self.title, passed=True, detail=detail, result="Match"))
                 return ""
-        checks.append(Check(name=self.title, passed=False, detail="it is another token", result="No match"))
-        return "signature_mismatch"
+        raise UnreadableError("signature_mismatch", "it is another token", result="No match", step=self.title)
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
         """Return the capture with the configured token in it. Raises SigningError for an empty one."""

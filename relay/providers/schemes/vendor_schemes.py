@@ -66,9 +66,17 @@ class AdyenItems(SteppedScheme):
         count = f"{len(signed)} item{'' if len(signed) == 1 else 's'}"
         checks.append(Check(name=HEADER_STEP, passed=True, detail=f"hmacSignature in {count}", result="Present"))
         checks.append(Check(name=CONTENT_STEP, passed=True, detail="eight fields of each item", result="Built"))
-        reason, check = self._compare(secrets, signed)
-        checks.append(check)
-        return reason
+        keys = [key for secret in secrets if (key := self.key.read(secret)) is not None]
+        names = ", ".join(map(format_reference, secrets))
+        if not keys:
+            detail = f"{names} is not an HMAC key in hex"
+            raise UnreadableError("secret_unusable", detail, result="Unusable", step=self.title)
+        for number, (text, signature) in enumerate(signed, 1):
+            if not any(hmac.compare_digest(_sign_item(key, text), signature) for key in keys):
+                detail = f"{names} gives another signature for item {number}"
+                raise UnreadableError("signature_mismatch", detail, result="No match", step=self.title)
+        checks.append(Check(name=self.title, passed=True, detail=f"{names} fits every item", result="Match"))
+        return ""
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
         """Return the capture with every item signed. Raises SigningError where there is none."""
@@ -91,22 +99,6 @@ class AdyenItems(SteppedScheme):
         if body is None:
             raise SigningError("An item of the body has no place for additionalData.hmacSignature.")
         return with_body(capture, body)
-
-    def _compare(self, secrets: tuple[Secret, ...], signed: list[tuple[bytes, bytes]]) -> tuple[str, Check]:
-        keys = [key for secret in secrets if (key := self.key.read(secret)) is not None]
-        names = ", ".join(map(format_reference, secrets))
-        if not keys:
-            detail = f"{names} is not an HMAC key in hex"
-            return "secret_unusable", Check(name=self.title, passed=False, detail=detail, result="Unusable")
-        wrong = [
-            number
-            for number, (text, signature) in enumerate(signed, 1)
-            if not any(hmac.compare_digest(_sign_item(key, text), signature) for key in keys)
-        ]
-        if wrong:
-            detail = f"{names} gives another signature for item {wrong[0]}"
-            return "signature_mismatch", Check(name=self.title, passed=False, detail=detail, result="No match")
-        return "", Check(name=self.title, passed=True, detail=f"{names} fits every item", result="Match")
 
 
 def _read_signed_items(capture: Capture) -> list[tuple[bytes, bytes]]:
@@ -204,7 +196,7 @@ def _build_canonical_request(capture: Capture, path: str) -> bytes:
     headers = ";".join(
         f"{name}:{', '.join(values)}"
         for name in _list_signed_headers(capture)
-        if (values := _read_header_values(capture, name))
+        if (values := [value.strip() for value in capture.header_values(name)])
     )
     return to_wire_bytes(f"{capture.method}\n{path}\n{headers}\n") + capture.body
 
@@ -212,10 +204,6 @@ def _build_canonical_request(capture: Capture, path: str) -> bytes:
 def _list_signed_headers(capture: Capture) -> list[str]:
     listed = (capture.header(_SIGNED_HEADERS) or "").split(",")
     return sorted({name.strip().lower() for name in (*listed, _SIGNED_HEADERS, _CONTENTFUL_TIME) if name.strip()})
-
-
-def _read_header_values(capture: Capture, name: str) -> list[str]:
-    return [value.strip() for value in capture.header_values(name)]
 
 
 def _read_signed_path(capture: Capture) -> str:

@@ -4,6 +4,8 @@ import asyncio
 import json
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -127,7 +129,8 @@ def send(
     TimedOutError, SendError for an answer that is no HTTP, SigningError, ConfigError for a broken schema or
     signature, and UsageError for anything else that makes no sense.
     """
-    if _inside_a_loop():
+    with suppress(RuntimeError):  # which says that there is none
+        asyncio.get_running_loop()
         raise UsageError(
             "relay.send waits, which nothing may do inside a running event loop",
             hint="await relay.send_async(payload, url)",
@@ -155,7 +158,17 @@ async def send_async(
         _check_schema(body, schema)
     destination = await check_target(complete_url(url), EgressRules())
     key = uuid.uuid4().hex if key is None else key
-    capture = _build_request(destination, body, _build_headers(headers or {}, key, signed=secret is not None))
+    capture = Capture(
+        source="relay.send",
+        method="POST",
+        path=destination.path,
+        query=destination.query,
+        headers=_build_headers(headers or {}, key, signed=secret is not None),
+        body=body,
+        remote="",
+        received_at=datetime.now(UTC),
+        url=destination.url(),
+    )
     if secret is not None:
         capture = _find_scheme(signature).sign(Secret("relay.send", secret), capture, capture.received_at)
     request = SentRequest(
@@ -165,14 +178,6 @@ async def send_async(
         body=capture.body,
     )
     return await _post(request, destination, timeout, key)
-
-
-def _inside_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _serialise_payload(payload: object) -> bytes:
@@ -220,20 +225,6 @@ def _build_headers(headers: Mapping[str, str], key: str, *, signed: bool) -> Hea
         raise UsageError(f"the header {min(own & _OURS)} is relay's own", hint="leave it out")
     kept = {name: value for name, value in usual.items() if name.lower() not in own}
     return (*kept.items(), *headers.items())
-
-
-def _build_request(destination: Destination, body: bytes, headers: Headers) -> Capture:
-    return Capture(
-        source="relay.send",
-        method="POST",
-        path=destination.path,
-        query=destination.query,
-        headers=headers,
-        body=body,
-        remote="",
-        received_at=datetime.now(UTC),
-        url=destination.url(),
-    )
 
 
 def _find_scheme(signature: Signature) -> SignatureScheme:

@@ -90,19 +90,11 @@ def _splice_body(body: bytes, content_type: str, path: str, value: object) -> Sp
         what = "compressed"
     elif kind.startswith(_MULTIPART):
         what = f"{kind}, of which relay changes no parts"
-    elif not _is_utf8(body):
+    elif body.decode(errors="ignore").encode() != body:
         what = "not UTF-8 text"
     raise UsageError(
         f"'{escape_unprintable(path, 60)}' cannot be set: the body is {what}.", hint="give the whole body instead"
     )
-
-
-def _is_utf8(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _is_json(body: bytes) -> bool:

@@ -1,6 +1,7 @@
 """What is counted: how often something happened in a minute, and how long it took."""
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -59,7 +60,7 @@ def compute_quantile(buckets: Mapping[int, int], share: float) -> float | None:
 
 def count_buckets(tallies: Iterable[CounterValue]) -> dict[int, int]:
     """Return how many lie in each bucket."""
-    found: dict[int, int] = {}
+    found = Counter[int]()
     for tally in tallies:
-        found[tally.label.bucket] = found.get(tally.label.bucket, 0) + tally.number
+        found[tally.label.bucket] += tally.number
     return found

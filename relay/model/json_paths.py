@@ -70,7 +70,7 @@ def splice_json(data: bytes, keys: Sequence[Key], render: Render) -> Splice:
             items = list(_iterate_members(data, start))
             item = next((one for one in reversed(items) if one.key == key), None)
             if item is None:
-                new = _Nested(data, root).write(keys[place + 1 :], render)
+                new = _write_nested(data, root, keys[place + 1 :], render)
                 return _splice_new(data, (start, end), items, (root, key), new)
         elif opening == b"[" and (position := _parse_index(key)) is not None:
             items = list(_iterate_elements(data, start))
@@ -78,10 +78,10 @@ def splice_json(data: bytes, keys: Sequence[Key], render: Render) -> Splice:
             if position > len(items):
                 raise PathError(key)
             if item is None:
-                new = _Nested(data, root).write(keys[place + 1 :], render)
+                new = _write_nested(data, root, keys[place + 1 :], render)
                 return _splice_new(data, (start, end), items, (root, None), new)
         elif data[start:end] == b"null":
-            return Splice(start, end, _Nested(data, root).write(keys[place:], render))
+            return Splice(start, end, _write_nested(data, root, keys[place:], render))
         else:
             raise PathError(key)
         start, end = item.value, item.end
@@ -97,24 +97,17 @@ def write_text(text: str, data: bytes) -> bytes:
         return dumps(text).encode()
 
 
-class _Nested:
-    """Writes a value with the objects and lists around it that are missing."""
-
-    def __init__(self, data: bytes, root: int) -> None:
-        self._data = data
-        self._colon = _find_colon(data, root)
-
-    def write(self, keys: Sequence[Key], render: Render) -> bytes:
-        """Return the value below `keys`. Raises PathError for a position that a new list has not."""
-        made = render(None)
-        for key in reversed(keys):
-            if isinstance(key, int):
-                if key != 0:
-                    raise PathError(key)
-                made = b"[" + made + b"]"
-            else:
-                made = b"{" + write_text(key, self._data) + self._colon + made + b"}"
-        return made
+def _write_nested(data: bytes, root: int, keys: Sequence[Key], render: Render) -> bytes:
+    """Return the value below `keys`, with the objects and lists around it. Raises PathError as `splice_json`."""
+    made, colon = render(None), _find_colon(data, root)
+    for key in reversed(keys):
+        if isinstance(key, str):
+            made = b"{" + write_text(key, data) + colon + made + b"}"
+        elif key == 0:
+            made = b"[" + made + b"]"
+        else:
+            raise PathError(key)
+    return made
 
 
 def _splice_new(

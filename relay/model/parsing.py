@@ -223,22 +223,14 @@ class FormPart:
     file: UploadedFile | None = None
 
 
-class MultipartError(ValueError):
-    """The bytes are no multipart/form-data; `message` says why."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
-
-
 def split_parts(body: bytes, boundary: str) -> tuple[tuple[FormPart, ...], bool]:
     """Return the parts of a body in order, and whether its closing line is there.
 
-    What was cut off in the middle of a part is left out. Raises MultipartError for a body without the
+    What was cut off in the middle of a part is left out. Raises PayloadError for a body without the
     boundary, one with more than MAX_PARTS parts, and a part whose headers cannot be read.
     """
     if not boundary:
-        raise MultipartError("its Content-Type names no boundary")
+        raise PayloadError("its Content-Type names no boundary")
     line = re.compile(rb"\n--" + re.escape(boundary.encode("latin-1", "replace")) + rb"(--)?[ \t]*(?=\r?\n|\Z)")
     # The first line has no line break before it.
     first = line.match(b"\n" + body[: len(boundary) + 80])
@@ -246,14 +238,14 @@ def split_parts(body: bytes, boundary: str) -> tuple[tuple[FormPart, ...], bool]
     parts: list[FormPart] = []
     for found in line.finditer(body):
         if start >= 0 and len(parts) == MAX_PARTS:
-            raise MultipartError(f"more than {MAX_PARTS} parts")
+            raise PayloadError(f"more than {MAX_PARTS} parts")
         if start >= 0:
             parts.append(_read_part(body, start, found.start()))
         start, closed = found.end(), bool(found[1])
         if closed:
             break
     if start < 0:
-        raise MultipartError("the boundary of its Content-Type is nowhere in the body")
+        raise PayloadError("the boundary of its Content-Type is nowhere in the body")
     return tuple(parts), closed
 
 
@@ -269,7 +261,7 @@ def _read_part(body: bytes, start: int, end: int) -> FormPart:
     disposition, content_type = headers.get("content-disposition", ""), headers.get("content-type", "")
     told = parse_parameters(disposition)
     if parse_media_type(disposition) != "form-data" or "name" not in told:
-        raise MultipartError("a part has no name")
+        raise PayloadError("a part has no name")
     content = body[start + gap.end() : end] if gap else b""
     field = _decode_name(told["name"])
     if "filename" not in told and "filename*" not in told:

@@ -10,7 +10,6 @@ from relay.model.content_encoding import Unpacked, unpack
 from relay.model.json_paths import find_below
 from relay.model.parsing import (
     JSON_LINES,
-    MultipartError,
     PayloadError,
     UploadedFile,
     parse_form,
@@ -294,7 +293,7 @@ class Payload:
         if self._fields is None:
             try:
                 self._fields = self._parsed_fields()
-            except (PayloadError, MultipartError) as error:
+            except PayloadError as error:
                 self._fields = _Fields(problem=error.message)
         return self._fields
 

@@ -14,7 +14,7 @@ from relay.model.signals import VaultChanged
 from relay.model.values import dataclass
 from relay.pipeline.reverify import Reverifier, ReverifyResult
 from relay.store import NOTHING_BLOCKED, BlockedWork
-from relay.tunnel.supervisor import Supervisor, reopen
+from relay.tunnel.supervisor import Supervisor, choose_tunnel
 from relay.vault import SecretNeed, UnlockThrottle, VaultState, describe_locked_effects, describe_missing_secrets
 
 if TYPE_CHECKING:  # RunningRelay holds this session
@@ -166,7 +166,7 @@ class VaultSession:
         self._email.use(config.smtp)
         if self._tunnel is not None and not config.tunnel.locked and config.tunnel != self._opened:
             self._opened = config.tunnel
-            reopen(self._tunnel, config.tunnel, relay.ingress_url)
+            self._tunnel.replace(choose_tunnel(config.tunnel, relay.ingress_url))
         self._update_blocked()
         self._publish()
 

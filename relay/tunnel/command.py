@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from relay.errors import TunnelError
 from relay.model.text import escape_unprintable
 from relay.tunnel.address_reader import AddressRank, AddressReader, strip_escapes
-from relay.tunnel.base import RefusedError, ReportState, TunnelState, TunnelTimeouts, check_address
+from relay.tunnel.base import RefusedError, ReportState, TunnelOptions, TunnelState, TunnelTimeouts, check_address
 from relay.tunnel.ngrok_agent import SCRIPT_COMMAND, is_pyngrok_script
 from relay.tunnel.process import ChildProcess, PidFile, run_child
 
@@ -29,18 +29,11 @@ class CommandTunnel:
     name = "command"
 
     def __init__(
-        self,
-        command: str | None,
-        ingress_url: str,
-        *,
-        url_pattern: str | None,
-        environ: Mapping[str, str],
-        timeouts: TunnelTimeouts,
-        pid_file: PidFile,
+        self, options: TunnelOptions, ingress_url: str, *, environ: Mapping[str, str], timeouts: TunnelTimeouts
     ) -> None:
-        self._command = command or ""
-        self._url_pattern = url_pattern
-        self._pid_file = pid_file
+        self._command = options.command or ""
+        self._url_pattern = options.url_pattern
+        self._pid_file = PidFile.within(options.data_dir)
         self._ingress_url = ingress_url
         self._environ = environ
         self._timeouts = timeouts

@@ -171,38 +171,22 @@ def open_tunnel(
     `auto` means ngrok when there is an authtoken, else none. `environ` is what commands and the
     agent inherit and where the agent is searched.
     """
-    tunnel = _choose_tunnel(options, ingress_url, environ, timeouts)
+    tunnel = choose_tunnel(options, ingress_url, environ, timeouts)
     return Supervisor(tunnel, PidFile.within(options.data_dir), clock=clock, spread=spread)
 
 
-def reopen(
-    supervisor: Supervisor,
+def choose_tunnel(
     options: TunnelOptions,
     ingress_url: str,
-    *,
     environ: Mapping[str, str] = os.environ,
     timeouts: TunnelTimeouts = _DEFAULT_TIMEOUTS,
-) -> None:
-    """Put the tunnel that other options ask for in place of a supervised one, and open it at once."""
-    supervisor.replace(_choose_tunnel(options, ingress_url, environ, timeouts))
-
-
-def _choose_tunnel(
-    options: TunnelOptions, ingress_url: str, environ: Mapping[str, str], timeouts: TunnelTimeouts
 ) -> Tunnel:
+    """Return the tunnel that options ask for, not opened yet; the rest as for `open_tunnel`."""
     match options.provider:
         case "command":
             from relay.tunnel.command import CommandTunnel  # noqa: PLC0415 - with the parser of what it prints
 
-            pid_file = PidFile.within(options.data_dir)
-            return CommandTunnel(
-                options.command,
-                ingress_url,
-                url_pattern=options.url_pattern,
-                environ=environ,
-                timeouts=timeouts,
-                pid_file=pid_file,
-            )
+            return CommandTunnel(options, ingress_url, environ=environ, timeouts=timeouts)
         case "static":
             return StaticTunnel(options.public_url, ingress_url)
         case "none":

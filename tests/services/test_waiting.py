@@ -12,7 +12,7 @@ from aiosmtpd import smtp as sinks
 from relay.model.delivery import SignMode
 from relay.model.secret import Secret
 from relay.tunnel.base import TunnelOptions
-from relay.tunnel.supervisor import open_tunnel, reopen
+from relay.tunnel.supervisor import choose_tunnel, open_tunnel
 
 KEY = "whsec_canary_stripe"
 
@@ -151,7 +151,7 @@ async def test_a_tunnel_whose_token_is_locked_is_opened_later(tmp_path, clock):
         url = "https://hooks.example.dev"
         token = Secret("vault:ngrok", "canary-token")
         opened = TunnelOptions(data_dir=tmp_path, provider="static", public_url=url, authtoken=token)
-        reopen(tunnel, opened, "http://127.0.0.1:8400")
+        tunnel.replace(choose_tunnel(opened, "http://127.0.0.1:8400"))
         await heard(2)
         assert said[1] == ("up", "you forward https://hooks.example.dev to http://127.0.0.1:8400")
         running.cancel()

@@ -5,7 +5,6 @@ import unicodedata
 from base64 import b64encode
 from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
 from urllib.parse import unquote
 
 from relay.model.secret import Secret
@@ -39,26 +38,21 @@ _WITHOUT_SEPARATORS = "Hex without its marks"
 _AS_SHOWN = "Save it exactly as the provider shows it"
 
 
-class SecretVariant(NamedTuple):
-    """A secret as it may have been meant: what was wrong with the saved one, and what corrects it."""
-
-    text: str
-    what: str
-    problem: str
-    fix: str
+SecretVariant = tuple[str, str, str, str]
+"""A secret as it may have been meant: its text, what was done to it, what was wrong with it, what corrects it."""
 
 
 def try_misspelt_secrets(tester: VariantTester) -> SignatureFinding | None:
     """Try every secret of the source as it may have been meant."""
     for secret in tester.own:
         name = format_secret_name(secret)
-        for variant in list_secret_variants(secret.reveal()):
-            if tester.fits(Secret(secret.reference, variant.text), variant.what):
+        for text, what, problem, fix in list_secret_variants(secret.reveal()):
+            if tester.fits(Secret(secret.reference, text), what):
                 return SignatureFinding(
                     cause="secret_spoiled",
-                    title=f"The saved secret {variant.problem}",
-                    sentence=f"The signature fits {name} once that is corrected: {variant.what.lower()}.",
-                    fix=f"{variant.fix} in {describe_secret_place(secret)} for {name}, and restart relay.",
+                    title=f"The saved secret {problem}",
+                    sentence=f"The signature fits {name} once that is corrected: {what.lower()}.",
+                    fix=f"{fix} in {describe_secret_place(secret)} for {name}, and restart relay.",
                 )
     return None
 
@@ -70,16 +64,13 @@ def list_secret_variants(text: str) -> Iterator[SecretVariant]:
     unmarked = [one for one in respelt if one[1] == _WITHOUT_SEPARATORS][:1]
     decoded = (way for one in (*cleaned[:3], *unmarked) for way in _encoding_variants(one[0]))
     seen = {text, ""}
-    for variant in map(SecretVariant._make, chain(cleaned, respelt, _encoding_variants(text), decoded)):
-        if variant.text not in seen:
-            seen.add(variant.text)
+    for variant in chain(cleaned, respelt, _encoding_variants(text), decoded):
+        if variant[0] not in seen:
+            seen.add(variant[0])
             yield variant
 
 
-_Way = tuple[str, str, str, str]  # the fields of a SecretVariant
-
-
-def _clean_variants(text: str) -> Iterator[_Way]:
+def _clean_variants(text: str) -> Iterator[SecretVariant]:
     bare = text.strip()
     if bare != text:
         ends = "a line break" if text.strip(" \t") != bare else "extra spaces"
@@ -103,7 +94,7 @@ def _clean_variants(text: str) -> Iterator[_Way]:
         yield changed, f"Changed to {case} case", f"should be in {case} case", _AS_SHOWN
 
 
-def _spelling_variants(text: str) -> Iterator[_Way]:
+def _spelling_variants(text: str) -> Iterator[SecretVariant]:
     """Return a secret in another spelling of its own encoding."""
     prefix = next((known for known in _PREFIXES if text.startswith(known)), "")
     bare = text.removeprefix(prefix)
@@ -129,7 +120,7 @@ def _spelling_variants(text: str) -> Iterator[_Way]:
 
 
 # Svix's secrets are base64 to decode, Zendesk's look like it and are text: either is easily taken for the other.
-def _encoding_variants(text: str) -> Iterator[_Way]:
+def _encoding_variants(text: str) -> Iterator[SecretVariant]:
     digits = bytes.fromhex(text) if _HEX.fullmatch(text) else b""
     for name, other, raw in (
         ("base64", "hex", decode_base64(text) or decode_base64url(text)),

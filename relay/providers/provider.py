@@ -1,6 +1,8 @@
 """A provider, as data: how it signs, names and labels the webhooks that it sends, and what it expects back."""
 
 import dataclasses
+import re
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from relay.errors import ConfigError
@@ -91,8 +93,8 @@ class OtherCredential(NamedTuple):
 class Provider:
     """One sender of webhooks, whole: everything that relay knows of it is here and in its folder of samples.
 
-    What is usual is left out: a `title` like the name, a `monogram` of its first two letters, a secret in
-    NAME_WEBHOOK_SECRET. `steps` say, one a line, where to paste what, and may hold `{url}` and `{secret}`, the first
+    What is usual is left out: a `title` like the name, a `monogram` of its first two capitals or letters, a secret
+    in NAME_WEBHOOK_SECRET. `steps` say, one a line, where to paste what, and may hold `{url}` and `{secret}`, the first
     of `secret_env`: the variables that usually hold its secret (`verify_token_env`: its verify token, where a
     handshake has one).
     `schemes` are its ways to sign, strongest first, each with a name where there are several; none
@@ -138,7 +140,8 @@ class Provider:
 
     def __post_init__(self) -> None:
         usual: dict[str, object] = {"title": self.name.capitalize()}
-        usual["monogram"] = (self.title or self.name.capitalize())[:2]
+        letters = re.match(r"(.)[^A-Z]*([A-Z])", self.title)
+        usual["monogram"] = letters[1] + letters[2].lower() if letters else (self.title or self.name.capitalize())[:2]
         usual["secret_env"] = (f"{self.name.upper().replace('-', '_')}_WEBHOOK_SECRET",)
         for field, value in usual.items():
             if not getattr(self, field):

@@ -93,7 +93,7 @@ class NgrokTunnel:
             if not self._options.download:
                 raise
         env = {name: value for name, value in self._environ.items() if name not in _NOT_FOR_THE_AGENT}
-        return await download_agent(default, env, lambda told: say(TunnelState.CONNECTING, None, told))
+        return await download_agent(default, env, lambda detail: say(TunnelState.CONNECTING, None, detail))
 
 
 class _AgentLog:
@@ -166,11 +166,11 @@ class _Agent:
 
     async def open_tunnel(self, ingress_url: str, domain: str | None) -> str:
         """Return the https address that now leads to `ingress_url`. Raises TunnelError."""
-        wanted = {"name": _NAME, "addr": ingress_url, "proto": "http", "schemes": ["https"], "inspect": False}
+        request = {"name": _NAME, "addr": ingress_url, "proto": "http", "schemes": ["https"], "inspect": False}
         if domain:
-            wanted["domain"] = domain
+            request["domain"] = domain
         try:
-            answer = await self._api("/api/tunnels", wanted)
+            answer = await self._api("/api/tunnels", request)
         except PyngrokNgrokHTTPError as error:
             raise explain_failure(_api_error_text(error.body), self._words) from error
         except _NoAnswerError as error:
@@ -219,7 +219,7 @@ class _Agent:
         raise TunnelError(f"the ngrok agent ended (status {status})")
 
     async def _api(self, path: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Ask the agent. Raises PyngrokNgrokHTTPError when it refuses, _SilentError when it gives no answer."""
+        """Ask the agent. Raises PyngrokNgrokHTTPError when it refuses, _NoAnswerError when it gives no answer."""
         method = "POST" if data else "GET"
         call = functools.partial(ngrok.api_request, f"{self._log.api_url}{path}", method, data)
         try:

@@ -88,13 +88,13 @@ def is_pyngrok_script(program: Path) -> bool:
     return first.startswith(b"#!") and _NOT_THE_AGENT.search(rest) is not None
 
 
-def find_agent(given: Path | None, environ: Mapping[str, str], default: Path) -> Path:
-    """Return the agent's binary: the given one, NGROK_PATH, the search path's, pyngrok's own.
+def find_agent(configured: Path | None, environ: Mapping[str, str], default: Path) -> Path:
+    """Return the agent's binary: the configured one, NGROK_PATH, the search path's, pyngrok's own.
 
     Raises NoAgentError when there is none, since nothing is downloaded unasked, and
     RefusedError when it is not where it was said to be.
     """
-    named = given or named_agent(environ)
+    named = configured or named_agent(environ)
     if named is not None:
         if not os.access(named, os.X_OK) or named.is_dir():
             raise RefusedError(
@@ -144,22 +144,22 @@ async def download_agent(target: Path, environ: Mapping[str, str], report: Calla
 async def _run_installer(arguments: list[str], environ: Mapping[str, str], report: Callable[[str], None]) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _DOWNLOAD_LIMIT
-    last, told = "", 0
+    last, reported = "", 0
     report("downloading the ngrok agent")
 
-    def hear(line: str) -> None:
-        nonlocal last, told
+    def read_progress(line: str) -> None:
+        nonlocal last, reported
         last = line
         limit.reschedule(min(deadline, loop.time() + _SILENCE_LIMIT))
         percent = _PERCENT.fullmatch(line)
-        if percent and int(percent[1]) >= told + 10:
-            told = int(percent[1]) // 10 * 10
-            report(f"downloading the ngrok agent: {told} %")
+        if percent and int(percent[1]) >= reported + 10:
+            reported = int(percent[1]) // 10 * 10
+            report(f"downloading the ngrok agent: {reported} %")
 
     try:
         async with (
             asyncio.timeout(_SILENCE_LIMIT) as limit,
-            run_child([sys.executable, "-c", _DOWNLOAD, *arguments], hear, env=environ) as child,
+            run_child([sys.executable, "-c", _DOWNLOAD, *arguments], read_progress, env=environ) as child,
         ):
             await asyncio.wait({child.exited})
             status = await child.wait()

@@ -61,7 +61,6 @@ CALCOM = Provider(
 HUBSPOT = Provider(
     name="hubspot",
     title="HubSpot",
-    monogram="Hs",
     docs="https://developers.hubspot.com/docs/api/webhooks",
     steps="""Open your app in HubSpot, Webhooks, and set the target URL.
     Paste {url}, exactly like that: the address is signed.
@@ -133,7 +132,6 @@ CLOSE = Provider(
 DOCUSIGN = Provider(
     name="docusign",
     title="DocuSign Connect",
-    monogram="Ds",
     docs="https://developers.docusign.com/platform/webhooks/connect/",
     steps="""Open Settings, Connect in DocuSign and add a configuration.
     Paste {url} as the URL to publish to and include the HMAC signature.
@@ -161,7 +159,6 @@ DOCUSIGN = Provider(
 WOOCOMMERCE = Provider(
     name="woocommerce",
     title="WooCommerce",
-    monogram="Wc",
     docs="https://woocommerce.com/document/webhooks/",
     steps="""Open WooCommerce, Settings, Advanced, Webhooks and add a webhook.
     Paste {url} as the delivery URL.

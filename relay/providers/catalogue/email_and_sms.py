@@ -18,7 +18,6 @@ from relay.providers.schemes.timestamps import Time
 SENDGRID = Provider(
     name="sendgrid",
     title="SendGrid",
-    monogram="Sg",
     docs="https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event",
     steps="""Open Settings, Mail settings, Event webhooks in SendGrid and create a webhook.
     Paste {url} as the post URL and switch the signed event webhook on.

@@ -31,7 +31,6 @@ _GIT_SUMMARY = summarize(
 GITHUB = Provider(
     name="github",
     title="GitHub",
-    monogram="Gh",
     docs="https://docs.github.com/en/webhooks/using-webhooks/creating-webhooks",
     steps="""Open Settings, Webhooks of the repository or organisation and add a webhook.
     Paste {url} as the payload URL and choose application/json.
@@ -160,7 +159,6 @@ BITBUCKET = Provider(
 GITLAB = Provider(
     name="gitlab",
     title="GitLab",
-    monogram="Gl",
     docs="https://docs.gitlab.com/user/project/integrations/webhooks/",
     steps="""Open Settings, Webhooks of the project or group and add a webhook.
     Paste {url} as the URL.

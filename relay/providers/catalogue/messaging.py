@@ -120,7 +120,6 @@ META = Provider(
 WHATSAPP = Provider(
     name="whatsapp",
     title="WhatsApp",
-    monogram="Wa",
     docs="https://developers.facebook.com/docs/whatsapp/cloud-api/guides/set-up-webhooks",
     steps="""Open your app in Meta for Developers, WhatsApp, Configuration.
     Paste {url} as the callback URL with a verify token of your own.

@@ -86,7 +86,6 @@ PADDLE = Provider(
 LEMONSQUEEZY = Provider(
     name="lemonsqueezy",
     title="Lemon Squeezy",
-    monogram="Ls",
     docs="https://docs.lemonsqueezy.com/help/webhooks",
     steps="""Open Settings, Webhooks in Lemon Squeezy and add a webhook.
     Paste {url} as the callback URL.
@@ -180,7 +179,6 @@ PAYSTACK = Provider(
 COINBASE_COMMERCE = Provider(
     name="coinbase-commerce",
     title="Coinbase Commerce",
-    monogram="Cc",
     docs="https://docs.cdp.coinbase.com/commerce/docs/webhooks",
     steps="""Open Settings, Notifications in Coinbase Commerce and add an endpoint.
     Paste {url} as the endpoint.
@@ -234,7 +232,6 @@ ADYEN = Provider(
 PAYPAL = Provider(
     name="paypal",
     title="PayPal",
-    monogram="Pp",
     docs="https://developer.paypal.com/api/rest/webhooks/",
     steps="""Open Apps and credentials in the PayPal developer dashboard, your app, and add a webhook.
     Paste {url} as the URL and choose the events.

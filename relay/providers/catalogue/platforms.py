@@ -113,7 +113,6 @@ SENTRY = Provider(
 PAGERDUTY = Provider(
     name="pagerduty",
     title="PagerDuty",
-    monogram="Pd",
     docs="https://developer.pagerduty.com/docs/webhooks-overview",
     steps="""Open Integrations, Generic webhooks (v3) in PagerDuty and add a subscription.
     Paste {url} as the webhook URL.
@@ -132,7 +131,6 @@ PAGERDUTY = Provider(
 LAUNCHDARKLY = Provider(
     name="launchdarkly",
     title="LaunchDarkly",
-    monogram="Ld",
     docs="https://launchdarkly.com/docs/integrations/webhooks",
     steps="""Open Integrations, Webhooks in LaunchDarkly and add one.
     Paste {url} as the URL and have payloads signed.
@@ -238,7 +236,6 @@ SNS = Provider(
 MSGRAPH = Provider(
     name="msgraph",
     title="Microsoft Graph",
-    monogram="Mg",
     docs="https://learn.microsoft.com/graph/change-notifications-delivery-webhooks",
     steps="""Create a subscription through Microsoft Graph with {url} as its notificationUrl.
     Send a clientState of your own along and set {secret} to the same.""",

@@ -59,7 +59,6 @@ _SUMMARY = short_id(first_of(body("data.id"), body("data.object.id")))
 STANDARD_WEBHOOKS = Provider(
     name="standard-webhooks",
     title="Standard Webhooks",
-    monogram="Sw",
     docs="https://www.standardwebhooks.com/",
     steps="""Register {url} where the sender keeps its webhook endpoints.
     Copy the signing secret (whsec_..., or whpk_... for Ed25519) and set {secret} to it.""",
@@ -163,7 +162,6 @@ CLERK = Provider(
 OPENAI = Provider(
     name="openai",
     title="OpenAI",
-    monogram="Oa",
     docs="https://platform.openai.com/docs/guides/webhooks",
     steps="""Open Settings, Project, Webhooks on the OpenAI platform and create an endpoint.
     Paste {url} as the URL and choose the events.

@@ -317,7 +317,8 @@ def format_spans(numbers: Iterable[int]) -> str:
             runs[-1][1] = number
         else:
             runs.append([number, number])
-    return ",".join(_format_span(low, high) for low, high in runs)
+    joint = {0: "", 1: ","}
+    return ",".join(f"{low}{joint.get(high - low, '-')}{high if high > low else ''}" for low, high in runs)
 
 
 def _parse_span(part: str) -> IdSpan:
@@ -328,9 +329,3 @@ def _parse_span(part: str) -> IdSpan:
     if dashed or dotted:
         return int(low), int(dashed or dotted)
     return int(low), None if ".." in part else int(low)
-
-
-def _format_span(low: int, high: int) -> str:
-    if low == high:
-        return str(low)
-    return f"{low},{high}" if high == low + 1 else f"{low}-{high}"

@@ -76,7 +76,8 @@ class Supervisor:
             if problem is None:
                 failures = 0
                 continue
-            failures = 1 if self._was_stable() else failures + 1
+            stable = self._up_since is not None and self._clock.monotonic() - self._up_since >= STABLE_SECONDS
+            failures = 1 if stable else failures + 1
             if not await self._pause(problem, failures):
                 failures = 0
 
@@ -106,18 +107,14 @@ class Supervisor:
 
     async def _pause(self, problem: TunnelError, failures: int) -> bool:
         """Say what is wrong and wait; False when a reconnect ended the wait."""
-        wait = self._wait_after(problem, failures)
+        usual = BACKOFF.wait_after(failures, self._spread) or LONGEST_BACKOFF
+        wait = problem.again if isinstance(problem, RefusedError) else min(usual, LONGEST_BACKOFF)
         then = "not tried again until you reconnect" if wait is None else f"trying again in {wait:.0f} s"
         why = f"{problem.message}: {problem.hint}" if problem.hint else problem.message
         self._say(TunnelState.DOWN, None, f"{why}; {then}")
         self._asked = False
         await self._interruptible(asyncio.Event().wait() if wait is None else self._clock.sleep(wait))
         return not self._asked
-
-    def _wait_after(self, problem: TunnelError, failures: int) -> float | None:
-        if isinstance(problem, RefusedError):
-            return problem.again
-        return min(BACKOFF.wait_after(failures, self._spread) or LONGEST_BACKOFF, LONGEST_BACKOFF)
 
     async def _interruptible(self, step: Awaitable[object]) -> None:
         """Await `step`, giving it up as soon as `reconnect()` is called."""
@@ -129,9 +126,6 @@ class Supervisor:
                 raise
         finally:
             self._scope = None
-
-    def _was_stable(self) -> bool:
-        return self._up_since is not None and self._clock.monotonic() - self._up_since >= STABLE_SECONDS
 
     def _say(self, state: TunnelState, public_url: str | None, detail: str) -> None:
         if public_url is not None:

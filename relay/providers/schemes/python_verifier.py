@@ -3,6 +3,8 @@
 import inspect
 import logging
 import traceback
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -60,9 +62,7 @@ class VerifierScheme(Scheme):
         except Exception as error:  # noqa: BLE001 - code of the user's own may raise anything, and a request must be answered
             # The message may quote the request or the secret, so only the kind of error is kept.
             log.warning("the verifier %s raised %s", self.reference, type(error).__name__)
-            return self._conclude(
-                "verifier_failed", f"raised {type(error).__name__}{self._where(error, 'verify')}", "Failed"
-            )
+            return self._conclude("verifier_failed", self._describe_error(error, "verify"), "Failed")
         if isinstance(verdict, Verification):
             return verdict
         if isinstance(verdict, bool):
@@ -84,33 +84,26 @@ class VerifierScheme(Scheme):
         try:
             signed: object = make(capture, secret, now)
         except Exception as error:
-            raise SigningError(
-                f"{self.reference}.sign raised {type(error).__name__}{self._where(error, 'sign')}."
-            ) from error
+            raise SigningError(f"{self.reference}.sign {self._describe_error(error, 'sign')}.") from error
         if not isinstance(signed, Capture):
             raise SigningError(f"{self.reference}.sign returned {type(signed).__name__} in place of a Capture.")
         return signed
 
-    def _where(self, error: Exception, method: str) -> str:
-        """Return file and line of the verifier's own code that an exception passed last."""
+    def _describe_error(self, error: Exception, method: str) -> str:
+        """Return what was raised, with file and line of the verifier's own code that it passed last."""
         frames = traceback.extract_tb(error.__traceback__)[1:]
+        raised = f"raised {type(error).__name__}"
         if not frames and isinstance(error, TypeError):
-            return self._other_arguments(method)
-        try:
+            # The method does not take what relay calls it with.
+            expected = {"verify": "(capture, secrets, now)", "sign": "(capture, secret, now)"}[method]
+            code = getattr(getattr(type(self.verifier), method, None), "__code__", None)
+            place = f" in {Path(code.co_filename).name}, line {code.co_firstlineno}" if code else ""
+            return f"{raised}{place}: {method} must take {expected}"
+        own = ""
+        with suppress(TypeError, OSError):
             own = inspect.getfile(type(self.verifier))
-        except (TypeError, OSError):
-            own = ""
-        frame = next((frame for frame in reversed(frames) if frame.filename == own), None) or (
-            frames[-1] if frames else None
-        )
-        return f" in {Path(frame.filename).name}, line {frame.lineno}" if frame else ""
-
-    def _other_arguments(self, method: str) -> str:
-        """Return where a method is written that does not take what relay calls it with."""
-        expected = {"verify": "(capture, secrets, now)", "sign": "(capture, secret, now)"}[method]
-        code = getattr(getattr(type(self.verifier), method, None), "__code__", None)
-        place = f" in {Path(code.co_filename).name}, line {code.co_firstlineno}" if code else ""
-        return f"{place}: {method} must take {expected}"
+        frame = next((frame for frame in reversed(frames) if frame.filename == own), next(reversed(frames), None))
+        return f"{raised} in {Path(frame.filename).name}, line {frame.lineno}" if frame else raised
 
     def _conclude(self, reason: str, detail: str, result: str) -> Verification:
         return build_verification(reason, [Check(name=self.reference, passed=not reason, detail=detail, result=result)])

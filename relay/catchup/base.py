@@ -1,6 +1,5 @@
 """What a provider's API lists of past events, what each provider's client has to do, and how far a catch-up is."""
 
-import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
@@ -128,13 +127,6 @@ class Listing(ABC):
         """
         del api
         return found.request
-
-
-def encode_json(value: object, indent: int | None = None) -> bytes:
-    """Return a JSON value as most senders spell it: UTF-8 as it is, compact unless indented."""
-    separators = (",", ":") if indent is None else (",", ": ")
-    text = json.dumps(value, indent=indent, separators=separators, ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace")
 
 
 def select_headers(headers: object) -> Headers:

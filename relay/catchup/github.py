@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
-from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, encode_json, parse_time, select_headers
+from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, parse_time, select_headers
 from relay.errors import CatchUpError, CredentialError
+from relay.model.parsing import encode_json
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
-from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, encode_json, parse_time
+from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, parse_time
 from relay.model.event import Headers
-from relay.model.values import dataclass
+from relay.model.parsing import encode_json
 
 BASE_URL = "https://api.stripe.com"
 _PAGE = 100

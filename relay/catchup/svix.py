@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from urllib.parse import quote
 
-from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, encode_json, parse_time
+from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, parse_time
 from relay.model.event import Headers
-from relay.model.values import dataclass
+from relay.model.parsing import encode_json
 
 _PAGE = 100
 _EXPIRED = {"expired": True}  # what replaces a content that was deleted

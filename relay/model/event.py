@@ -1,7 +1,7 @@
 """What arrived and what relay thought of it: Capture, Verification, Event, Source."""
 
-from collections.abc import Mapping
-from dataclasses import field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -144,18 +144,11 @@ class SignatureScheme(Protocol):
         """
 
 
-class Extractor(Protocol):
-    """Takes one text out of a request: an event type, an idempotency key."""
+Extractor = Callable[[Capture, Payload], str | None]
+"""Takes one text out of a request, such as an event type or an idempotency key; None for none. Never raises."""
 
-    def __call__(self, capture: Capture, payload: Payload, /) -> str | None:
-        """Return the text, or None where the request has none. Never raises."""
-
-
-class StatusReader(Protocol):
-    """Reads the statuses of sent messages from a request."""
-
-    def __call__(self, capture: Capture, payload: Payload) -> tuple[StatusReport, ...]:
-        """Return a report for each status the request tells; none for a request of another kind. Never raises."""
+StatusReader = Callable[[Capture, Payload], tuple[StatusReport, ...]]
+"""Returns a report for each status of a sent message that the request tells; none for others. Never raises."""
 
 
 class VerifyMode(StrEnum):

@@ -86,6 +86,13 @@ def _make_decoder(strict: bool, exact: bool) -> json.JSONDecoder:
     )
 
 
+def encode_json(value: object, indent: int | None = None) -> bytes:
+    """Return a JSON value as most senders spell it: UTF-8 as it is, compact unless indented."""
+    separators = (",", ":") if indent is None else (",", ": ")
+    text = json.dumps(value, indent=indent, separators=separators, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace")
+
+
 def parse_json_lines(text: str, *, strict: bool = False, exact: bool = False) -> tuple[list[object], str]:
     """Return the values of JSON lines (or of a JSON text sequence, RFC 7464), and the JSON list that says the same.
 

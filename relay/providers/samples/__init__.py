@@ -22,7 +22,7 @@ from urllib.parse import quote, quote_plus, unquote, urlencode
 from relay.errors import NotFoundError, SigningError
 from relay.model.body_edit import edit_body
 from relay.model.event import Capture, Source
-from relay.model.payload import PayloadError, parse_json
+from relay.model.parsing import PayloadError, encode_json, parse_json
 from relay.model.text import escape_unprintable, find_similar
 from relay.model.values import dataclass
 from relay.providers.catalogue import find_provider
@@ -224,7 +224,5 @@ def _guess_kind(body: bytes, *, usual_form: bool) -> str:
 def _encode_content(kind: str, content: object, indent: int | None) -> bytes:
     if kind == "form" and isinstance(content, dict):
         return urlencode(content, encoding="utf-8", errors="surrogateescape").encode()
-    separators = (",", ":") if indent is None else (",", ": ")
-    text = json.dumps(content, indent=indent, separators=separators, ensure_ascii=False)
-    data = text.encode("utf-8", "backslashreplace")
+    data = encode_json(content, indent)
     return b"payload=" + quote_plus(data).encode() if kind == "payload" else data

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from relay.errors import ConfigError
 from relay.model.payload import PayloadError, parse_form
-from relay.providers.schemes.base import UnreadableError
+from relay.providers.schemes.base import RefusalError
 from relay.providers.schemes.content import template
 from relay.providers.schemes.encoding import decode_text, encode_digest, is_same_text
 from relay.providers.schemes.locations import set_form_value, set_json_value
@@ -114,7 +114,7 @@ def test_a_time_is_strict_decimal(text, now):
 )
 @pytest.mark.parametrize("unit", ["s", "ms"])
 def test_what_other_readers_may_read_as_another_time_is_none(text, unit, now):
-    with pytest.raises(UnreadableError):
+    with pytest.raises(RefusalError):
         Time(unit=unit, past=300, future=300).check_age(text, now)
 
 

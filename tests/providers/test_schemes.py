@@ -14,7 +14,7 @@ from relay.model.admission import REASONS
 from relay.model.event import Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.schemes.base import SteppedScheme
+from relay.providers.schemes.base import Scheme
 from relay.providers.schemes.content import template
 from relay.providers.schemes.encoding import KeyFormat, Prefix, Raw
 from relay.providers.schemes.locations import InEveryHeader, InHeader, InJson
@@ -328,7 +328,7 @@ def test_a_usual_hmac_is_judged_at_once_as_it_is_step_by_step(scheme):
 
     def check(capture, *secrets, now=NOW):
         at_once = scheme.verify(secrets, capture, now)
-        assert at_once == SteppedScheme.verify(scheme, secrets, capture, now)
+        assert at_once == Scheme.verify(scheme, secrets, capture, now)
         return at_once
 
     assert check(genuine, other, own).verdict is Verdict.VERIFIED

@@ -14,7 +14,7 @@ from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.catalogue import find_provider
 from relay.providers.provider import Provider
-from relay.providers.schemes.base import Scheme, SignatureInput, UnreadableError
+from relay.providers.schemes.base import RefusalError, Scheme, SignatureInput
 from relay.providers.schemes.content import sender_address, spell_url
 from relay.providers.schemes.locations import read_single
 from relay.providers.schemes.one_of import OneOf, choose_scheme, with_tolerance
@@ -261,7 +261,7 @@ class VariantTester:
         scheme = self.text_scheme
         try:
             return (scheme, *_read_input(scheme, self.case.capture, any_time=any_time)) if scheme else None
-        except UnreadableError:
+        except RefusalError:
             return None
 
     def is_late(self) -> bool:
@@ -303,7 +303,7 @@ def _read_input(
     for text in scheme.place.read(capture, payload):
         try:
             presented.append(scheme.layout.read(text))
-        except UnreadableError:
+        except RefusalError:
             if not lenient:
                 raise
     ts = next((one.ts for one in presented if one.ts), b"")
@@ -320,7 +320,7 @@ def build_signed_texts(scheme: SignedText, capture: Capture, key: bytes) -> tupl
     """Return the texts that a key may have signed, also where the signature itself cannot be read."""
     try:
         return tuple(scheme.texts(key, _read_input(scheme, capture, lenient=True)[0]))
-    except UnreadableError:
+    except RefusalError:
         return ()
 
 
@@ -330,7 +330,7 @@ def _compare_secret(
     key, expected, matches = scheme.read_key(secret), None, False
     if key is not None:
         signed.secret = scheme.shared_text(key)
-        with suppress(UnreadableError, SigningError):
+        with suppress(RefusalError, SigningError):
             text = scheme.content(signed)
             matches = scheme.matches(key, text, received, signed.capture)
             expected = scheme.make(key, text, signed.capture).decode("latin-1")

@@ -19,7 +19,7 @@ from relay.providers.doctor.case import (
     format_secret_name,
 )
 from relay.providers.provider import Provider
-from relay.providers.schemes.base import UnreadableError
+from relay.providers.schemes.base import RefusalError
 from relay.providers.schemes.content import template
 from relay.providers.schemes.encoding import Encoding, KeyForm, KeyFormat, decode_text
 from relay.providers.schemes.shared_secret import Algo, Digest, Hmac
@@ -147,7 +147,7 @@ def _is_readable(scheme: SignedText, whole: bytes, part: bytes) -> bool:
     """Say whether the scheme finds the signature in its header by itself."""
     try:
         return part in scheme.layout.read(whole).signatures
-    except UnreadableError:
+    except RefusalError:
         return False
 
 

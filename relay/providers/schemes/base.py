@@ -46,9 +46,24 @@ class Scheme(ABC):
     def usable(self, secret: Secret) -> bool:
         """Say whether the secret is in the form this scheme takes."""
 
-    @abstractmethod
     def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
         """Check a capture against any of `secrets`. Garbage gives INVALID, never an exception."""
+        if not secrets:
+            return build_unchecked()
+        checks: list[Check] = []
+        try:
+            reason = self.check(secrets, capture, now, checks)
+        except RefusalError as problem:
+            checks.append(problem.check)
+            reason = problem.reason
+        return build_verification(reason, checks)
+
+    def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
+        """Check a capture in steps, each added to `checks`; return the reason to refuse it, "" for none.
+
+        Raises RefusalError, which is the last step. A scheme that verifies in another way has no steps.
+        """
+        raise NotImplementedError
 
     def claims_secret(self, secret: Secret) -> bool:
         """Say whether the secret can only be this scheme's, by its prefix."""
@@ -61,28 +76,8 @@ class Scheme(ABC):
         return self
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SteppedScheme(Scheme):
-    """A scheme that checks a request in steps, the first of which that cannot be read ends it."""
-
-    @abstractmethod
-    def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
-        """Return the reason to refuse, "" for none, and add each step to `checks`. Raises UnreadableError."""
-
-    def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
-        if not secrets:
-            return build_unchecked()
-        checks: list[Check] = []
-        try:
-            reason = self.check(secrets, capture, now, checks)
-        except UnreadableError as problem:
-            checks.append(problem.check)
-            reason = problem.reason
-        return build_verification(reason, checks)
-
-
-class UnreadableError(Exception):
-    """A request lacks, or garbles, what its signature is made of; never leaves this package."""
+class RefusalError(Exception):
+    """A step that ends a verification: what it needs is missing or garbled, or does not fit. Never leaves here."""
 
     def __init__(self, reason: str, detail: str, *, result: str = "Unreadable", step: str = HEADER_STEP) -> None:
         super().__init__(detail)

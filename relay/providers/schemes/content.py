@@ -13,8 +13,7 @@ from relay.errors import ConfigError
 from relay.model.event import Capture, Check
 from relay.model.payload import Payload, PayloadError, parse_form
 from relay.model.text import escape_unprintable
-from relay.model.values import dataclass
-from relay.providers.schemes.base import SignatureInput, UnreadableError, to_wire_bytes
+from relay.providers.schemes.base import RefusalError, SignatureInput, to_wire_bytes
 from relay.providers.schemes.locations import InForm, InHeader, InJson, read_query_values, read_single, with_query
 
 CONTENT_STEP = "Signed content"
@@ -42,7 +41,7 @@ class Template:
     uses_secret: bool
 
     def render(self, reading: SignatureInput) -> bytes:
-        """Return the signed bytes. Raises UnreadableError where the request lacks a part."""
+        """Return the signed bytes. Raises RefusalError where the request lacks a part."""
         return b"".join([part if isinstance(part, bytes) else part.fill(reading) for part in self.parts])
 
     def describe(self, reading: SignatureInput) -> str:
@@ -144,12 +143,12 @@ def _sort_form(reading: SignatureInput, distinct: bool) -> tuple[bytes, int]:
     body = reading.capture.body
     if not reading.payload.is_form:
         if body and not reading.hashed:
-            raise UnreadableError("body_malformed", "the body is not a form", step=CONTENT_STEP)
+            raise RefusalError("body_malformed", "the body is not a form", step=CONTENT_STEP)
         return b"", 0
     try:
         pairs = parse_form(body)
     except PayloadError as error:
-        raise UnreadableError("body_malformed", error.message, step=CONTENT_STEP) from error
+        raise RefusalError("body_malformed", error.message, step=CONTENT_STEP) from error
     fields: dict[str, list[str]] = {}
     for name, value in pairs:
         fields.setdefault(name, []).append(value)
@@ -235,7 +234,7 @@ class BodyHash:
     algo: str = "sha256"
 
     def check(self, reading: SignatureInput) -> Check | None:
-        """Return the step, None where no hash is needed. Raises UnreadableError when it is missing."""
+        """Return the step, None where no hash is needed. Raises RefusalError when it is missing."""
         if reading.payload.is_form:
             return None
         url = reading.url.decode("latin-1")
@@ -244,7 +243,7 @@ class BodyHash:
         if not values:
             if not body:
                 return None
-            raise UnreadableError(
+            raise RefusalError(
                 "signature_missing",
                 f"{self.query} is missing from the URL, so nothing vouches for the body",
                 result="Missing",

@@ -9,8 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
-from relay.model.values import dataclass
-from relay.providers.schemes.base import UnreadableError
+from relay.providers.schemes.base import RefusalError
 
 Encoding = Literal["hex", "base64", "base64url"]
 KeyForm = Literal["text", "base64", "base64url", "hex"]
@@ -115,7 +114,7 @@ class Layout(Protocol):
     """How signatures are read from a text and written as one."""
 
     def read(self, text: bytes) -> ParsedSignature:
-        """Return what the text presents. Raises UnreadableError."""
+        """Return what the text presents. Raises RefusalError."""
         ...
 
     def write(self, signature: bytes, ts: bytes) -> bytes:
@@ -147,10 +146,10 @@ class Prefix:
         if not text.startswith(self.prefix):
             if self.optional:
                 return ParsedSignature((text,), None)
-            raise UnreadableError("header_malformed", f"does not start with {self.prefix.decode()}")
+            raise RefusalError("header_malformed", f"does not start with {self.prefix.decode()}")
         signature = text[len(self.prefix) :]
         if not signature:
-            raise UnreadableError("header_malformed", f"has nothing after {self.prefix.decode()}")
+            raise RefusalError("header_malformed", f"has nothing after {self.prefix.decode()}")
         return ParsedSignature((signature,), None)
 
     def write(self, signature: bytes, ts: bytes) -> bytes:
@@ -187,9 +186,9 @@ class Items:
             elif self.bare and not equals and name:
                 signatures.append(name)
         if self.ts is not None and ts is None:
-            raise UnreadableError("header_malformed", f"has no {escape_unprintable(self.ts)}")
+            raise RefusalError("header_malformed", f"has no {escape_unprintable(self.ts)}")
         if not any(signatures):
-            raise UnreadableError("header_malformed", f"has no {escape_unprintable(self.sig)}")
+            raise RefusalError("header_malformed", f"has no {escape_unprintable(self.sig)}")
         return ParsedSignature(tuple(signatures), ts, self.describe(len(signatures)))
 
     def write(self, signature: bytes, ts: bytes) -> bytes:

@@ -15,8 +15,7 @@ from relay.model.event import Capture, Check
 from relay.model.payload import PayloadError, parse_json
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
-from relay.model.values import dataclass
-from relay.providers.schemes.base import HEADER_STEP, SteppedScheme, UnreadableError
+from relay.providers.schemes.base import HEADER_STEP, RefusalError, Scheme
 from relay.providers.schemes.key_pairs import PROVIDER_ONLY, KeyPair, PairKind, load_key, load_private_key, parse_der
 from relay.providers.schemes.locations import Location, read_single
 from relay.providers.schemes.timestamps import Time
@@ -42,7 +41,7 @@ class _TokenKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Jwt(SteppedScheme):
+class Jwt(Scheme):
     """A token signed with ES256 and nothing else; `claim` is the body's SHA-256 in hex, `iat` its time.
 
     The secret is the provider's public key as a JWK, or PEM; with its `d` member it can sign.
@@ -110,35 +109,35 @@ class Jwt(SteppedScheme):
         named = [key for key in keys if not (key.kid and token.kid) or key.kid == token.kid]
         if not keys:
             detail = "no secret is a JWK on P-256"
-            raise UnreadableError("secret_unusable", detail, result="Unusable", step=self.title)
+            raise RefusalError("secret_unusable", detail, result="Unusable", step=self.title)
         if not any(_is_signed_by(key.pair, token) for key in named):
             unknown = f"no key has the id {escape_unprintable(token.kid, 60)}"
             detail = "the key gives no such signature" if named else unknown
-            raise UnreadableError("signature_mismatch", detail, result="No match", step=self.title)
+            raise RefusalError("signature_mismatch", detail, result="No match", step=self.title)
 
 
 def _parse_token(text: bytes, title: str) -> _Token:
-    """Return what a token says, its signature not yet checked. Raises UnreadableError for anything but ES256."""
+    """Return what a token says, its signature not yet checked. Raises RefusalError for anything but ES256."""
     from jwt import PyJWS  # noqa: PLC0415 - see above
     from jwt.exceptions import PyJWTError  # noqa: PLC0415 - see above
 
     try:
         if len(text) > _MAX_LENGTH:
-            raise UnreadableError("header_malformed", f"{title} is not a token of three parts")
+            raise RefusalError("header_malformed", f"{title} is not a token of three parts")
         token = PyJWS().decode_complete(text, options={"verify_signature": False})
         claims = parse_json(token["payload"])
     except PyJWTError as error:
-        raise UnreadableError("header_malformed", f"{title} is not a token of three parts") from error
+        raise RefusalError("header_malformed", f"{title} is not a token of three parts") from error
     except PayloadError:
         claims = None
     if not isinstance(claims, dict):
-        raise UnreadableError("header_malformed", f"{title} does not hold JSON")
+        raise RefusalError("header_malformed", f"{title} does not hold JSON")
     header = token["header"]
     if header.get("alg") != _ALGORITHM:
-        raise UnreadableError("header_malformed", f"{title} is not signed with {_ALGORITHM}")
+        raise RefusalError("header_malformed", f"{title} is not signed with {_ALGORITHM}")
     # RFC 7515, 4.1.11: what must be understood, and is not, refuses the token. relay understands no extension.
     if "crit" in header:
-        raise UnreadableError("header_malformed", f"{title} has critical headers, which are not known here")
+        raise RefusalError("header_malformed", f"{title} has critical headers, which are not known here")
     return _Token(text, header.get("kid", ""), claims)
 
 

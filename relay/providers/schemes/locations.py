@@ -9,8 +9,7 @@ from relay.errors import SigningError
 from relay.model.event import Capture
 from relay.model.json_paths import PathError, find_below, splice_json
 from relay.model.payload import Payload, PayloadError
-from relay.model.values import dataclass
-from relay.providers.schemes.base import UnreadableError, to_wire_bytes
+from relay.providers.schemes.base import RefusalError, to_wire_bytes
 
 
 class Location(Protocol):
@@ -200,18 +199,18 @@ def read_query_values(query: str, name: str) -> tuple[bytes, ...]:
 def read_single(place: Location, capture: Capture, payload: Payload) -> bytes:
     """Return the one text that stands at a place.
 
-    Raises UnreadableError: nothing there, or different texts, of which an application might
+    Raises RefusalError: nothing there, or different texts, of which an application might
     read another than relay does.
     """
     values = place.read(capture, payload)
     if not values or not values[0].strip():
         in_body = isinstance(place, InJson | InEach | InForm)
-        raise UnreadableError(
+        raise RefusalError(
             "body_malformed" if in_body else "signature_missing", f"{place.title} is missing", result="Missing"
         )
     # Frameworks differ in which of several equal headers they read, so relay accepts none of them.
     if len(values) > 1:
-        raise UnreadableError("header_malformed", f"{place.title} is there {len(values)} times, each different")
+        raise RefusalError("header_malformed", f"{place.title} is there {len(values)} times, each different")
     return values[0]
 
 

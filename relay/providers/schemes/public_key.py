@@ -44,7 +44,7 @@ class KeyPairScheme(SignedText):
     pair_form: ClassVar[str] = ""
 
     def list_arguments(self, capture: Capture) -> tuple[Any, ...]:
-        """Return what `verify` and `sign` of the key take besides signature and text. Raises UnreadableError."""
+        """Return what `verify` and `sign` of the key take besides signature and text. Raises RefusalError."""
         del capture
         return ()
 
@@ -197,7 +197,7 @@ class Rsa(KeyPairScheme):
         return f"RSA-{self.digest_of(capture).upper()}"
 
     def digest_of(self, capture: Capture) -> RsaDigest:
-        """Return the hash that a request is signed with. Raises UnreadableError."""
+        """Return the hash that a request is signed with. Raises RefusalError."""
         del capture
         return self.digest
 

@@ -15,8 +15,8 @@ from relay.model.secret import Secret
 from relay.model.values import dataclass
 from relay.providers.schemes.base import (
     HEADER_STEP,
-    SteppedScheme,
-    UnreadableError,
+    RefusalError,
+    Scheme,
     build_check,
     build_verification,
     format_reference,
@@ -50,7 +50,7 @@ class AnnouncedAlgorithm:
     algos: tuple[tuple[str, Algo], ...]
 
     def read(self, capture: Capture) -> Algo | None:
-        """Return the algorithm a request names, None for none. Raises UnreadableError for an unknown one."""
+        """Return the algorithm a request names, None for none. Raises RefusalError for an unknown one."""
         values = dict.fromkeys(capture.header_values(self.header))
         named = [
             value.strip().upper()
@@ -62,7 +62,7 @@ class AnnouncedAlgorithm:
             return None
         known = dict(self.algos)
         if len(set(named)) > 1 or named[0] not in known:
-            raise UnreadableError("header_malformed", f"{self.header} names an algorithm that is not known")
+            raise RefusalError("header_malformed", f"{self.header} names an algorithm that is not known")
         return known[named[0]]
 
 
@@ -252,7 +252,7 @@ _BASIC = re.compile(rb"basic +([A-Za-z0-9+/]+={0,2}) *", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SharedToken(SteppedScheme):
+class SharedToken(Scheme):
     """The secret itself at a place, perhaps after a prefix such as `Bearer `, which with `bare` may be missing.
 
     `refuses` are prefixes of secrets that are keys of another scheme and no tokens.
@@ -279,13 +279,13 @@ class SharedToken(SteppedScheme):
         tokens = [(secret, token) for secret in secrets if (token := self._read(secret)) is not None]
         if not tokens:
             detail = "no secret can be a token here"
-            raise UnreadableError("secret_unusable", detail, result="Unusable", step=self.title)
+            raise RefusalError("secret_unusable", detail, result="Unusable", step=self.title)
         for secret, token in tokens:
             if hmac.compare_digest(token, received):
                 detail = f"{format_reference(secret)} fits"
                 checks.append(Check(name=self.title, passed=True, detail=detail, result="Match"))
                 return ""
-        raise UnreadableError("signature_mismatch", "it is another token", result="No match", step=self.title)
+        raise RefusalError("signature_mismatch", "it is another token", result="No match", step=self.title)
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
         """Return the capture with the configured token in it. Raises SigningError for an empty one."""
@@ -308,7 +308,7 @@ class SharedToken(SteppedScheme):
 
     def _strip_prefix(self, text: bytes) -> bytes:
         if not self._is_kind(text):
-            raise UnreadableError("header_malformed", f"{self.place.title} does not start with {self.prefix.strip()}")
+            raise RefusalError("header_malformed", f"{self.place.title} does not start with {self.prefix.strip()}")
         return text.removeprefix(self.prefix.encode())
 
     def _write(self, token: bytes) -> bytes:
@@ -335,7 +335,7 @@ class Basic(SharedToken):
                 return binascii.a2b_base64(match[1], strict_mode=True)
         except binascii.Error:
             pass
-        raise UnreadableError("header_malformed", f"{self.place.title} is not HTTP basic")
+        raise RefusalError("header_malformed", f"{self.place.title} is not HTTP basic")
 
     def _write(self, token: bytes) -> bytes:
         return b"Basic " + base64.b64encode(token)

@@ -16,9 +16,9 @@ from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.schemes.base import (
     HEADER_STEP,
+    RefusalError,
+    Scheme,
     SignatureInput,
-    SteppedScheme,
-    UnreadableError,
     build_check,
     format_reference,
 )
@@ -29,7 +29,7 @@ from relay.providers.schemes.timestamps import Time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignedText(SteppedScheme):
+class SignedText(Scheme):
     """A signature at `place`, laid out as `layout`, over the text that `signed` describes.
 
     `ident` is where the delivery id is when it is signed; `urls` are the spellings of the
@@ -49,7 +49,7 @@ class SignedText(SteppedScheme):
     expects: tuple[tuple[str, str], ...] = ()
 
     def step(self, capture: Capture) -> str:
-        """Return the algorithm for this very request. Raises UnreadableError."""
+        """Return the algorithm for this very request. Raises RefusalError."""
         del capture
         return self.title
 
@@ -62,11 +62,11 @@ class SignedText(SteppedScheme):
         """Return the signature as it is written. Raises SigningError."""
 
     def content(self, reading: SignatureInput) -> bytes:
-        """Return the signed text. Raises UnreadableError where the request lacks a part."""
+        """Return the signed text. Raises RefusalError where the request lacks a part."""
         return self.signed.render(reading)
 
     def describe(self, reading: SignatureInput) -> str:
-        """Return the signed text in words. Raises UnreadableError where the request lacks a part."""
+        """Return the signed text in words. Raises RefusalError where the request lacks a part."""
         return self.signed.describe(reading)
 
     def shared_text(self, key: bytes) -> bytes:
@@ -106,7 +106,7 @@ class SignedText(SteppedScheme):
         try:
             text = self._text(key, ready, ts)
             signature = self.make(key, text, ready)
-        except UnreadableError as problem:
+        except RefusalError as problem:
             raise SigningError(f"The request cannot be signed: {problem.check.detail}.") from problem
         return self.finish(key, text, self.place.write(ready, self.layout.write(signature, ts)))
 
@@ -140,15 +140,15 @@ class SignedText(SteppedScheme):
         text = read_single(self.place, capture, payload)
         try:
             return self.layout.read(text)
-        except UnreadableError as problem:
-            raise UnreadableError(problem.reason, f"{self.place.title} {problem.check.detail}") from problem
+        except RefusalError as problem:
+            raise RefusalError(problem.reason, f"{self.place.title} {problem.check.detail}") from problem
 
     def _present_every(self, values: tuple[bytes, ...]) -> ParsedSignature:
         if not any(value.strip() for value in values):
-            raise UnreadableError("signature_missing", f"{self.place.title} is missing", result="Missing")
+            raise RefusalError("signature_missing", f"{self.place.title} is missing", result="Missing")
         read = [self.layout.read(value) for value in values if self._reads(value)]
         if not read:
-            raise UnreadableError("header_malformed", f"{self.place.title} cannot be read")
+            raise RefusalError("header_malformed", f"{self.place.title} cannot be read")
         return ParsedSignature(tuple(item for one in read for item in one.signatures), read[0].ts)
 
     def _expect(self, capture: Capture) -> None:
@@ -156,12 +156,12 @@ class SignedText(SteppedScheme):
             for value in capture.header_values(name):
                 if not re.fullmatch(pattern, value):
                     detail = f"{name} is {escape_unprintable(value, 80)}, which this provider does not send"
-                    raise UnreadableError("header_malformed", detail, step=name)
+                    raise RefusalError("header_malformed", detail, step=name)
 
     def _reads(self, text: bytes) -> bool:
         try:
             self.layout.read(text)
-        except UnreadableError:
+        except RefusalError:
             return False
         return True
 

@@ -6,8 +6,7 @@ from typing import Literal
 
 from relay.model.event import Check
 from relay.model.text import escape_unprintable
-from relay.model.values import dataclass
-from relay.providers.schemes.base import UnreadableError
+from relay.providers.schemes.base import RefusalError
 from relay.providers.schemes.locations import Location
 
 Unit = Literal["s", "ms", "iso"]
@@ -37,12 +36,10 @@ class Time:
     future: float | None = None
 
     def check_age(self, text: bytes, now: datetime) -> tuple[str, Check]:
-        """Return the reason to refuse, "" for none, and the step. Raises UnreadableError."""
+        """Return the reason to refuse, "" for none, and the step. Raises RefusalError."""
         moment = self._moment(text)
         if moment is None:
-            raise UnreadableError(
-                "header_malformed", f"{escape_unprintable(text, 40)} is not a time", step=TIMESTAMP_STEP
-            )
+            raise RefusalError("header_malformed", f"{escape_unprintable(text, 40)} is not a time", step=TIMESTAMP_STEP)
         age = now.timestamp() - moment
         if self.past is not None and age > self.past:
             return "timestamp_stale", _build_check(False, f"{format_age(age)}, limit {self.past:g} s", "Too old", age)

@@ -15,9 +15,9 @@ from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.schemes.base import (
     HEADER_STEP,
+    RefusalError,
+    Scheme,
     SignatureInput,
-    SteppedScheme,
-    UnreadableError,
     format_reference,
     to_wire_bytes,
 )
@@ -47,7 +47,7 @@ _ADYEN_SIGNATURE = ("additionalData", "hmacSignature")
 
 # https://docs.adyen.com/development-resources/webhooks/
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdyenItems(SteppedScheme):
+class AdyenItems(Scheme):
     """HMAC-SHA256 in base64 inside each item; all of them must be right. The key is hex."""
 
     key: KeyFormat = field(default_factory=lambda: KeyFormat(form="hex"))
@@ -70,11 +70,11 @@ class AdyenItems(SteppedScheme):
         names = ", ".join(map(format_reference, secrets))
         if not keys:
             detail = f"{names} is not an HMAC key in hex"
-            raise UnreadableError("secret_unusable", detail, result="Unusable", step=self.title)
+            raise RefusalError("secret_unusable", detail, result="Unusable", step=self.title)
         for number, (text, signature) in enumerate(signed, 1):
             if not any(hmac.compare_digest(_sign_item(key, text), signature) for key in keys):
                 detail = f"{names} gives another signature for item {number}"
-                raise UnreadableError("signature_mismatch", detail, result="No match", step=self.title)
+                raise RefusalError("signature_mismatch", detail, result="No match", step=self.title)
         checks.append(Check(name=self.title, passed=True, detail=f"{names} fits every item", result="Match"))
         return ""
 
@@ -102,10 +102,10 @@ class AdyenItems(SteppedScheme):
 
 
 def _read_signed_items(capture: Capture) -> list[tuple[bytes, bytes]]:
-    """Return each item's signed text and signature. Raises UnreadableError where there is no item."""
+    """Return each item's signed text and signature. Raises RefusalError where there is no item."""
     items = _read_items(capture)
     if not items:
-        raise UnreadableError("body_malformed", f"{_ADYEN_LIST} is missing", result="Missing")
+        raise RefusalError("body_malformed", f"{_ADYEN_LIST} is missing", result="Missing")
     return [(_build_item_text(item), _read_signature(item, number)) for number, item in enumerate(items, 1)]
 
 
@@ -127,7 +127,7 @@ def _value_at(item: object, *keys: str) -> object:
 def _read_signature(item: dict[str, Any], number: int) -> bytes:
     value = _value_at(item, *_ADYEN_SIGNATURE)
     if not isinstance(value, str) or not value.strip():
-        raise UnreadableError("body_malformed", f"hmacSignature is missing in item {number}", result="Missing")
+        raise RefusalError("body_malformed", f"hmacSignature is missing in item {number}", result="Missing")
     return value.encode("utf-8", "surrogatepass")
 
 
@@ -254,16 +254,16 @@ class Sns(Rsa):
         return make_certificate(pem)
 
     def digest_of(self, capture: Capture) -> RsaDigest:
-        """Return SHA-1 for version 1 and SHA-256 for version 2. Raises UnreadableError for another."""
+        """Return SHA-1 for version 1 and SHA-256 for version 2. Raises RefusalError for another."""
         version = capture.payload.json_at("SignatureVersion")
         if not isinstance(version, str) or version not in _SNS_DIGESTS:
-            raise UnreadableError("body_malformed", "SignatureVersion is neither 1 nor 2")
+            raise RefusalError("body_malformed", "SignatureVersion is neither 1 nor 2")
         return _SNS_DIGESTS[version]
 
     def describe(self, reading: SignatureInput) -> str:
         """Return which fields are signed, and with which certificate.
 
-        Raises UnreadableError for an unknown Type or a certificate from elsewhere.
+        Raises RefusalError for an unknown Type or a certificate from elsewhere.
         """
         names = [name for name, _ in _read_signed_fields(reading.payload)]
         certificate = _check_certificate_url(reading.payload.json_at("SigningCertURL"))
@@ -271,7 +271,7 @@ class Sns(Rsa):
         return f"{', '.join(names)}, signed with {escape_unprintable(certificate, 80)}"
 
     def content(self, reading: SignatureInput) -> bytes:
-        """Return each signed field's name and value, a line each. Raises UnreadableError."""
+        """Return each signed field's name and value, a line each. Raises RefusalError."""
         lines = (f"{name}\n{value}\n" for name, value in _read_signed_fields(reading.payload))
         return "".join(lines).encode("utf-8", "surrogatepass")
 
@@ -279,7 +279,7 @@ class Sns(Rsa):
 def _read_signed_fields(payload: Payload) -> list[tuple[str, str]]:
     kind = payload.json_at("Type")
     if not isinstance(kind, str) or kind not in _SNS_FIELDS:
-        raise UnreadableError("body_malformed", "the body is no message of Amazon SNS", step=CONTENT_STEP)
+        raise RefusalError("body_malformed", "the body is no message of Amazon SNS", step=CONTENT_STEP)
     found: list[tuple[str, str]] = []
     for name in _SNS_FIELDS[kind]:
         value = payload.json_at(name)
@@ -287,7 +287,7 @@ def _read_signed_fields(payload: Payload) -> list[tuple[str, str]]:
             found.append((name, value))
         # Subject is optional, and left out of the text when it is.
         elif name != "Subject" or value is not None:
-            raise UnreadableError("body_malformed", f"{name} is missing", step=CONTENT_STEP)
+            raise RefusalError("body_malformed", f"{name} is missing", step=CONTENT_STEP)
     return found
 
 
@@ -298,7 +298,7 @@ def _check_certificate_url(address: object) -> str:
         parts = urlsplit("")
     if parts.scheme == "https" and _SNS_HOST.fullmatch(parts.netloc) and parts.path.endswith(".pem"):
         return parts.path.rpartition("/")[2]
-    raise UnreadableError(
+    raise RefusalError(
         "body_malformed",
         "SigningCertURL does not lead to a certificate of Amazon SNS",
         result="Refused",

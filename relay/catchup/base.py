@@ -79,8 +79,7 @@ class ListingApi(Protocol):
 class RebuiltRequest:
     """A request as far as its provider's API tells it.
 
-    An API gives a body as JSON and not as bytes: `bodies` are the spellings it may have had, the
-    likeliest first.
+    An API gives a body as JSON and not as bytes: `bodies` are the spellings it may have had, the likeliest first.
     """
 
     headers: Headers
@@ -189,9 +188,8 @@ class MissedEvent:
 class CatchUpProgress:
     """How far a catch-up is.
 
-    Of the `found` events `known` were here, `unlisted` are of types that the source does not list,
-    `missed` is the rest. Of those `recovered` are stored by now, and of `lost` the provider has no
-    content any more.
+    Of the `found` events `known` were here, `unlisted` are of types that the source does not list, `missed` is the
+    rest. Of those `recovered` are stored by now, and of `lost` the provider has no content any more.
     """
 
     request: CatchUpRequest

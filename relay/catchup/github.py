@@ -20,8 +20,7 @@ _MOST_HOOKS_NAMED = 5
 class GitHubHook(Listing):
     """A hook: `owner` is `/repos/o/r`, `/orgs/o` or `/app`; `hook` None looks for the one that leads to `path`.
 
-    Of an app, `app` is its id or client id where the credential is its private key (PEM) rather than
-    a token.
+    Of an app, `app` is its id or client id where the credential is its private key (PEM) rather than a token.
     """
 
     owner: str

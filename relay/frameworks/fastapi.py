@@ -17,8 +17,7 @@ __all__ = ["receiver", "webhooks"]
 def webhooks(config: Any = "relay.toml", **options: Any) -> APIRouter:
     """Return a router that answers at `/webhooks/…`; it stays out of the app's OpenAPI schema.
 
-    `config` is the path of a relay.toml, with the options of `receiver`, or a Receiver. Raises what
-    `receiver` raises.
+    `config` is the path of a relay.toml, with the options of `receiver`, or a Receiver. Raises what `receiver` raises.
     """
     router = APIRouter()
     router.add_api_route(

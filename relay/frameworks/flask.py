@@ -21,8 +21,7 @@ __all__ = ["Relay", "receiver", "webhooks"]
 def webhooks(config: Any = "relay.toml", **options: Any) -> Blueprint:
     """Return a blueprint that answers at `/webhooks/…`.
 
-    `config` is the path of a relay.toml, with the options of `receiver`, or a Receiver. Raises what
-    `receiver` raises.
+    `config` is the path of a relay.toml, with the options of `receiver`, or a Receiver. Raises what `receiver` raises.
     """
     receiving = config if isinstance(config, Receiver) else receiver(config, **options)
     blueprint = Blueprint("relay", __name__)

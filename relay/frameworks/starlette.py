@@ -23,8 +23,7 @@ _FIRST_CHUNK = 10.0  # seconds: providers send head and body together
 def webhooks(config: Any = "relay.toml", **options: Any) -> list[Route]:
     """Return the routes that answer at `/webhooks/…`.
 
-    `config` is the path of a relay.toml, with the options of `receiver`, or a Receiver. Raises what
-    `receiver` raises.
+    `config` is the path of a relay.toml, with the options of `receiver`, or a Receiver. Raises what `receiver` raises.
     """
     return [Route("/webhooks/{rest:path}", make_endpoint(config, **options), methods=METHODS, name="relay")]
 

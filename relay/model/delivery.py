@@ -24,10 +24,9 @@ class AttemptSucceeded:
 class AttemptRetry:
     """The attempt failed in a way that may pass; `after` is the least wait in seconds, if known.
 
-    `unreachable`: not even a connection came about, so the next attempt elsewhere would fail alike.
-    `unsure`: the far end may have acted on it all the same. Not `tried`: it only has to wait for
-    `after`, so there is no attempt to count or to write down.
-    `firm`: code of the user's own asks for that wait, so it may be as long as the policy's longest.
+    `unreachable`: not even a connection came about, so the next attempt elsewhere would fail alike. `unsure`: the far
+    end may have acted on it all the same. Not `tried`: it only has to wait for `after`, so there is no attempt to count
+    or to write down. `firm`: code of the user's own asks for that wait, so it may be as long as the policy's longest.
     """
 
     name: ClassVar[str] = "retry"
@@ -145,11 +144,10 @@ class DeliveryReason(StrEnum):
 class DeliveryChanges:
     """How a delivery differs from its event and its target; None leaves a thing as it was.
 
-    `url` sends to an address typed in rather than to a configured target. `path` and `query`
-    replace those of the request sent. `headers` replaces all headers. `body` replaces the bytes.
-    `template` and `to` belong to e-mail, and `force`: send it although it was sent before. `once` allows
-    a single attempt, whatever the target's policy.
-    `age` signs as of so many seconds ago, `forged` as somebody would who has not the secret: both to be refused.
+    `url` sends to an address typed in rather than to a configured target. `path` and `query` replace those of the
+    request sent. `headers` replaces all headers. `body` replaces the bytes. `template` and `to` belong to e-mail, and
+    `force`: send it although it was sent before. `once` allows a single attempt, whatever the target's policy. `age`
+    signs as of so many seconds ago, `forged` as somebody would who has not the secret: both to be refused.
     """
 
     url: str | None = None

@@ -70,8 +70,7 @@ def build_custom_scheme(options: Mapping[str, object] | SignatureOptions, load: 
 def read_options(options: Mapping[str, object]) -> SignatureOptions:
     """Return the options of a plain table.
 
-    Raises ConfigError for a key that is unknown or that its scheme has no use for, and for a value
-    of another kind.
+    Raises ConfigError for a key that is unknown or that its scheme has no use for, and for a value of another kind.
     """
     fields = {field.name: field for field in dataclasses.fields(SignatureOptions)}
     read: dict[str, object] = {}

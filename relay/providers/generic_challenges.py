@@ -28,8 +28,7 @@ class Proof(Enum):
 class ChallengeReply:
     """What a provider wants to hear; `body` None means the source's own answer.
 
-    `offered` is a secret that the provider gave away in the handshake, and `todo` what is left for a
-    person to do.
+    `offered` is a secret that the provider gave away in the handshake, and `todo` what is left for a person to do.
     """
 
     status: int = 200

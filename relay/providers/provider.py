@@ -93,22 +93,19 @@ class OtherCredential(NamedTuple):
 class Provider:
     """One sender of webhooks, whole: everything that relay knows of it is here and in its folder of samples.
 
-    What is usual is left out: a `title` like the name, a `monogram` of its first two capitals or letters, a secret
-    in NAME_WEBHOOK_SECRET. `steps` say, one a line, where to paste what, and may hold `{url}` and `{secret}`, the first
-    of `secret_env`: the variables that usually hold its secret (`verify_token_env`: its verify token, where a
-    handshake has one).
-    `schemes` are its ways to sign, strongest first, each with a name where there are several; none
-    means it signs nothing. Any header of `recognise` says that a request is this provider's: left out, those
-    of its signatures do; empty, none does, because other providers send them, too. `companions`
-    are the headers a real request carries besides its signature, with the placeholders of
-    `relay.providers.samples`. `indent` is how its JSON is laid out, None being compact, and
-    `ending` what follows it; `samples` is the folder of its sample events where that is not its own.
-    `items` says where a request holds several events; `event_type` is read from a request with each of them alone.
-    `answer` says what it expects as an answer, how soon, and how it retries, `schedule` its retries to the second;
-    "" and None where that is not documented. `answer_body` is the text that it must get as an answer, "" where
-    any will do, `answer_type` its content type; `form_answer` is the text for requests that are forms, None where
-    any will do. `challenges` are its setup handshakes; `message_status` reads the status of a mail or SMS, None
-    for who sends none.
+    What is usual is left out: a `title` like the name, a `monogram` of its first two capitals or letters, a secret in
+    NAME_WEBHOOK_SECRET. `steps` say, one a line, where to paste what, and may hold `{url}` and `{secret}`, the first of
+    `secret_env`: the variables that usually hold its secret (`verify_token_env`: its verify token, where a handshake
+    has one). `schemes` are its ways to sign, strongest first, each with a name where there are several; none means it
+    signs nothing. Any header of `recognise` says that a request is this provider's: left out, those of its signatures
+    do; empty, none does, because other providers send them, too. `companions` are the headers a real request carries
+    besides its signature, with the placeholders of `relay.providers.samples`. `indent` is how its JSON is laid out,
+    None being compact, and `ending` what follows it; `samples` is the folder of its sample events where that is not its
+    own. `items` says where a request holds several events; `event_type` is read from a request with each of them alone.
+    `answer` says what it expects as an answer, how soon, and how it retries, `schedule` its retries to the second; ""
+    and None where that is not documented. `answer_body` is the text that it must get as an answer, "" where any will
+    do, `answer_type` its content type; `form_answer` is the text for requests that are forms, None where any will do.
+    `challenges` are its setup handshakes; `message_status` reads the status of a mail or SMS, None for who sends none.
     """
 
     name: str

@@ -49,10 +49,9 @@ class TunnelOptions:
 class TunnelTimeouts:
     """How long a tunnel may take, in seconds.
 
-    `start`: until it has an address. `settle`: in which a better address than the first may be printed. `heal`:
-    until an agent that lost its connection has it back, after which it is replaced. `poll`: between two looks at
-    the agent. `answer`: for one answer of its API, which it gives only when ngrok has answered it. `close`:
-    between TERM and KILL.
+    `start`: until it has an address. `settle`: in which a better address than the first may be printed. `heal`: until
+    an agent that lost its connection has it back, after which it is replaced. `poll`: between two looks at the agent.
+    `answer`: for one answer of its API, which it gives only when ngrok has answered it. `close`: between TERM and KILL.
     """
 
     start: float = 60.0

@@ -32,9 +32,8 @@ _OFFLINE = (
 class NgrokFailure:
     """A failure of the agent: sentence and hint, and when to try again.
 
-    `again` is in seconds; None means never, because nothing changes while relay runs. A `passing`
-    fault follows the usual backoff. `{domain}`, `{token}` and `{others}` are replaced by what the
-    configuration says.
+    `again` is in seconds; None means never, because nothing changes while relay runs. A `passing` fault follows the
+    usual backoff. `{domain}`, `{token}` and `{others}` are replaced by what the configuration says.
     """
 
     sentence: str

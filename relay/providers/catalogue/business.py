@@ -170,8 +170,7 @@ WOOCOMMERCE = Provider(
     challenges=WOOCOMMERCE_CHALLENGES,
     # The topic comes also with hooks that are not signed.
     recognise=("X-WC-Webhook-Signature", "X-WC-Webhook-Topic"),
-    # Base64 of the body. The first request after activation is a form with webhook_id alone and has no
-    # signature.
+    # Base64 of the body. The first request after activation is a form with webhook_id alone and has no signature.
     schemes=(header_hmac("X-WC-Webhook-Signature", encoding="base64"),),
     event_type=header("X-WC-Webhook-Topic"),
     # The delivery id is a hash of the webhook's id and the second: two orders of one second share it.

@@ -93,8 +93,7 @@ TRELLO = Provider(
     Set {secret} to the secret of your Power-Up.""",
     challenges=challenges.HEAD_CHALLENGES,
     secret_env=("TRELLO_API_SECRET",),
-    # Body first, then the callback URL as it was given to the API; SHA-1 with the secret of the Power-Up as its
-    # key.
+    # Body first, then the callback URL as it was given to the API; SHA-1 with the secret of the Power-Up as its key.
     schemes=(header_hmac("X-Trello-Webhook", "{body}{url}", algo="sha1", encoding="base64"),),
     event_type=body("action.type"),
     idempotency_key=body("action.id"),
@@ -268,8 +267,7 @@ SLACK = Provider(
     # Three kinds of requests share the address: events (JSON), commands (a form) and interactions (a form whose
     # payload is JSON).
     event_type=first_of(body("event.type"), text_if(form("command"), "command"), body("type")),
-    # Events have an id of their own; a command or an interaction is told apart by its trigger_id, which is used
-    # once.
+    # Events have an id of their own; a command or an interaction is told apart by its trigger_id, which is used once.
     idempotency_key=first_of(body("event_id"), form("trigger_id"), body("trigger_id")),
     summary=first_of(
         join(" ", form("command"), form("text")),

@@ -87,8 +87,7 @@ GITEA = Provider(
     Enter a secret of your own and set {secret} to the same.""",
     # GitHub's event headers come along as well, so the catalogue asks for these first.
     recognise=("X-Gitea-Event", "X-Gitea-Signature"),
-    # Bare hex. The server writes all four headers in one place: https://github.com/go-gitea/gitea,
-    # services/webhook.
+    # Bare hex. The server writes all four headers in one place: https://github.com/go-gitea/gitea, services/webhook.
     schemes=(header_hmac("X-Gitea-Signature", echoes=_GITEA_ECHOES),),
     event_type=join(".", header("X-Gitea-Event"), body("action")),
     idempotency_key=header("X-Gitea-Delivery"),

@@ -86,10 +86,9 @@ SENDGRID_STATUSES = MessageStatuses(
     detail=first_of(text_list("reason"), text_list("response"), text_list("url")),
 )
 
-# https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-types. A failure for good may be a
-# bounce, or a mail that was never tried because of an earlier one (`suppress-…`). Forms are how it was
-# sent before 2018.
-# `failed` without a severity is taken for a permanent failure.
+# https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-types. A failure for good may be a bounce, or
+# a mail that was never tried because of an earlier one (`suppress-…`). Forms are how it was sent before 2018. `failed`
+# without a severity is taken for a permanent failure.
 MAILGUN_STATUSES = MessageStatuses(
     provider="mailgun",
     channel="email",

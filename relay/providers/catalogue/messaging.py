@@ -110,8 +110,7 @@ META = Provider(
     # again (pywa 4.5.0).
     schemes=(header_hmac("X-Hub-Signature-256", layout=Prefix(b"sha256=")),),
     event_type=_META_TYPE,
-    # One request may hold changes of several pages and accounts; each of the three lists is a product of its
-    # own.
+    # One request may hold changes of several pages and accounts; each of the three lists is a product of its own.
     items=_META_ITEMS,
     summary=body("entry.0.id"),
     companions=(("User-Agent", "Webhooks/1.0 (https://fb.me/webhooks)"),),

@@ -201,8 +201,7 @@ ADYEN = Provider(
     Paste {url} as the URL.
     Generate an HMAC key and set {secret} to it.""",
     answer="2xx with the body [accepted] within 10 s; retried for 30 days",
-    # Older accounts count anything but this text as a failure:
-    # https://docs.adyen.com/development-resources/webhooks/
+    # Older accounts count anything but this text as a failure: https://docs.adyen.com/development-resources/webhooks/
     answer_body="[accepted]",
     secret_env=("ADYEN_HMAC_KEY",),
     # The HMAC key is hex that is decoded first, in both products (Adyen 16.0.0 for Python, 32.1.0 for Node).

@@ -18,8 +18,7 @@ VERCEL = Provider(
     Paste {url} as the endpoint and choose the events.
     Copy the secret and set {secret} to it.""",
     answer="2xx within 30 s; retried for 24 h",
-    # SHA-1, though lists of such schemes tend to say SHA-256.
-    # No time is in it: https://vercel.com/docs/webhooks
+    # SHA-1, though lists of such schemes tend to say SHA-256. No time is in it: https://vercel.com/docs/webhooks
     schemes=(header_hmac("x-vercel-signature", algo="sha1"),),
     # deployment.created, deployment.ready and so on: https://vercel.com/docs/webhooks
     event_type=body("type"),

@@ -13,8 +13,7 @@ from relay.providers.schemes.public_key import Ed25519
 from relay.providers.schemes.shared_secret import Hmac, SharedToken, header_hmac
 from relay.providers.schemes.timestamps import Time
 
-# The prefix is for people: the libraries strip it and decode the rest, which is 24 to 64 bytes by the
-# specification.
+# The prefix is for people: the libraries strip it and decode the rest, which is 24 to 64 bytes by the specification.
 WHSEC_KEY = KeyFormat(form="base64", strip=("whsec_",), claims=("whsec_",))
 
 
@@ -149,8 +148,7 @@ CLERK = Provider(
     other_credential=OtherCredential(("sk_", "pk_"), "an API key", "the signing secret (whsec_...) of the endpoint"),
     # Clerk, too, signs through Svix: the headers are not its own.
     recognise=(),
-    # Clerk's backend library 3.25.0 reads the svix- names alone, and its variable is
-    # CLERK_WEBHOOK_SIGNING_SECRET.
+    # Clerk's backend library 3.25.0 reads the svix- names alone, and its variable is CLERK_WEBHOOK_SIGNING_SECRET.
     schemes=(standard_hmac("svix"),),
     event_type=body("type"),
     idempotency_key=header("svix-id"),

@@ -93,8 +93,7 @@ def encode_digest(digest: bytes, encoding: Encoding) -> bytes:
     return text.translate(_TO_URL).rstrip(b"=") if encoding == "base64url" else text
 
 
-# hmac.compare_digest takes the same time wherever two texts differ, so that a signature cannot be guessed byte by
-# byte.
+# hmac.compare_digest takes the same time wherever two texts differ, so that a signature cannot be guessed byte by byte.
 def is_same_text(expected: bytes, received: bytes, encoding: Encoding) -> bool:
     """Compare two written digests in constant time; base64url is the same with and without its padding."""
     if encoding == "base64url":

@@ -199,8 +199,7 @@ def read_query_values(query: str, name: str) -> tuple[bytes, ...]:
 def read_single(place: Location, capture: Capture, payload: Payload) -> bytes:
     """Return the one text that stands at a place.
 
-    Raises RefusalError: nothing there, or different texts, of which an application might
-    read another than relay does.
+    Raises RefusalError: nothing there, or different texts, of which an application might read another than relay does.
     """
     values = place.read(capture, payload)
     if not values or not values[0].strip():

@@ -54,8 +54,7 @@ def choose_scheme(schemes: tuple[Scheme, ...], capture: Capture, secrets: tuple[
     out never falls back to a token. Otherwise the strongest scheme counts that takes one of the
     secrets and whose signature is there; without any signature, the strongest that takes one.
     """
-    # GitLab may send a signature and a token at once, Buildkite either: the stronger one must not be left out at
-    # will.
+    # GitLab may send a signature and a token at once, Buildkite either: the stronger one must not be left out at will.
     claiming = [scheme for scheme in schemes if any(scheme.claims_secret(secret) for secret in secrets)]
     usable = [scheme for scheme in schemes if any(scheme.usable(secret) for secret in secrets)]
     eligible = claiming or usable or list(schemes)
@@ -89,7 +88,6 @@ def _describe_key_form(scheme: Scheme) -> str:
 def with_tolerance(scheme: SignatureScheme, past: float | None, future: float | None) -> SignatureScheme:
     """Return the scheme with other age limits in seconds; None switches that check off.
 
-    The age is shown all the same. A scheme without timestamps, or one that relay did not make,
-    stays as it is.
+    The age is shown all the same. A scheme without timestamps, or one that relay did not make, stays as it is.
     """
     return scheme.tolerating(past, future) if isinstance(scheme, Scheme) else scheme

@@ -30,8 +30,7 @@ class Time:
 
     place: Location | None = None
     unit: Unit = "s"
-    # The limits are the providers' own: Stripe looks at the past alone, Box allows no second of the future, Zoom
-    # none.
+    # The limits are the providers' own: Stripe looks at the past alone, Box allows no second of the future, Zoom none.
     past: float | None = None
     future: float | None = None
 

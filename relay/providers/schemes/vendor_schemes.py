@@ -158,9 +158,8 @@ _IN_SEARCH = "-_.!~*'()"
 class Contentful(Hmac):
     """Method, path, listed headers and body, a line each (apps-toolkit 3.16.1).
 
-    The list and the time always count as listed. The library escapes the path once more than it
-    came; a sender that signs it as it came is accepted too, which differs only for addresses with
-    a query or an escape in them.
+    The list and the time always count as listed. The library escapes the path once more than it came; a sender that
+    signs it as it came is accepted too, which differs only for addresses with a query or an escape in them.
     """
 
     place: Location = field(default_factory=lambda: InHeader("x-contentful-signature"))

@@ -37,12 +37,12 @@ class MessageStatuses:
     """
 
     provider: str
-    channel: str
     word: Extractor
     words: tuple[tuple[str, MessageStatus | None], ...]  # pairs, because a source is hashed
     external_ids: tuple[Extractor, ...]
     embedded: Extractor
     recipient: Extractor
+    channel: str = "email"
     at: Extractor | None = None
     code: Extractor | None = None
     detail: Extractor | None = None

@@ -163,7 +163,7 @@ GITLAB = Provider(
     Paste {url} as the URL.
     Set GITLAB_WEBHOOK_TOKEN to the signing token (whsec_..., GitLab 19 and later) or the secret token.""",
     answer="2xx within 10 s; paused after 4 failures, disabled after 40",
-    schedule=Schedule(waits=(), limit=10.0, then="four failures in a row pause the webhook, forty disable it"),
+    schedule=Schedule(limit=10.0, then="four failures in a row pause the webhook, forty disable it"),
     secret_env=("GITLAB_WEBHOOK_SIGNING_TOKEN", "GITLAB_WEBHOOK_TOKEN"),
     # webhook-signature is any Standard Webhooks sender's, so it does not count here.
     recognise=("X-Gitlab-Event", "X-Gitlab-Token"),

@@ -32,7 +32,6 @@ TWILIO_STATUSES = MessageStatuses(
 # Opened and clicked come only for domains that track them.
 RESEND_STATUSES = MessageStatuses(
     provider="resend",
-    channel="email",
     word=body("type"),
     words=status_words(
         queued="email.scheduled",
@@ -65,7 +64,6 @@ RESEND_STATUSES = MessageStatuses(
 # stand among the other keys.
 SENDGRID_STATUSES = MessageStatuses(
     provider="sendgrid",
-    channel="email",
     items=LIST,
     word=body("event"),
     words=status_words(
@@ -91,7 +89,6 @@ SENDGRID_STATUSES = MessageStatuses(
 # without a severity is taken for a permanent failure.
 MAILGUN_STATUSES = MessageStatuses(
     provider="mailgun",
-    channel="email",
     word=first_of(
         join(".", body("event-data.event"), body("event-data.severity"), body("event-data.reason")), form("event")
     ),
@@ -128,7 +125,6 @@ MAILGUN_STATUSES = MessageStatuses(
 # notice or a passing trouble; `Type` tells.
 POSTMARK_STATUSES = MessageStatuses(
     provider="postmark",
-    channel="email",
     word=join(".", body("RecordType"), body("Type")),
     words=status_words(
         delivered="Delivery",

@@ -91,7 +91,7 @@ SENTRY = Provider(
     Paste {url} as the webhook URL.
     Copy the client secret and set {secret} to it.""",
     answer="2xx within 1 s; never retried",
-    schedule=Schedule(waits=(), limit=1.0, then="a thousand timeouts in a day end the subscription"),
+    schedule=Schedule(limit=1.0, then="a thousand timeouts in a day end the subscription"),
     secret_env=("SENTRY_CLIENT_SECRET",),
     recognise=("Sentry-Hook-Signature", "Sentry-Hook-Resource"),
     # The documentation signs JSON written again, which gives the same bytes only in JavaScript; relay takes the

@@ -57,7 +57,7 @@ class Time:
         """Return the step of a time that is read and in its limits; None for any other."""
         try:
             late, check = self.check_age(text, now)
-        except UnreadableError:
+        except RefusalError:
             return None
         return None if late else check
 

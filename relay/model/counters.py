@@ -47,13 +47,13 @@ def compute_quantile(buckets: Mapping[int, int], share: float) -> float | None:
     total = sum(buckets.values())
     if not total:
         return None
-    wanted, passed = share * total, 0
+    rank, passed = share * total, 0
     for place in sorted(buckets):
         count = buckets[place]
-        if count and passed + count >= wanted:
+        if count and passed + count >= rank:
             low = BUCKET_BOUNDS[place - 1] if place else 0.0
             high = BUCKET_BOUNDS[place] if place < len(BUCKET_BOUNDS) else BUCKET_BOUNDS[-1]
-            return low + (high - low) * (wanted - passed) / count
+            return low + (high - low) * (rank - passed) / count
         passed += count
     return BUCKET_BOUNDS[-1]
 

@@ -277,8 +277,8 @@ class StatusCount:
 
 def add_up_counts(days: Iterable[DayCounts], channel: str | None = None) -> MessageCounts:
     """Return the sum of some days, of one channel or of all."""
-    wanted = (day.counts for day in days if channel in (None, day.channel))
-    return sum(wanted, MessageCounts())
+    chosen = (day.counts for day in days if channel in (None, day.channel))
+    return sum(chosen, MessageCounts())
 
 
 def group_by_day(days: Iterable[DayCounts]) -> dict[date, MessageCounts]:

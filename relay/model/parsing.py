@@ -265,14 +265,14 @@ def _read_part(body: bytes, start: int, end: int) -> FormPart:
         name, _, value = text.partition(":")
         headers.setdefault(name.strip().lower(), value.strip())
     disposition, content_type = headers.get("content-disposition", ""), headers.get("content-type", "")
-    told = parse_parameters(disposition)
-    if parse_media_type(disposition) != "form-data" or "name" not in told:
+    params = parse_parameters(disposition)
+    if parse_media_type(disposition) != "form-data" or "name" not in params:
         raise PayloadError("a part has no name")
     content = body[start + gap.end() : end] if gap else b""
-    field = _decode_name(told["name"])
-    if "filename" not in told and "filename*" not in told:
+    field = _decode_name(params["name"])
+    if "filename" not in params and "filename*" not in params:
         return FormPart(name=field, value=content, charset=parse_parameters(content_type).get("charset", ""))
-    filename = _decode_extended(told["filename*"]) if "filename*" in told else _decode_name(told["filename"])
+    filename = _decode_extended(params["filename*"]) if "filename*" in params else _decode_name(params["filename"])
     file = UploadedFile(field=field, name=filename, type=parse_media_type(content_type), size=len(content))
     return FormPart(name=field, file=file)
 

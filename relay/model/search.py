@@ -193,8 +193,8 @@ def list_grammar() -> tuple[tuple[str, str], ...]:
         ('"two words"', "these very words, one after the other"),
         ("-TERM", "not this: -type:ping, -word"),
         ("A OR B", "either of the two; terms beside each other must all hold"),
-        *((f"{key}:", told.replace("`", "")) for key, told in KEYS.items()),
-        *((f"{family}.NAME:", told) for family, told in FAMILIES.items()),
+        *((f"{key}:", meaning.replace("`", "")) for key, meaning in KEYS.items()),
+        *((f"{family}.NAME:", meaning) for family, meaning in FAMILIES.items()),
     )
 
 

@@ -31,9 +31,9 @@ def find_challenge(provider: str, capture: Capture) -> tuple[Challenge, str] | N
     entry = find_provider(provider)
     known = GENERIC_CHALLENGES if provider in WITHOUT_PROVIDER else entry.challenges if entry else ()
     for challenge in known:
-        asked = challenge.read(capture)
-        if asked is not None:
-            return challenge, asked
+        value = challenge.read(capture)
+        if value is not None:
+            return challenge, value
     return None
 
 
@@ -55,7 +55,7 @@ def answer_challenge(
     found = find_challenge(source.provider, capture)
     if found is None:
         return None
-    challenge, asked = found
+    challenge, value = found
     verification = _check_proof(challenge, source, capture, verification)
     # Meta wants 403 for a wrong verify token; a wrong signature is 401 as for events.
     if verification.verdict is Verdict.INVALID:
@@ -64,7 +64,7 @@ def answer_challenge(
     if verification.verdict is Verdict.UNCHECKED and challenge.proof is Proof.TOKEN:
         return ChallengeOutcome(name=challenge.name, verification=verification, status=403)
     # The challenge is answered with the secret that signed it, in case two are accepted.
-    reply = challenge.reply(asked, _find_signing_secret(source, capture, now))
+    reply = challenge.reply(value, _find_signing_secret(source, capture, now))
     if reply is None:
         return ChallengeOutcome(
             name=challenge.name, verification=_explain_unanswerable(source, challenge, verification), status=403
@@ -85,7 +85,7 @@ def build_challenge_event(source: Source, capture: Capture, handshake: Challenge
     variable = default_secret_variable(source)
     todo = f": {reply.todo.format(variable=variable)}" if reply and reply.todo else ""
     answered = EventOutcome.REJECTED if reply is None else EventOutcome.ACCEPTED
-    told = reply is None or source.deliver_handshakes
+    delivers = reply is None or source.deliver_handshakes
     status = source.answer.status if reply and reply.body is None else handshake.status
     return NewEvent(
         capture=capture,
@@ -96,7 +96,7 @@ def build_challenge_event(source: Source, capture: Capture, handshake: Challenge
         deliver_duplicates=False,
         outcome=answered,
         verification=verification,
-        reason=verification.reason if told else "handshake",
+        reason=verification.reason if delivers else "handshake",
         status=status,
         summary=escape_unprintable(handshake.name + todo, _SUMMARY_LENGTH),
     )
@@ -122,12 +122,12 @@ def _check_proof(challenge: Challenge, source: Source, capture: Capture, verific
             return Verification(verdict=Verdict.UNSIGNED, reason="handshake")
 
 
-def _check_verify_token(tokens: tuple[Secret, ...], given: str, locked: tuple[str, ...]) -> Verification:
+def _check_verify_token(tokens: tuple[Secret, ...], presented: str, locked: tuple[str, ...]) -> Verification:
     if not tokens and not locked:
         check = Check(name="Verify token", passed=False, detail="no verify token is configured", result="Unknown")
         return Verification(verdict=Verdict.UNCHECKED, reason="secret_missing", checks=(check,))
     for token in tokens:
-        if hmac.compare_digest(token.reveal().encode("utf-8", "replace"), given.encode("utf-8", "replace")):
+        if hmac.compare_digest(token.reveal().encode("utf-8", "replace"), presented.encode("utf-8", "replace")):
             check = Check(name="Verify token", passed=True, detail=f"{token.reference} fits", result="Match")
             return Verification(verdict=Verdict.VERIFIED, checks=(check,))
     if locked:

@@ -105,9 +105,9 @@ def parse_location(options: SignatureOptions, what: str) -> Location:
     if not places and what == "a signature":
         raise ConfigError("signature.header: missing", hint='name the header of the signature: header = "X-Signature"')
     if len(places) != 1:
-        said = " and ".join(places) or "nothing"
+        named = " and ".join(places) or "nothing"
         raise ConfigError(
-            f"signature: {what} belongs in exactly one place, not in {said}",
+            f"signature: {what} belongs in exactly one place, not in {named}",
             hint='set one of header = "X-Token", query = "token", json = "data.token" or form = "token"',
         )
     if options.query:

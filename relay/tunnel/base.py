@@ -104,8 +104,8 @@ def check_address(text: object, origin: str) -> str:
     """
     if not isinstance(text, str) or not _ADDRESS.fullmatch(text):
         # A letter that only looks like an ASCII one must show, or the sentence would make no sense.
-        shown = escape_unprintable(str(text).encode("ascii", "backslashreplace"), limit=200)
-        raise TunnelError(f"{origin} gave an address that is not a plain https URL: {shown}")
+        printable = escape_unprintable(str(text).encode("ascii", "backslashreplace"), limit=200)
+        raise TunnelError(f"{origin} gave an address that is not a plain https URL: {printable}")
     return text.rstrip("/")
 
 

@@ -120,8 +120,8 @@ class _CommandOutput:
     @property
     def last_words(self) -> str:
         """Return the last line as the end of a sentence; "" when there is none."""
-        said = escape_unprintable(strip_escapes(self._last).strip().rstrip(" ."), limit=200)
-        return f"; it last said: {said}" if said else ""
+        last = escape_unprintable(strip_escapes(self._last).strip().rstrip(" ."), limit=200)
+        return f"; it last said: {last}" if last else ""
 
     async def wait_for_change(self, child: ChildProcess) -> None:
         """Wait until there is another address, or the command has ended."""

@@ -39,11 +39,11 @@ class Kdf:
 
     def derive(self, password: bytes) -> bytes:
         """Return the key. Raises UnsupportedAlgorithm, and MemoryError where there is too little."""
-        given = dict(self.numbers)
+        costs = dict(self.numbers)
         if self.name == "scrypt":
-            return Scrypt(salt=self.salt, length=KEY_BYTES, n=given["n"], r=given["r"], p=given["p"]).derive(password)
+            return Scrypt(salt=self.salt, length=KEY_BYTES, n=costs["n"], r=costs["r"], p=costs["p"]).derive(password)
         kdf = Argon2id(
-            salt=self.salt, length=KEY_BYTES, iterations=given["t"], lanes=given["p"], memory_cost=given["m"]
+            salt=self.salt, length=KEY_BYTES, iterations=costs["t"], lanes=costs["p"], memory_cost=costs["m"]
         )
         return kdf.derive(password)
 

@@ -113,10 +113,10 @@ def _list_expected(tester: VariantTester, scheme: Hmac | Digest, secret: Secret)
             return
 
 
-def _find_likeness(scheme: Hmac | Digest, expected: bytes, came: ReceivedSignature) -> SignatureLikeness | None:
-    name, part = scheme.place.title, came.part
+def _find_likeness(scheme: Hmac | Digest, expected: bytes, received: ReceivedSignature) -> SignatureLikeness | None:
+    name, part = scheme.place.title, received.part
     if hmac.compare_digest(expected, part):
-        if came.whole == part or _is_readable(scheme, came.whole, part):
+        if received.whole == part or _is_readable(scheme, received.whole, part):
             return None
         return SignatureLikeness(
             "header_malformed",
@@ -153,13 +153,13 @@ def _is_readable(scheme: SignedText, whole: bytes, part: bytes) -> bool:
 
 def _explain_encoding(scheme: Hmac | Digest, encoding: str) -> SignatureLikeness:
     expected, name = scheme.encoding, scheme.place.title
-    came = {"base64 of the hex": "the base64 of its hex"}.get(encoding, encoding)
+    spelt = {"base64 of the hex": "the base64 of its hex"}.get(encoding, encoding)
     declare = f'encoding = "{encoding}"' if encoding in _ENCODINGS else "any_case = true"
-    title = f"The signature came as {came}, where {expected} belongs"
+    title = f"The signature came as {spelt}, where {expected} belongs"
     if {encoding, expected} == {"base64", "base64url"}:
         marks = "+ and /" if expected == "base64" else "- and _"
-        title = f"The signature came as {came}: its {marks} were changed on the way"
-    return SignatureLikeness("signature_encoding", title, f"{name} holds the right bytes, written as {came}.", declare)
+        title = f"The signature came as {spelt}: its {marks} were changed on the way"
+    return SignatureLikeness("signature_encoding", title, f"{name} holds the right bytes, written as {spelt}.", declare)
 
 
 def _list_encodings(raw: bytes) -> Iterator[tuple[str, bytes]]:
@@ -199,9 +199,9 @@ def _recognise_other_provider(case: SignatureCase) -> Provider | None:
         return None
     own = find_provider(case.source.provider)
     expected = {name.lower() for name in (*case.header_names, *(own.own_headers if own else ()))}
-    came = {name.lower() for name, _ in case.capture.headers}
+    present = {name.lower() for name, _ in case.capture.headers}
     # Resend signs with Svix's headers, Gitea sends GitHub's along: what the source expects counts.
-    return None if any(name.lower() in expected for name in sender.own_headers if name.lower() in came) else sender
+    return None if any(name.lower() in expected for name in sender.own_headers if name.lower() in present) else sender
 
 
 def try_other_schemes(tester: VariantTester) -> SignatureFinding | None:
@@ -240,9 +240,9 @@ def _is_identified(case: SignatureCase) -> bool:
 
 def _is_related(case: SignatureCase, provider: Provider) -> bool:
     """Say whether a provider is another way of the same one to sign, or shows headers of its own as well."""
-    came = {name.lower() for name, _ in case.capture.headers}
+    present = {name.lower() for name, _ in case.capture.headers}
     return provider.name.startswith(f"{case.source.provider}-") or any(
-        name.lower() in came for name in provider.own_headers
+        name.lower() in present for name in provider.own_headers
     )
 
 

@@ -35,7 +35,7 @@ def try_other_times(tester: VariantTester) -> SignatureFinding | None:
     if found is None or not keys:
         return None
     _, signed, received = found
-    came, arrived = signed.ts, int(tester.case.capture.received_at.timestamp())
+    written, arrived = signed.ts, int(tester.case.capture.received_at.timestamp())
     for second in _list_seconds(arrived, scheme.time):
         signed.ts = str(second).encode()
         if tester.is_late():
@@ -44,7 +44,7 @@ def try_other_times(tester: VariantTester) -> SignatureFinding | None:
             signed.secret = scheme.shared_text(key)
             fits = scheme.matches(key, scheme.content(signed), received, signed.capture)
             if tester.record_trial(secret, "Other times", fits=fits):
-                return _explain_replaced_time(tester.case, scheme.time, secret, (came, second, arrived))
+                return _explain_replaced_time(tester.case, scheme.time, secret, (written, second, arrived))
     return None
 
 
@@ -64,22 +64,22 @@ def _list_seconds(arrived: int, time: Time) -> Iterator[int]:
 def _explain_replaced_time(
     case: SignatureCase, time: Time, secret: Secret, moments: tuple[bytes, int, int]
 ) -> SignatureFinding:
-    came, signed, arrived = moments
+    written, signed, arrived = moments
     fits = f"The signature fits {format_secret_name(secret)} for the time {signed}"
-    finer = next((unit for unit, digits in _EXTRA_DIGITS if came[:-digits] == str(signed).encode()), "")
+    finer = next((unit for unit, digits in _EXTRA_DIGITS if written[:-digits] == str(signed).encode()), "")
     if finer:
         return SignatureFinding(
             cause="timestamp_unit",
             title=f"The timestamp is in {finer}, where seconds belong",
-            sentence=f"{fits}; what came is {escape_unprintable(came, 40)}, the same time in {finer}.",
+            sentence=f"{fits}; what came is {escape_unprintable(written, 40)}, the same time in {finer}.",
             fix="Let the time come as it was signed: the sender writes it otherwise, or something between does.",
         )
     title = time.place.title if time.place else "The time in the signature header"
     age = f"{abs(arrived - signed)} s {'before' if signed <= arrived else 'after'} it arrived"
-    held = f"what came is {escape_unprintable(came, 40)}" if came else "it did not come"
+    held = f"what came is {escape_unprintable(written, 40)}" if written else "it did not come"
     return SignatureFinding(
         cause="timestamp_replaced",
-        title=f"{title} is not the time that was signed" if came else f"{title} was removed on the way",
+        title=f"{title} is not the time that was signed" if written else f"{title} was removed on the way",
         sentence=f"{fits}, {age}; {held}.",
         fix=f"Let every proxy between {case.title} and relay pass that header on as it came.",
     )
@@ -129,11 +129,11 @@ def _find_other_unit(case: SignatureCase, check: Check) -> tuple[str, str] | Non
     return ("seconds", "milliseconds") if not ahead and days > _FAR_DAYS // 2 and units & {"ms"} else None
 
 
-def _explain_wrong_unit(case: SignatureCase, came: str, read: str) -> SignatureFinding:
-    declared = {"milliseconds": "ms", "seconds": "s"}.get(came, "") if case.is_custom else ""
+def _explain_wrong_unit(case: SignatureCase, written: str, read: str) -> SignatureFinding:
+    declared = {"milliseconds": "ms", "seconds": "s"}.get(written, "") if case.is_custom else ""
     return SignatureFinding(
         cause="timestamp_unit",
-        title=f"The timestamp is in {came}, where {read} belong",
+        title=f"The timestamp is in {written}, where {read} belong",
         sentence=f"The signature fits, but {case.title} counts {read}, so the time that came lies far away.",
         fix=case.correct_table if declared else f"Let the sender write its time in {read}, as {case.title} does.",
         line=f'timestamp_unit = "{declared}"' if declared else "",

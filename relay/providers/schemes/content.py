@@ -204,8 +204,8 @@ def split_target(url: bytes) -> tuple[bytes, bytes]:
 
 def spell_url(url: str, forms: tuple[UrlForm, ...]) -> tuple[bytes, ...]:
     """Return the distinct spellings of a URL to try, without and with its port."""
-    given = to_wire_bytes(url)
-    return tuple(dict.fromkeys(_spell_as(given, form) for form in forms))
+    wire = to_wire_bytes(url)
+    return tuple(dict.fromkeys(_spell_as(wire, form) for form in forms))
 
 
 def _spell_as(url: bytes, form: UrlForm) -> bytes:

@@ -178,8 +178,8 @@ class Contentful(Hmac):
 
     def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
         """Compare with the digest over the path as the library escapes it, and as it came."""
-        given = _build_canonical_request(capture, _read_signed_path(capture))
-        texts = dict.fromkeys((text, given))
+        unescaped = _build_canonical_request(capture, _read_signed_path(capture))
+        texts = dict.fromkeys((text, unescaped))
         # A dataclass with slots is a new class, which super() without arguments does not find.
         return any(Hmac.matches(self, key, text, signatures, capture) for text in texts)
 

@@ -14,11 +14,14 @@ from relay.config.user_modules import verifier_loader
 from relay.errors import ConfigError
 from relay.model.admission import NO_RULES
 from relay.model.event import Extractor, SignatureScheme, Source, VerifyMode
-from relay.model.values import dataclass
-from relay.providers import default_extractors
 from relay.providers.catalogue import PROVIDERS, find_provider
 from relay.providers.custom_schemes import VerifierLoader, build_custom_scheme
-from relay.providers.default_extractors import default_event_type, default_idempotency_key, default_items
+from relay.providers.derived_extractors import (
+    cloudevent_key,
+    default_event_type,
+    default_idempotency_key,
+    default_items,
+)
 from relay.providers.extractors import parse_extractor
 from relay.providers.provider import Provider
 from relay.providers.schemes.one_of import find_key_problem, with_tolerance
@@ -103,7 +106,7 @@ def make_inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) ->
                 title=name,
                 event_type=default_event_type,
                 items=default_items,
-                idempotency_key=default_extractors.cloudevent_key,
+                idempotency_key=cloudevent_key,
                 configured=False,
             )
         source = with_secrets(_provider_source(name, provider), SourceTable(), environ, None)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from relay.config.sources import make_inbox
-from relay.providers.default_extractors import default_event_type, default_idempotency_key
+from relay.providers.derived_extractors import default_event_type, default_idempotency_key
 
 EVENT = {"specversion": "1.0", "type": "user.created", "source": "/users", "id": "A-1"}
 BATCH = (("Content-Type", "application/cloudevents-batch+json"),)

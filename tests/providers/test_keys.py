@@ -7,7 +7,7 @@ import pytest
 
 from relay.model.payload import Payload
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.default_extractors import default_idempotency_key
+from relay.providers.derived_extractors import default_idempotency_key
 
 DOCUSIGN = {
     "event": "recipient-completed",

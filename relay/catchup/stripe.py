@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, parse_time
 from relay.model.event import Headers
 from relay.model.parsing import encode_json
+from relay.model.values import dataclass
 
 BASE_URL = "https://api.stripe.com"
 _PAGE = 100

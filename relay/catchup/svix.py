@@ -7,6 +7,7 @@ from urllib.parse import quote
 from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, parse_time
 from relay.model.event import Headers
 from relay.model.parsing import encode_json
+from relay.model.values import dataclass
 
 _PAGE = 100
 _EXPIRED = {"expired": True}  # what replaces a content that was deleted

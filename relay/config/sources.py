@@ -14,6 +14,7 @@ from relay.config.user_modules import verifier_loader
 from relay.errors import ConfigError
 from relay.model.admission import NO_RULES
 from relay.model.event import Extractor, SignatureScheme, Source, VerifyMode
+from relay.model.values import dataclass
 from relay.providers.catalogue import PROVIDERS, find_provider
 from relay.providers.custom_schemes import VerifierLoader, build_custom_scheme
 from relay.providers.derived_extractors import (

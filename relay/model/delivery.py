@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import ClassVar
 
 from relay.model.event import Headers
+from relay.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What arrived and what relay thought of it: Capture, Verification, Event, Source."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol

@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from relay.errors import ConfigError

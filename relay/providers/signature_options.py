@@ -4,6 +4,7 @@ from typing import Annotated, TypedDict, TypeVar
 
 from relay.errors import ConfigError
 from relay.model.text import escape_unprintable, find_similar
+from relay.model.values import dataclass
 from relay.providers.schemes.content import BodyHash, Template, UrlForm, template
 from relay.providers.schemes.encoding import Encoding, Items, KeyForm, Prefix, Raw
 from relay.providers.schemes.locations import InEach, InEveryHeader, InForm, InHeader, InJson, InQuery, Location

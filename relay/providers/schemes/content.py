@@ -6,13 +6,13 @@ import hmac
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 from relay.errors import ConfigError
 from relay.model.event import Capture, Check
 from relay.model.payload import Payload, PayloadError, parse_form
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.schemes.base import RefusalError, SignatureInput, to_wire_bytes
 from relay.providers.schemes.locations import InForm, InHeader, InJson, read_query_values, read_single, with_query
 

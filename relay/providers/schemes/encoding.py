@@ -4,11 +4,11 @@ import binascii
 import hmac
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.schemes.base import RefusalError
 
 Encoding = Literal["hex", "base64", "base64url"]

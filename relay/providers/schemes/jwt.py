@@ -15,6 +15,7 @@ from relay.model.event import Capture, Check
 from relay.model.payload import PayloadError, parse_json
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.schemes.base import HEADER_STEP, RefusalError, Scheme
 from relay.providers.schemes.key_pairs import PROVIDER_ONLY, KeyPair, PairKind, load_key, load_private_key, parse_der
 from relay.providers.schemes.locations import Location, read_single

@@ -9,6 +9,7 @@ from relay.errors import SigningError
 from relay.model.event import Capture
 from relay.model.json_paths import PathError, find_below, splice_json
 from relay.model.payload import Payload, PayloadError
+from relay.model.values import dataclass
 from relay.providers.schemes.base import RefusalError, to_wire_bytes
 
 

@@ -1,6 +1,5 @@
 """Signatures made with a key pair: Ed25519 (Discord, Standard Webhooks v1a), ECDSA (SendGrid) and RSA (PayPal)."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 

@@ -4,7 +4,6 @@ import inspect
 import logging
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol

@@ -6,6 +6,7 @@ from typing import Literal
 
 from relay.model.event import Check
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.schemes.base import RefusalError
 from relay.providers.schemes.locations import Location
 

@@ -1,20 +1,18 @@
 """Once for each event and template: what was mailed already is not mailed again unless somebody forces it."""
 
-import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 
 from relay.clock import Clock
-from relay.errors import MailError, SentAlreadyError, StoreError, log_level
+from relay.errors import MailError, SentAlreadyError, StoreError
 from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, Outcome
 from relay.model.mail import MailClaim, MailLimitReached, MailState, SentMail
 from relay.store import SentMails
-
-log = logging.getLogger(__name__)
+from relay.store.connection import keep_trying
 
 ClaimQuery = Callable[[MailClaim, datetime], Awaitable[SentMail | MailLimitReached | None]]
 
-_STORE_PAUSE = 1.0
 _MOST_LOOKS = 2  # further ones at a claim that no process seems to hold
 _LOOK_PAUSE = 1.0  # seconds until another look at what is being handed over right now
 
@@ -70,11 +68,11 @@ class MailDeduplication:
         try:
             match outcome:
                 case AttemptSucceeded():
-                    await self._written(self._sent.confirm, claim)
+                    await self._write(self._sent.confirm, claim)
                 case AttemptRetry(unsure=True):
                     return AttemptFailed(f"{outcome.detail}; it may have arrived") if claim.once else outcome
                 case _:
-                    await self._written(self._sent.release, claim)
+                    await self._write(self._sent.release, claim)
         finally:
             self.forget_claim(claim)
         return outcome
@@ -88,15 +86,9 @@ class MailDeduplication:
             back = await ask(claim, self._clock.now())
         return back
 
-    async def _written(self, write: Callable[[int], Awaitable[None]], claim: MailClaim) -> None:
-        while True:
-            try:
-                await write(claim.delivery_id)
-            except StoreError as error:
-                log.log(log_level(error), "what became of a mail waits to be written down: %s", error.message)
-                await self._clock.sleep(_STORE_PAUSE)
-            else:
-                return
+    async def _write(self, write: Callable[[int], Awaitable[None]], claim: MailClaim) -> None:
+        message = "the outcome of a mail waits to be written down"
+        await keep_trying(self._clock, message, partial(write, claim.delivery_id))
 
     def _outcome(self, back: SentMail | MailLimitReached | None, claim: MailClaim) -> Outcome | None:
         if back is None:

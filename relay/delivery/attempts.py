@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
 from relay.clock import Clock
-from relay.errors import StoreError, log_level, log_traceback
+from relay.errors import log_traceback
 from relay.model.delivery import (
     ActionResult,
     Attempt,
@@ -20,11 +20,11 @@ from relay.model.delivery import (
     RetryPolicy,
 )
 from relay.store import Store
+from relay.store.connection import keep_trying
 from relay.store.deliveries import AttemptRecord
 
 log = logging.getLogger(__name__)
 
-STORE_PAUSE = 1.0  # seconds before a store that failed is asked again
 # One transaction for what ends within a moment: each costs a tenth of a millisecond beside the disk's part.
 _CROWD = 2
 _GATHER_SECONDS = 0.005
@@ -73,22 +73,6 @@ def longest_wait(policies: Iterable[RetryPolicy]) -> float:
     """Return the seconds beyond which nothing is ever made to wait by any of these policies."""
     waits = [2 * policy.max for policy in policies]
     return max([LEAST_CEILING, *waits])
-
-
-async def keep_trying(
-    clock: Clock, message: str, write: Callable[[], Awaitable[object]], *, only_outages: bool = False
-) -> None:
-    """Write, however long the store takes nothing. Raises StoreError that is no outage, where only those count."""
-    while True:
-        try:
-            await write()
-        except StoreError as error:
-            if only_outages and not error.is_outage:
-                raise
-            log.log(log_level(error), "%s: %s", message, error)
-            await clock.sleep(STORE_PAUSE)
-        else:
-            return
 
 
 class AttemptRecorder:

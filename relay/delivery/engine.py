@@ -12,7 +12,7 @@ from typing import Any
 from relay.actions.base import Action
 from relay.bus import Bus
 from relay.clock import Clock
-from relay.delivery.attempts import STORE_PAUSE, AttemptRecorder, keep_trying, longest_wait, make_attempt, next_state
+from relay.delivery.attempts import AttemptRecorder, longest_wait, make_attempt, next_state
 from relay.delivery.circuit_breaker import CircuitBreaker
 from relay.delivery.scheduler import Scheduler
 from relay.delivery.targets import Targets
@@ -32,6 +32,7 @@ from relay.model.signals import DeliveryChanged, EventStored, Signal, TargetChan
 from relay.model.values import dataclass
 from relay.pipeline.event_log import log_attempt, log_start, steps_are_logged
 from relay.store import NOTHING_BLOCKED, BlockedWork, ClaimedDelivery, ClaimLimits, Store
+from relay.store.connection import STORE_PAUSE, keep_trying
 from relay.store.deliveries import AttemptRecord
 
 log = logging.getLogger(__name__)

@@ -167,7 +167,7 @@ class LabSend:
         return str(self.status) if self.status is not None else self.detail or "no answer"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class TrialVerdict:
     """What an experiment came to, in a sentence, with what to do. `finding` is None until it is over."""
 

@@ -1,16 +1,21 @@
 """Opening the database file: its checks, its settings, and errors in plain words."""
 
+import logging
 import os
 import shutil
 import sqlite3
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
-from relay.errors import StoreBusyError, StoreError
+from relay.clock import Clock
+from relay.errors import StoreBusyError, StoreError, log_level
 from relay.platform import is_of_another_user, make_private, open_private
+
+STORE_PAUSE = 1.0  # seconds before a store that failed is asked again
+_log = logging.getLogger(__name__)
 
 FileCheck = Callable[[sqlite3.Connection, Path], object]
 
@@ -268,3 +273,19 @@ def _explain_full_disk(found: StoreError, error: sqlite3.Error, path: Path) -> S
 
 def _error_name(error: sqlite3.Error) -> str:
     return getattr(error, "sqlite_errorname", "") or ""
+
+
+async def keep_trying(
+    clock: Clock, message: str, write: Callable[[], Awaitable[object]], *, only_outages: bool = False
+) -> None:
+    """Write, however long the store takes nothing. Raises StoreError that is no outage, where only those count."""
+    while True:
+        try:
+            await write()
+        except StoreError as error:
+            if only_outages and not error.is_outage:
+                raise
+            _log.log(log_level(error), "%s: %s", message, error)
+            await clock.sleep(STORE_PAUSE)
+        else:
+            return

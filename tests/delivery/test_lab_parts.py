@@ -179,8 +179,8 @@ def test_sends_that_overlap_are_counted_together():
 
 def test_what_many_events_came_to_is_the_worst_of_them_in_its_own_words():
     judged = [
-        (1, TrialVerdict(finding=LabFinding.PASSED, sentence="fine")),
-        *((event, TrialVerdict(finding=LabFinding.FAILED, sentence=f"#{event} broke")) for event in (2, 3, 4, 5, 6, 7)),
+        (1, TrialVerdict(LabFinding.PASSED, "fine")),
+        *((event, TrialVerdict(LabFinding.FAILED, f"#{event} broke")) for event in (2, 3, 4, 5, 6, 7)),
     ]
     assert worst_judgement(judged).sentence == "#2 broke; the same with #3, #4, #5 and 2 more"
     assert worst_judgement(judged[:1]).sentence == "fine"

@@ -112,7 +112,7 @@ def worst_judgement(judged: Sequence[tuple[int, TrialVerdict]]) -> TrialVerdict:
         if alike:
             first = alike[0][1]
             return replace(first, sentence=first.sentence + _describe_others([event for event, _ in alike[1:]]))
-    return TrialVerdict(finding=LabFinding.SKIPPED, sentence="nothing was sent")
+    return TrialVerdict(LabFinding.SKIPPED, "nothing was sent")
 
 
 def group_by_event(sends: Sequence[LabSend]) -> dict[int, list[LabSend]]:

@@ -63,28 +63,22 @@ class _Refusal(Experiment):
 
     def _judge(self, event: int, control: LabSend, forged: LabSend) -> TrialVerdict:
         if forged.good:
-            return TrialVerdict(
-                finding=LabFinding.FAILED,
-                sentence=f"#{event}, {self.taken}, was taken: {forged.told}",
-                advice=self.advice,
-            )
+            return TrialVerdict(LabFinding.FAILED, f"#{event}, {self.taken}, was taken: {forged.told}", self.advice)
         if not control.good:
             return TrialVerdict(
-                finding=LabFinding.UNCLEAR,
-                sentence=f"#{event}, {self.taken}, {forged.answered}; but the genuine one {control.answered} too",
-                advice="make the app take the genuine event first; relay verify says how it is signed",
+                LabFinding.UNCLEAR,
+                f"#{event}, {self.taken}, {forged.answered}; but the genuine one {control.answered} too",
+                "make the app take the genuine event first; relay verify says how it is signed",
             )
         return self._refused(event, forged)
 
     def _refused(self, event: int, forged: LabSend) -> TrialVerdict:
         if forged.status is not None and 400 <= forged.status < 500:
-            return TrialVerdict(
-                finding=LabFinding.PASSED, sentence=f"#{event}, {self.taken}, was refused: {forged.status}"
-            )
+            return TrialVerdict(LabFinding.PASSED, f"#{event}, {self.taken}, was refused: {forged.status}")
         return TrialVerdict(
-            finding=LabFinding.UNCLEAR,
-            sentence=f"#{event}, {self.taken}, was not taken, but not refused either: {forged.told}",
-            advice="answer 400 or 401, so that it is not mistaken for an outage",
+            LabFinding.UNCLEAR,
+            f"#{event}, {self.taken}, was not taken, but not refused either: {forged.told}",
+            "answer 400 or 401, so that it is not mistaken for an outage",
         )
 
 
@@ -164,9 +158,9 @@ class Truncated(_Refusal):
         if forged.status is None or judged.finding is LabFinding.PASSED:
             return judged
         return TrialVerdict(
-            finding=LabFinding.PASSED,
-            sentence=f"#{event}, {self.taken}, was not taken: {forged.status}",
-            advice="400 would tell the provider that sending it again is no use" if forged.status >= 500 else "",
+            LabFinding.PASSED,
+            f"#{event}, {self.taken}, was not taken: {forged.status}",
+            "400 would tell the provider that sending it again is no use" if forged.status >= 500 else "",
         )
 
 

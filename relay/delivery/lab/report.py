@@ -55,21 +55,21 @@ def _judge_trial(run: LabRun, number: int, experiment: Experiment, sends: Sequen
     trial = run.trials[number]
     if not trial.events:
         reasons = dict.fromkeys(reason for _, reason in trial.skipped)
-        return TrialVerdict(finding=LabFinding.SKIPPED, sentence="; ".join(reasons) or "there was no event for it")
+        return TrialVerdict(LabFinding.SKIPPED, "; ".join(reasons) or "there was no event for it")
     if number < run.ended:
         return experiment.judge(trial, sends) if sends else _no_judgement()
     done = sum(send.over for send in sends)
     if run.state in ENDED_STATES:
         word = "cancelled" if run.state is LabState.CANCELLED else "interrupted"
         said = f"{word} after {done} of {trial.sends} sends" if sends else f"{word} before it began"
-        return TrialVerdict(finding=None, sentence=said)
+        return TrialVerdict(None, said)
     if number == run.ended and run.state is LabState.RUNNING:
-        return TrialVerdict(finding=None, sentence=f"running: {done} of {trial.sends} sends")
-    return TrialVerdict(finding=None, sentence="waits for its turn")
+        return TrialVerdict(None, f"running: {done} of {trial.sends} sends")
+    return TrialVerdict(None, "waits for its turn")
 
 
 def _no_judgement() -> TrialVerdict:
-    return TrialVerdict(finding=LabFinding.SKIPPED, sentence="its events were gone before they could be sent")
+    return TrialVerdict(LabFinding.SKIPPED, "its events were gone before they could be sent")
 
 
 def summarise_latency(took: Sequence[float]) -> Latency | None:

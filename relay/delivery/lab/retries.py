@@ -130,21 +130,19 @@ def _judge_event(event: int, tries: Sequence[LabSend]) -> TrialVerdict:
     last = tries[-1]
     if last.good and len(tries) == 1:
         return TrialVerdict(
-            finding=LabFinding.PASSED,
-            sentence=f"#{event} was taken at the first attempt, so that nothing was retried",
-            advice="stop the app, or let it answer 500, to see the retries",
+            LabFinding.PASSED,
+            f"#{event} was taken at the first attempt, so that nothing was retried",
+            "stop the app, or let it answer 500, to see the retries",
         )
     if last.good:
-        return TrialVerdict(
-            finding=LabFinding.PASSED, sentence=f"#{event} was taken at attempt {len(tries)}: {last.label}"
-        )
+        return TrialVerdict(LabFinding.PASSED, f"#{event} was taken at attempt {len(tries)}: {last.label}")
     reason = last.note or "the provider gives it up"
     late = sum(one.note.startswith(_LATE) for one in tries)
     why = f"{last.told}, {reason}" if not late else f"{late} of {len(tries)} answers came {reason}"
     return TrialVerdict(
-        finding=LabFinding.FAILED,
-        sentence=f"#{event} was not taken in {len(tries)} {'attempt' if len(tries) == 1 else 'attempts'}: {why}",
-        advice="answer 2xx as soon as the event is kept, and work on it afterwards"
+        LabFinding.FAILED,
+        f"#{event} was not taken in {len(tries)} {'attempt' if len(tries) == 1 else 'attempts'}: {why}",
+        "answer 2xx as soon as the event is kept, and work on it afterwards"
         if late
         else "bring the app back before the last retry, and fetch from the provider what was missed",
     )

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from relay.bus import Bus
 from relay.clock import Clock
@@ -41,12 +42,12 @@ from relay.model.signals import LabChanged
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 from relay.store import ClaimedDelivery, LabLaunch, Store
+from relay.store.connection import STORE_PAUSE, keep_trying
 
 log = logging.getLogger(__name__)
 
 STOPPED = "relay was stopped before it was over"
 _POLL_SECONDS = 10.0
-_STORE_PAUSE = 1.0
 _LONGEST_QUOTE = 160  # letters of an answer that a report shows
 _LONGEST_BODY = 2_000  # bytes of it that are looked at for that
 
@@ -126,7 +127,7 @@ class LabRunner:
                         await self._run_experiments(replace(waiting, state=LabState.RUNNING))
             except (StoreError, TimeoutError) as error:
                 log.log(log_level(error), "the lab waits for the store: %s", error)
-                wait = _STORE_PAUSE
+                wait = STORE_PAUSE
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._bell.wait()
@@ -156,15 +157,9 @@ class LabRunner:
             await self._end(run.id, LabState.INTERRUPTED, "relay failed; its log says where")
 
     async def _end(self, id_: int, state: LabState, detail: str = "") -> None:
-        while True:
-            try:
-                with suppress(UsageError):  # somebody was quicker to end it
-                    await self._store.labs.end(id_, state, self._clock.now(), escape_unprintable(detail, 300))
-            except StoreError as error:
-                log.log(log_level(error), "the end of lab run %s waits to be written down: %s", id_, error)
-                await self._clock.sleep(_STORE_PAUSE)
-            else:
-                break
+        end = partial(self._store.labs.end, id_, state, self._clock.now(), escape_unprintable(detail, 300))
+        with suppress(UsageError):  # somebody was quicker to end it
+            await keep_trying(self._clock, f"the end of lab run {id_} waits to be written down", end)
         self._say(id_, state)
 
     async def _trial(self, run: LabRun, number: int) -> None:

@@ -60,16 +60,16 @@ class _Copies(Experiment):
         if len(refused) == len(copies):
             told = ", ".join(dict.fromkeys(copy.told for copy in refused))
             return TrialVerdict(
-                finding=LabFinding.FAILED,
-                sentence=f"no copy of #{event} was taken ({told}), so that nothing shows how duplicates fare",
-                advice="make the app take the event once, then try again",
+                LabFinding.FAILED,
+                f"no copy of #{event} was taken ({told}), so that nothing shows how duplicates fare",
+                "make the app take the event once, then try again",
             )
         if refused:
             return TrialVerdict(
-                finding=LabFinding.FAILED,
-                sentence=f"{_count_refused(refused, copies)} of #{event} {refused[0].answered} rather than 2xx: "
+                LabFinding.FAILED,
+                f"{_count_refused(refused, copies)} of #{event} {refused[0].answered} rather than 2xx: "
                 "a provider would send it again and again",
-                advice=_DEDUPE_HINT,
+                _DEDUPE_HINT,
             )
         return self._alike(event, copies)
 
@@ -91,28 +91,26 @@ class Duplicates(_Copies):
         answers = [_answer_key(copy) for copy in copies]
         if len(set(answers)) == 1:
             return TrialVerdict(
-                finding=LabFinding.PASSED,
-                sentence=f"all {len(copies)} copies of #{event} were taken and answered alike",
-                advice=UNSEEN_NOTE,
+                LabFinding.PASSED, f"all {len(copies)} copies of #{event} were taken and answered alike", UNSEEN_NOTE
             )
         if len(copies) > 2 and len(set(answers[1:])) == 1:
             return TrialVerdict(
-                finding=LabFinding.PASSED,
-                sentence=f"the first of {len(copies)} copies of #{event} was answered otherwise than the later "
+                LabFinding.PASSED,
+                f"the first of {len(copies)} copies of #{event} was answered otherwise than the later "
                 "ones, which are alike",
             )
         if len(copies) > 2:
             return TrialVerdict(
-                finding=LabFinding.FAILED,
-                sentence=f"the later copies of #{event} were taken, but answered in {len(set(answers[1:]))} ways, "
+                LabFinding.FAILED,
+                f"the later copies of #{event} were taken, but answered in {len(set(answers[1:]))} ways, "
                 "as an app does that acts on each of them",
-                advice=f"{_DEDUPE_HINT}; if only the wording differs, compare statuses alone",
+                f"{_DEDUPE_HINT}; if only the wording differs, compare statuses alone",
             )
         return TrialVerdict(
-            finding=LabFinding.UNCLEAR,
-            sentence=f"the two copies of #{event} were taken, but not answered alike; "
+            LabFinding.UNCLEAR,
+            f"the two copies of #{event} were taken, but not answered alike; "
             "three would show whether the later ones are",
-            advice=_DEDUPE_HINT,
+            _DEDUPE_HINT,
         )
 
 
@@ -134,15 +132,15 @@ class Burst(_Copies):
         if len(answers) == 1 or (len(answers) == 2 and min(answers.values()) == 1):
             one = " but one" if len(answers) == 2 else ""
             return TrialVerdict(
-                finding=LabFinding.PASSED,
-                sentence=f"all {len(copies)} copies of #{event} were taken, and all{one} answered alike",
-                advice="" if one else UNSEEN_NOTE,
+                LabFinding.PASSED,
+                f"all {len(copies)} copies of #{event} were taken, and all{one} answered alike",
+                "" if one else UNSEEN_NOTE,
             )
         return TrialVerdict(
-            finding=LabFinding.FAILED,
-            sentence=f"{len(copies)} copies of #{event} at once were taken, but answered in {len(answers)} ways: "
+            LabFinding.FAILED,
+            f"{len(copies)} copies of #{event} at once were taken, but answered in {len(answers)} ways: "
             "an app that takes an event once answers one of them as new and the rest alike",
-            advice="claim the id of an event in the same transaction that acts on it, with a unique key; "
+            "claim the id of an event in the same transaction that acts on it, with a unique key; "
             "if only the wording differs, compare statuses alone",
         )
 
@@ -199,22 +197,22 @@ class Shuffle(Experiment):
             blamed = [event for event in order.failed if event not in anyway]
             many = f"{len(failed)} of {len(orders) - 1} orders failed; " if len(orders) > 2 else ""
             return TrialVerdict(
-                finding=LabFinding.FAILED,
-                sentence=f"{many}sent as {_join_ids(order.events)} the app does not take {_join_ids(blamed)}, "
+                LabFinding.FAILED,
+                f"{many}sent as {_join_ids(order.events)} the app does not take {_join_ids(blamed)}, "
                 "and does in the order they came in",
-                advice="providers promise no order: take an event without those before it, or fetch what it is "
+                "providers promise no order: take an event without those before it, or fetch what it is "
                 "about from the provider",
             )
         if anyway:
             return TrialVerdict(
-                finding=LabFinding.UNCLEAR,
-                sentence=f"the app does not take {_join_ids(sorted(anyway))} in the order they came in either",
-                advice="look why it is not taken at all; the order is not to blame",
+                LabFinding.UNCLEAR,
+                f"the app does not take {_join_ids(sorted(anyway))} in the order they came in either",
+                "look why it is not taken at all; the order is not to blame",
             )
         count = len(orders) - 1
         return TrialVerdict(
-            finding=LabFinding.PASSED,
-            sentence=f"every event was taken in {f'each of {count} other orders' if count > 1 else 'the other order'}",
+            LabFinding.PASSED,
+            f"every event was taken in {f'each of {count} other orders' if count > 1 else 'the other order'}",
         )
 
     def orders(self, sends: Sequence[LabSend]) -> tuple[ShuffledOrder, ...]:
@@ -256,11 +254,11 @@ class Delay(Experiment):
 
 def _judge_late(event: int, send: LabSend) -> TrialVerdict:
     if send.good:
-        return TrialVerdict(finding=LabFinding.PASSED, sentence=f"#{event} was taken {send.label}")
+        return TrialVerdict(LabFinding.PASSED, f"#{event} was taken {send.label}")
     return TrialVerdict(
-        finding=LabFinding.FAILED,
-        sentence=f"#{event} {send.answered} {send.label}",
-        advice="providers deliver late after an outage, theirs or yours: judge an event by its signature, "
+        LabFinding.FAILED,
+        f"#{event} {send.answered} {send.label}",
+        "providers deliver late after an outage, theirs or yours: judge an event by its signature, "
         "not by how long ago it happened",
     )
 

@@ -49,9 +49,9 @@ def find_blocks(*kinds, folder=""):
     ]
 
 
-def parametrize_blocks(*kinds):
-    """Return a decorator that gives a test each block outside the examples, which have tests of their own."""
-    found = [block for block in find_blocks(*kinds) if not block.page.startswith("examples/")]
+def parametrize_blocks(*kinds, without=()):
+    """Return a decorator that gives a test each block, but those of the examples and of the pages `without`."""
+    found = [block for block in find_blocks(*kinds) if not block.page.startswith(("examples/", *without))]
     return pytest.mark.parametrize("block", [pytest.param(block, id=str(block)) for block in found])
 
 

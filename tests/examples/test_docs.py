@@ -91,7 +91,7 @@ NOT_HERE = {
     "export ACME_WEBHOOK_SECRET": "as above",
     "relay trigger acme": "as above",
 }
-# Whole blocks that other tests run.
+# Pages whose commands another test runs, each as printed and in order.
 ELSEWHERE = {"docs/get-started.md": "test_get_started.py", "README.md": "test_get_started.py"}
 # The examples' own commands run in these tests.
 EXAMPLES = {
@@ -303,10 +303,8 @@ def is_run(command):
     return not command.startswith(tuple(NOT_HERE))
 
 
-@parametrize_blocks("console")
+@parametrize_blocks("console", without=ELSEWHERE)
 def test_the_commands_of_a_block_run_as_printed(block, shop):
-    if block.page in ELSEWHERE:
-        pytest.skip(f"runs in {ELSEWHERE[block.page]}")
     found = split_commands(block.text)
     assert found, "a block of console has commands behind a $; a block of sh is a script"
     for printed, output in found:
@@ -314,10 +312,8 @@ def test_the_commands_of_a_block_run_as_printed(block, shop):
             check_command(shop, printed, output)
 
 
-@parametrize_blocks("sh")
+@parametrize_blocks("sh", without=ELSEWHERE)
 def test_a_script_runs_as_printed(block, shop):
-    if block.page in ELSEWHERE:
-        pytest.skip(f"runs in {ELSEWHERE[block.page]}")
     assert not re.search(r"^\$ ", block.text, re.MULTILINE), "commands behind a $ are a block of console"
     lines = block.text.replace("\\\n", "").strip().splitlines()
     if " &" in block.text:  # a script that must run as a whole

@@ -1,6 +1,5 @@
 """`relay init`, `relay check` and `relay doctor`: a relay.toml to start from, what is wrong with one, and around it."""
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ TEMPLATE_FILE = Path(__file__).with_name("template.toml")
 
 @click.command("init")
 @shared_options
-async def init_command(call: Call) -> None:
+def init_command(call: Call) -> None:
     """Write a commented relay.toml here; one that is there already stays as it is."""
     path = call.path or Path(DEFAULT_FILE)
     try:
@@ -89,6 +88,8 @@ async def _find_silent_targets(config: "Config") -> list[str]:
     """Return a warning for each target that does not answer at this moment."""
     if not config.targets:
         return []
+    import asyncio
+
     from relay.services.health import BRIEF_SECONDS, probe_target
 
     targets = list(config.targets.values())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relay.config.build import Config
 
 P = ParamSpec("P")
-Work = Coroutine[Any, Any, int | None]
+Work = Coroutine[Any, Any, int | None] | int | None  # what a command returns: its exit code, or how to come to it
 _ID_PATTERN = re.compile(r"#?([0-9]{1,18})")
 _DURATION_PATTERN = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)(ms|s|m|h)?")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -124,8 +124,6 @@ def shared_options(command: Callable[Concatenate[Call, P], Work]) -> Callable[P,
     @click.pass_obj
     @functools.wraps(command)
     def wrapped(invocation: Invocation, /, *args: P.args, **kwargs: P.kwargs) -> int | None:
-        import asyncio  # `relay --help` does without
-
         options: dict[str, Any] = kwargs
         invocation.debug = options.pop("debug")
         invocation.terminal.as_json = options.pop("as_json")
@@ -136,7 +134,12 @@ def shared_options(command: Callable[Concatenate[Call, P], Work]) -> Callable[P,
         }
         path, data_dir = options.pop("config"), options.pop("data_dir")
         call = Call(invocation=invocation, path=path, data_dir=data_dir, log_options=log_options)
-        return asyncio.run(command(call, *args, **kwargs))
+        work = command(call, *args, **kwargs)
+        if not isinstance(work, Coroutine):
+            return work
+        import asyncio  # --help does without, and commands that wait for nothing
+
+        return asyncio.run(work)
 
     return wrapped
 

@@ -106,7 +106,7 @@ def program(context: click.Context) -> None:
 @click.command("help")
 @click.argument("topic", required=False)
 @shared_options
-async def help_command(call: Call, topic: str | None) -> None:
+def help_command(call: Call, topic: str | None) -> None:
     """Explain the search language, or a command."""
     if topic == "search":
         call.terminal.print_values([{"term": term, "meaning": text} for term, text in list_grammar()], _format_term)

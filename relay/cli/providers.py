@@ -1,16 +1,13 @@
 """`relay providers`, `relay samples` and `relay trigger`: whose webhooks relay knows, and signed samples of them."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay.cli.deliveries import has_succeeded, report_delivery
-from relay.cli.events import print_new_event
 from relay.cli.formatting import UNVERIFIED
 from relay.cli.options import Call, shared_options
 from relay.cli.output import Json, Part, quote
-from relay.cli.request_edits import parse_assignments, read_body_file
 from relay.errors import ConfigError, NotFoundError, UsageError
 from relay.model.text import find_similar
 
@@ -24,15 +21,15 @@ _UNKNOWN_BASE = "https://<the public address that relay start prints>"
 @click.command("providers")
 @click.argument("name", required=False)
 @shared_options
-async def providers_command(call: Call, name: str | None) -> None:
+def providers_command(call: Call, name: str | None) -> Coroutine[Any, Any, None] | None:
     """List the providers that relay knows, or show how to set NAME up: steps, variable, address to paste."""
     from relay.providers.catalogue import PROVIDERS  # samples and trigger do without
 
     if name is not None:
-        await _print_provider(call, _find_provider(name))
-        return
+        return _print_provider(call, _find_provider(name))
     summaries = map(_summarize_provider, PROVIDERS.values())
     call.terminal.print_values(summaries, lambda one: [one["name"], one["title"], ", ".join(one["secret_env"])])
+    return None
 
 
 def _find_provider(name: str) -> "Provider":
@@ -147,6 +144,10 @@ async def trigger_command(
 
     Exits 5 when the event was rejected, 1 when it did not reach a target.
     """
+    from relay.cli.deliveries import has_succeeded, report_delivery  # with asyncio; the list of providers does without
+    from relay.cli.events import print_new_event
+    from relay.cli.request_edits import parse_assignments
+
     request: Json = {"source": source, "type": type_, "set": parse_assignments(changes)}
     if body is not None:
         request["body"] = _read_body_text(body)
@@ -183,6 +184,8 @@ def _list_signing_notes(event: Json) -> Iterator[str]:
 
 
 def _read_body_text(name: str) -> str:
+    from relay.cli.request_edits import read_body_file
+
     try:
         return read_body_file(name).decode()
     except UnicodeDecodeError as error:

@@ -54,9 +54,33 @@ def held_store(at):
         other.close()
 
 
+@pytest.fixture
+def taken(monkeypatch):
+    """Wait until that many requests are with the pipeline."""
+    count = 0
+
+    def count_calls(real):
+        def counted(*arguments, **more):
+            nonlocal count
+            count += 1
+            return real(*arguments, **more)
+
+        return counted
+
+    for name in ("receive", "receive_at_once"):
+        monkeypatch.setattr(Pipeline, name, count_calls(getattr(Pipeline, name)))
+
+    async def wait(number):
+        async with asyncio.timeout(60):
+            while count < number:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.005)
+
+    return wait
+
+
 async def answer(reader):
     """Read one answer and return its head, without what differs from one to the next, and its body."""
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
     body = await reader.readexactly(int(re.search(rb"Content-Length: (\d+)", head)[1]))
     return re.sub(rb"(Date|Content-Length): [^\r]*", rb"\1", head), json.loads(body)
 
@@ -119,15 +143,16 @@ async def test_requests_behind_one_another_are_answered_in_order_whichever_way_e
     assert await numbers(at) == [f"n={n}" if n != 21 else "n=9" for n in range(1, 60)]
 
 
-async def test_what_follows_a_request_under_way_waits_and_is_not_read_without_end(at):
+async def test_what_follows_a_request_under_way_waits_and_is_not_read_without_end(at, taken):
     async with connected(at) as (reader, writer):
         with held_store(at):
             writer.write(request(1))
-            await asyncio.sleep(0.2)
+            await taken(1)
             writer.write(request(2) * 50_000)
-            await asyncio.sleep(0.3)
             (protocol,) = protocols()
-            assert not protocol.transport.is_reading()
+            async with asyncio.timeout(60):
+                while protocol.transport.is_reading():  # noqa: ASYNC110 - there is no event for it
+                    await asyncio.sleep(0.01)
         assert [(await answer(reader))[1]["event"] for _ in range(300)] == list(range(1, 301))
 
 
@@ -137,16 +162,19 @@ def protocols():
     return [one for one in found if one.transport is not None]
 
 
-async def test_a_sender_that_closes_its_side_is_answered(at):
+async def test_a_sender_that_closes_its_side_is_answered(at, taken):
+    all_taken = 0
     for data, count in ((request(1), 1), (request(1) * 3, 3), (request(1) + request(2, b"PUT"), 2)):
         async with connected(at) as (reader, writer):
             with held_store(at):
                 writer.write(data)
                 writer.write_eof()
-                await asyncio.sleep(0.2)
+                await taken(all_taken + 1)
+                await asyncio.sleep(0.1)
+            all_taken += count
             for _ in range(count):
                 assert (await answer(reader))[1]["success"] is True
-            assert await asyncio.wait_for(reader.read(), 5) == b""
+            assert await asyncio.wait_for(reader.read(), 60) == b""
 
 
 async def test_half_a_request_behind_a_whole_one_is_refused_at_the_end(at):
@@ -160,11 +188,11 @@ async def test_half_a_request_behind_a_whole_one_is_refused_at_the_end(at):
     assert await numbers(at) == ["n=1"]
 
 
-async def test_a_sender_that_is_gone_before_the_commit_leaves_its_event(at):
+async def test_a_sender_that_is_gone_before_the_commit_leaves_its_event(at, taken):
     async with connected(at) as (_, writer):
         with held_store(at):
             writer.write(request(7))
-            await asyncio.sleep(0.2)
+            await taken(1)
             writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
             await asyncio.sleep(0.1)
@@ -175,18 +203,18 @@ async def test_a_sender_that_is_gone_before_the_commit_leaves_its_event(at):
 
 
 async def test_a_connection_is_not_idle_while_its_request_waits(at, monkeypatch):
-    monkeypatch.setattr(server, "KEEPALIVE_TIMEOUT", 0.3)
+    monkeypatch.setattr(server, "KEEPALIVE_TIMEOUT", 1.0)
     async with connected(at) as (reader, writer):
         with held_store(at):
             writer.write(request(1))
-            await asyncio.sleep(0.8)
+            await asyncio.sleep(1.3)
         assert (await answer(reader))[1]["event"] == 1
         writer.write(request(2))
         assert (await answer(reader))[1]["event"] == 2
-        assert await asyncio.wait_for(reader.read(), 5) == b""  # idle for too long
+        assert await asyncio.wait_for(reader.read(), 60) == b""  # idle for too long
 
 
-async def test_what_is_under_way_is_committed_and_answered_when_relay_stops(tmp_path):
+async def test_what_is_under_way_is_committed_and_answered_when_relay_stops(tmp_path, taken):
     (tmp_path / "relay.toml").write_text("")
     ports: dict[str, Any] = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
     config = load(tmp_path / "relay.toml", Overrides(**ports), {})
@@ -199,11 +227,11 @@ async def test_what_is_under_way_is_committed_and_answered_when_relay_stops(tmp_
             held.__enter__()
             for number, (_, writer) in enumerate(links):
                 writer.write(request(number))
-            await asyncio.sleep(0.3)
+            await taken(20)
             asyncio.get_running_loop().call_later(0.5, held.__exit__, None, None, None)
         answers = [await answer(reader) for reader, _ in links]
         assert sorted(body["event"] for _, body in answers) == list(range(1, 21))
-        assert [await asyncio.wait_for(reader.read(), 5) for reader, _ in links] == [b""] * 20
+        assert [await asyncio.wait_for(reader.read(), 60) for reader, _ in links] == [b""] * 20
     with sqlite3.connect(tmp_path / ".relay/relay.db") as kept:
         assert kept.execute("SELECT count(*) FROM events").fetchone() == (20,)
 

@@ -162,9 +162,14 @@ class _CompiledTemplates(jinja2.BytecodeCache):
 def ready_dashboard():
     """Let the relays of this process share compiled templates and packed assets: to make them took most of the time."""
     environment = functools.partial(relay.dashboard.render.Environment, bytecode_cache=_CompiledTemplates())
+    load = relay.dashboard.assets._load_assets
+    static = relay.dashboard.assets.find_resource_folder("static")
+    load_once = functools.cache(load)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(relay.dashboard.render, "Environment", environment)
-        patch.setattr(relay.dashboard.assets, "_load_assets", functools.cache(relay.dashboard.assets._load_assets))
+        patch.setattr(
+            relay.dashboard.assets, "_load_assets", lambda root: load_once(root) if root == static else load(root)
+        )
         yield
 
 

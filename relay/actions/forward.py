@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 from relay.actions import egress
@@ -91,10 +90,8 @@ class ForwardAction(Action[ForwardOptions]):
         await self._wire.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._wire.__aexit__(kind, error, traceback)
+    async def __aexit__(self, *error: object) -> None:
+        await self._wire.__aexit__(*error)
 
     async def run(self, event: CapturedEvent, delivery: Delivery, options: ForwardOptions) -> ActionResult:
         """Send the event once. Outcome, request and response come back; nothing is raised for a bad target."""

@@ -168,8 +168,7 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close it, whatever is under way."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
         if self._transport is not None:
             self._transport.abort()
 
@@ -191,6 +190,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._transport = None
+        self._stop_timer()
         if self._parser is None or self._parser.end():
             self._finish()
         else:
@@ -198,9 +198,13 @@ class _Connection(asyncio.Protocol):
             self._finish(exc if isinstance(exc, OSError) else NoAnswerError(said))
 
     def _set_timer(self) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_at(self._until, self._expire)
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(self._until, self._expire)
+            self._timer = None
 
     def _expire(self) -> None:
         self._timer = None

@@ -220,9 +220,8 @@ class BulkReplays:
             return
         if "://" in new.target:
             await check_target(new.target, self._rules(True))
-        elif new.target not in self._targets.names:
-            known = ", ".join(sorted(self._targets.names)) or "none yet"
-            raise NotFoundError(f"no target '{new.target}'", hint=f"there is: {known}; or an address: http://…")
+        else:
+            self._targets.find(new.target)
 
     async def _matching(self, new: NewBatch) -> list[EventRow]:
         """Return the events that match, oldest first."""

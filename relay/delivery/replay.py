@@ -12,7 +12,7 @@ from relay.actions.mail.compose import Mail
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.delivery.targets import Targets
-from relay.errors import NotFoundError, UsageError
+from relay.errors import UsageError
 from relay.model import admission
 from relay.model.delivery import Delivery, DeliveryChanges, DeliveryReason, DeliveryState, NewDelivery, SignMode
 from relay.model.event import CapturedEvent, EventRow, Verdict
@@ -63,21 +63,16 @@ class ReplayService:
         for a mail that went out before.
         """
         changes = encode_changes(replace(changes, sign=changes.sign or SignMode.AUTO))
-        to = self._targets.place(to)
+        to, action = self._targets.place(to), "forward"
         if "://" in to:
             await check_target(to, self._rules(True))
-            new = NewDelivery(
-                target=to, action="forward", reason=DeliveryReason.REPLAY, changes=replace(changes, url=to), asked=True
-            )
+            changes = replace(changes, url=to)
         else:
-            target = self._targets.named(to)
-            if target is None:
-                raise _unknown_target(to, self._targets)
+            target = self._targets.find(to)
+            action = target.action
             if isinstance(target.options, EmailOptions):
                 await self._email.check_not_sent(event_id, target.options)
-            new = NewDelivery(
-                target=to, action=target.action, reason=DeliveryReason.REPLAY, changes=changes, asked=True
-            )
+        new = NewDelivery(target=to, action=action, reason=DeliveryReason.REPLAY, changes=changes, asked=True)
         return await self._plan(event_id, new)
 
     async def email_event(self, event: CapturedEvent, template: str, to: tuple[str, ...], force: bool = False) -> int:
@@ -202,10 +197,3 @@ def _percent_encode(text: str | None, what: str, also: str = "") -> str | None:
 
 def _is_header_value(value: str) -> bool:
     return all(ord(letter) < 0x100 for letter in value)
-
-
-def _unknown_target(name: str, targets: Targets) -> NotFoundError:
-    known = ", ".join(sorted(targets.names)) or "none yet"
-    return NotFoundError(
-        f"no target '{escape_unprintable(name, 80)}'", hint=f"there is: {known}; or give an address: http://…"
-    )

@@ -26,6 +26,7 @@ class Scheduler:
 
     def __init__(self, most: Mapping[str, int], each: int, at_once: int) -> None:
         self.running: Counter[str] = Counter()
+        self._total = 0  # of what runs
         self._most = most
         self._each = each
         self._at_once = at_once
@@ -66,7 +67,7 @@ class Scheduler:
         taken: list[ClaimedDelivery] = []
         for target in sorted(self._lines, key=lambda name: self.running[name]):
             line = self._lines[target]
-            while line and self.running.total() < self._at_once:
+            while line and self._total < self._at_once:
                 if self.running[target] >= self._allowed(target, at):
                     break
                 taken.append(line.popleft())
@@ -83,6 +84,7 @@ class Scheduler:
     def ended(self, target: str, took: float) -> bool:
         """Count a delivery that is over; return whether the target's line is so short that more is wanted."""
         self.running[target] -= 1
+        self._total -= 1
         if not self.running[target]:
             del self.running[target]
         if took < QUICK_SECONDS:
@@ -107,6 +109,7 @@ class Scheduler:
     def _count(self, claimed: ClaimedDelivery, at: float) -> None:
         target = claimed.delivery.target
         self.running[target] += 1
+        self._total += 1
         self._started[target] = at
         if claimed.delivery.id > self._drains.get(target, claimed.delivery.id):
             del self._drains[target]

@@ -6,7 +6,9 @@ from dataclasses import replace
 from relay.actions.egress import complete_url
 from relay.actions.forward import ForwardOptions
 from relay.actions.mail import EmailOptions
+from relay.errors import NotFoundError
 from relay.model.delivery import ONCE, Delivery, RetryPolicy, SignMode, Target
+from relay.model.text import escape_unprintable
 from relay.store import BlockedWork
 
 
@@ -29,6 +31,14 @@ class Targets:
     def named(self, name: str) -> Target | None:
         """Return a configured target."""
         return self._targets.get(name)
+
+    def find(self, name: str) -> Target:
+        """Return a configured target. Raises NotFoundError naming those that there are."""
+        if name not in self._targets:
+            known = ", ".join(sorted(self._targets)) or "none yet"
+            hint = f"there is: {known}; or give an address: http://…"
+            raise NotFoundError(f"no target '{escape_unprintable(name, 80)}'", hint=hint)
+        return self._targets[name]
 
     def place(self, text: str) -> str:
         """Return a target's name as it is, and an address as typed with the scheme that was left out."""

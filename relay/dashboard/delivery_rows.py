@@ -6,8 +6,7 @@ from datetime import datetime
 
 from relay.dashboard.body_text import RAW_WINDOW, build_hex_window, build_text_window, is_binary
 from relay.dashboard.event_list import build_delivery_chip
-from relay.dashboard.filters import format_count, format_due, format_status
-from relay.dashboard.widgets import StatusChip
+from relay.dashboard.filters import StatusChip, format_count, format_due, format_status
 from relay.model.delivery import NO_CHANGES, Attempt, Delivery, DeliveryReason, DeliveryState
 from relay.model.event import Headers
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive

@@ -36,8 +36,8 @@ def error_response_for(request: web.Request, status: int, code: str, message: st
     if code == "no_token":
         return render_sign_in(request)
     title = {404: "Not found"}.get(status, "That did not work")
-    sentence = _format_sentence(message)
-    return _render_bare_page(request, status, title=title, sentence=sentence, hint=_format_sentence(hint))
+    values = {"message": _format_sentence(message), "hint": _format_sentence(hint)}
+    return _render_bare_page(request, status, title=title, **values)
 
 
 def _render_error_part(request: web.Request, message: str, status: int) -> web.Response:
@@ -58,7 +58,7 @@ def render_sign_in(request: web.Request, wrong: str = "", destination: str = "")
         request,
         401,
         title="Sign in",
-        sentence="This dashboard shows captured webhooks, so it asks who you are.",
+        message="This dashboard shows captured webhooks, so it asks who you are.",
         sign_in=True,
         next=safe_redirect_path(destination),
         wrong=wrong,
@@ -101,12 +101,12 @@ def handle_page_errors(handler: PageHandler) -> PageHandler:
 
 
 async def _render_error_page(request: web.Request, error: RelayError) -> web.Response:
-    sentence, hint = escape_unprintable(error.message, 400).removesuffix("."), escape_unprintable(error.hint, 400)
+    message, hint = escape_unprintable(error.message, 400).removesuffix("."), escape_unprintable(error.hint, 400)
     if get_target_id(request) is not None:
-        message = f"That did not work: {sentence}.{f' To go on: {hint}.' if hint else ''}"
-        return _render_error_part(request, message, error.status)
-    title, sentence = "That did not work", f"{capitalize_first(sentence)}."
-    return await render_page(request, "error.html", title, "", error.status, sentence=sentence, hint=hint)
+        text = f"That did not work: {message}.{f' To go on: {hint}.' if hint else ''}"
+        return _render_error_part(request, text, error.status)
+    title, message = "That did not work", f"{capitalize_first(message)}."
+    return await render_page(request, "error.html", title, "", error.status, message=message, hint=hint)
 
 
 async def handle_login(request: web.Request, guard: Guard) -> web.StreamResponse:

@@ -8,8 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
 
-from relay.dashboard.filters import build_url, format_count, format_duration, format_moment
-from relay.dashboard.widgets import StatusChip
+from relay.dashboard.filters import StatusChip, build_url, format_count, format_duration, format_moment
 from relay.http.responses import get_relay
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventOutcome, EventRow, Verdict
@@ -171,13 +170,13 @@ def get_shield_kind(event: EventRow) -> str:
 
 
 def summarize_deliveries(event: EventRow, deliveries: Sequence[Delivery]) -> StatusChip:
-    """Return the result of an event: that it was rejected, why nothing was sent, or the worst that any target said."""
+    """Return the result of an event: that it was rejected, why nothing was sent, or the worst answer of any target."""
     results = ", ".join(
         f"{escape_unprintable(one.target, 60)}: {build_delivery_chip(one).text}"
         for one in select_latest_deliveries(deliveries)
     )
     if event.outcome is EventOutcome.REJECTED:
-        # Also after a replay: what a target said of it does not make it genuine.
+        # Also after a replay: what a target answered does not make it genuine.
         return StatusChip("no", "Rejected", title=f"Replayed. {results}" if results else "")
     if event.reason == "vault_locked" and not deliveries:
         return StatusChip("warn", "Unchecked")

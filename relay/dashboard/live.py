@@ -32,7 +32,7 @@ from relay.model.signals import (
     VaultChanged,
 )
 
-MAX_ROWS = 50  # rows in one message; when more wait, the page is told to ask for them
+MAX_ROWS = 50  # rows in one message; when more wait, the page is to ask for them
 MIN_INTERVAL = 0.25  # seconds between two messages of a kind
 LIVE_COUNT_LIMIT = 100_000  # deliveries up to which the numbers of their views are kept current
 _CALM = 0.02  # seconds without an event after which one that comes alone is sent at once

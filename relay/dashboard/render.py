@@ -12,7 +12,6 @@ from relay.dashboard.assets import Assets, find_resource_folder
 from relay.dashboard.delivery_rows import DELIVERY_FILTERS
 from relay.dashboard.event_list import EVENT_FILTERS
 from relay.dashboard.filters import FILTERS, escape_output
-from relay.dashboard.widgets import MESSAGE_FILTERS
 
 CSRF_HEADER = "X-Relay-CSRF"
 CSRF_FIELD = "csrf"
@@ -62,7 +61,7 @@ class Renderer:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.filters.update({**FILTERS, **EVENT_FILTERS, **DELIVERY_FILTERS, **MESSAGE_FILTERS})
+        self._environment.filters.update({**FILTERS, **EVENT_FILTERS, **DELIVERY_FILTERS})
         self._environment.globals.update(
             asset=assets.url,
             open_asset=assets.login_url_of,
@@ -124,7 +123,7 @@ def sandboxed_response(text: str) -> web.Response:
 
 
 def get_target_id(request: web.Request) -> str | None:
-    """Return the id of the element a partial reply is for; None when the whole page is wanted."""
+    """Return the id of the element a partial reply is for; None for a whole page."""
     if request.headers.get("HX-Request-Type") != "partial":
         return None
     return request.headers.get("HX-Target", "").partition("#")[2]

@@ -68,7 +68,7 @@ async def confirm_drop(request: web.Request) -> web.Response:
         (build_url("/deliveries", state="pending", target=name), "Deliveries"),
         nav="deliveries",
         heading=f"Drop the queue of {escape_unprintable(name, 80)}?",
-        sentence=f"Gives up {count} that {'waits' if waiting == 1 else 'wait'} for it. The events stay, and can be "
+        message=f"Gives up {count} that {'waits' if waiting == 1 else 'wait'} for it. The events stay, and can be "
         "replayed.",
         action="/targets/drop",
         fields=(("target", name),),

@@ -54,8 +54,8 @@ async def _run_and_answer(
     try:
         await change()
     except RelayError as error:
-        sentence = f"{capitalize_first(format_error(error))}."
-        return await _render_form(request, error=sentence, status=error.status, name=name)
+        message = f"{capitalize_first(format_error(error))}."
+        return await _render_form(request, error=message, status=error.status, name=name)
     if get_target_id(request) is None:
         return redirect(_AFTER_PATH)
     # Rows, results and sources may all have changed: the browser loads the page again, at its own address.

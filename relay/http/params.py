@@ -46,7 +46,7 @@ def parse_whole_number(values: Mapping[str, str], name: str) -> int | None:
 
 
 def parse_limit(request: web.Request, default: int = 50) -> int:
-    """Return how many rows are wanted."""
+    """Return how many rows to list at most."""
     return parse_number(request, "limit", default, MAX_LIMIT) or default
 
 

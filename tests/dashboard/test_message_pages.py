@@ -8,8 +8,8 @@ from datetime import date, timedelta
 import pytest
 
 from relay.dashboard.assets import find_resource_folder
+from relay.dashboard.filters import format_message_status
 from relay.dashboard.messages.page import _STATUS_ICONS, build_rates
-from relay.dashboard.widgets import format_message_status
 from relay.model.message import DayCounts, MessageCounts, MessageStatus
 from relay.model.signals import MessageChanged
 

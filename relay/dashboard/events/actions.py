@@ -102,7 +102,7 @@ async def confirm_delete(request: web.Request) -> web.Response:
         "Delete events",
         (_list_path(request.query), "Events"),
         heading=f"Delete {count}?",
-        sentence=f"{_describe_selection(text)} with their deliveries. This cannot be undone.",
+        message=f"{_describe_selection(text)} with their deliveries. This cannot be undone.",
         action="/events/delete",
         # What arrives while somebody reads the question is not part of it.
         fields=(("q", text), ("upto", str(found[0] if found else 0)), ("shown", join_search(request.query))),

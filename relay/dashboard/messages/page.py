@@ -10,9 +10,9 @@ from aiohttp import web
 from markupsafe import escape
 
 from relay.actions.mail.addresses import is_permitted
+from relay.dashboard.filters import BAD_STATUSES
 from relay.dashboard.render import sandboxed_response
 from relay.dashboard.responses import render_page, render_part
-from relay.dashboard.widgets import BAD_STATUSES
 from relay.http.params import parse_id, parse_message_filter, parse_number
 from relay.http.responses import get_relay
 from relay.model.message import (

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
-from relay.dashboard.responses import read_fields, redirect, render_page, render_part, toast_header
+from relay.dashboard.responses import answer_done, read_fields, redirect, render_page, render_part, toast_header
 from relay.errors import NotFoundError
 from relay.http.params import parse_id, parse_number, parse_whole_number
 from relay.http.responses import get_relay
@@ -81,10 +81,8 @@ async def retry_failed(request: web.Request) -> web.Response:
         form.get("target") or None,
         int(batch) if batch.isascii() and batch.isdigit() and len(batch) <= 18 else None,
     )
-    if get_target_id(request) is None:
-        return redirect(build_url("/deliveries", target=form.get("target"), batch=batch))
-    text = f"Trying {format_count(count, 'delivery', 'deliveries')} again"
-    return web.Response(status=204, headers=toast_header(text))
+    where = build_url("/deliveries", target=form.get("target"), batch=batch)
+    return answer_done(request, where, f"Trying {format_count(count, 'delivery', 'deliveries')} again")
 
 
 async def retry_delivery(request: web.Request) -> web.Response:

@@ -68,6 +68,11 @@ def toast_header(text: str) -> dict[str, str]:
     return {"HX-Trigger": json.dumps({"relay:toast": {"text": escape_unprintable(text, 200)}})}
 
 
+def answer_done(request: web.Request, where: str, text: str) -> web.Response:
+    """Say what was done for a moment where the page stays; send a browser without script on."""
+    return redirect(where) if get_target_id(request) is None else web.Response(status=204, headers=toast_header(text))
+
+
 def render_part(
     request: web.Request, template: str, status: int = 200, headers: dict[str, str] | None = None, **values: Any
 ) -> web.Response:

@@ -2,20 +2,7 @@
 
 from aiohttp import web
 
-from relay.dashboard import (
-    deliveries,
-    doctor,
-    errors,
-    finder,
-    lab,
-    live,
-    metrics,
-    render,
-    settings,
-    targets,
-    trigger,
-    vault,
-)
+from relay.dashboard import deliveries, errors, finder, lab, live, metrics, render, settings, targets, vault
 from relay.dashboard.assets import Assets
 from relay.dashboard.events import actions, compare
 from relay.dashboard.events import page as events_page
@@ -116,8 +103,8 @@ _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/targets/drop", targets.drop_queue),
     web.get("/emails/dry-run", show_dry_run),
     web.get("/emails/{name}/dry-run", show_dry_run),
-    web.get("/trigger", trigger.show_trigger),
-    web.post("/trigger", trigger.trigger_sample),
+    web.get("/trigger", sources_page.show_trigger),
+    web.post("/trigger", sources_page.trigger_sample),
     web.post("/theme", settings.switch_theme),
     web.get("/find", finder.show_finder),
     web.get("/stats", metrics.show_metrics),
@@ -125,7 +112,7 @@ _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/lab", lab.start_run),
     web.get(f"/lab/{_ID_PATTERN}", lab.show_run),
     web.post(f"/lab/{_ID_PATTERN}/cancel", lab.cancel_run),
-    web.get("/doctor", doctor.show_health_check),
+    web.get("/doctor", settings.show_health_check),
     web.get("/settings", settings.show_settings),
     web.post("/settings", settings.save_settings),
 )

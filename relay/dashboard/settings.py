@@ -1,4 +1,4 @@
-"""The Settings page: how the dashboard behaves, and what relay.toml says."""
+"""The pages Settings, with what relay.toml says, and Doctor: whether everything that relay needs is there."""
 
 import json
 import re
@@ -70,3 +70,10 @@ async def switch_theme(request: web.Request) -> web.Response:
         response = web.Response(status=204, headers={"HX-Trigger": json.dumps(signals)})
     response.set_cookie(THEME_COOKIE, theme, max_age=_COOKIE_AGE, path="/", samesite="Strict")
     return response
+
+
+async def show_health_check(request: web.Request) -> web.Response:
+    """GET /doctor: everything that relay needs, checked when the page is opened."""
+    relay = get_relay(request)
+    findings = await relay.check_health()
+    return await render_page(request, "doctor.html", "Doctor", "doctor", findings=findings, version=relay.version)

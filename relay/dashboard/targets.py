@@ -4,8 +4,7 @@ from aiohttp import web
 
 from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.layout import load_banners
-from relay.dashboard.render import get_target_id
-from relay.dashboard.responses import read_fields, redirect, render_dialog, render_page, render_part, toast_header
+from relay.dashboard.responses import answer_done, read_fields, redirect, render_dialog, render_page, render_part
 from relay.errors import UsageError
 from relay.http.responses import get_relay
 from relay.model.text import escape_unprintable
@@ -43,7 +42,7 @@ async def show_banners(request: web.Request) -> web.Response:
 async def reconnect_tunnel(request: web.Request) -> web.Response:
     """POST /tunnel/reconnect: build the tunnel again now."""
     get_relay(request).reconnect_tunnel()
-    return _answer_done(request, "/events", "Reconnecting")
+    return answer_done(request, "/events", "Reconnecting")
 
 
 async def retry_target(request: web.Request) -> web.Response:
@@ -51,9 +50,9 @@ async def retry_target(request: web.Request) -> web.Response:
     relay, name = get_relay(request), _check_target_name((await read_fields(request)).get("target", ""))
     oldest = await relay.store.deliveries.first_waiting(name)
     if oldest is None:
-        return _answer_done(request, "/targets", f"Nothing waits for {name}")
+        return answer_done(request, "/targets", f"Nothing waits for {name}")
     await relay.replays.retry_delivery(oldest)
-    return _answer_done(request, f"/deliveries/{oldest}", f"Trying {name}")
+    return answer_done(request, f"/deliveries/{oldest}", f"Trying {name}")
 
 
 async def confirm_drop(request: web.Request) -> web.Response:
@@ -87,9 +86,3 @@ def _check_target_name(name: str) -> str:
     if not name:
         raise UsageError("no target is named", hint="the page Targets lists them")
     return name
-
-
-def _answer_done(request: web.Request, where: str, text: str) -> web.Response:
-    if get_target_id(request) is None:
-        return redirect(where)
-    return web.Response(status=204, headers=toast_header(text))

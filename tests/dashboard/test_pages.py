@@ -351,3 +351,19 @@ async def test_an_events_page_stays_light(at):
     assert len(rows) == 50
     assert max(map(len, rows)) <= 900
     assert len(html.encode()) <= 90_000
+
+
+async def test_a_source_without_a_list_of_its_events_has_no_catch_up(start):
+    at = await start("[sources.plain]\nprovider = 'custom'\n")
+    status, html = await page(at, "/sources/plain/catch-up", "div#catch-up")
+    assert (status, "gives out no list of its events" in html) == (404, True)
+
+
+async def test_a_delivery_that_is_closed_stays_on_its_page(start):
+    at = await start(STRIPE)
+    await send(at, {}, "/webhooks/stripe")
+    await at.api("/api/triggers", "POST", json={"source": "stripe", "type": "invoice.paid"})
+    _, html = await page(at, "/deliveries/1")
+    assert 'hx-get="/deliveries/1?closed=1&amp;before=2"' in html
+    _, row = await page(at, "/deliveries/1?closed=1&before=2", "tbody#row-1")
+    assert 'href="/deliveries/1?before=2"' in row

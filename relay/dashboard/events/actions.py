@@ -10,6 +10,7 @@ from relay.dashboard.events import page as events_page
 from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.responses import (
+    answer_done,
     build_selection_query,
     join_search,
     read_fields,
@@ -80,9 +81,7 @@ async def pin_selected(request: web.Request) -> web.Response:
     found = await _find_matching(relay, build_selection_query(fields), None)
     await relay.store.events.annotate_all(found, pinned=True)
     _publish_changes(relay, found)
-    if get_target_id(request) is None:
-        return redirect(_list_path(fields))
-    return web.Response(status=204, headers=toast_header(f"Pinned {format_count(len(found), 'event')}"))
+    return answer_done(request, _list_path(fields), f"Pinned {format_count(len(found), 'event')}")
 
 
 async def export_selected(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""The page Sources: what may send, as configured, and what was refused."""
+"""The pages Sources (what may send, as configured, and what was refused) and Trigger (a signed sample of one)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from aiohttp import web
 
 from relay.dashboard.filters import find_provider, format_count, format_moment
-from relay.dashboard.responses import render_page
+from relay.dashboard.responses import format_error, read_fields, redirect, render_page
 from relay.dashboard.sources import catch_up
-from relay.errors import NotFoundError
+from relay.errors import NotFoundError, RelayError
 from relay.http.responses import get_relay
 from relay.model.admission import EmailField
 from relay.model.event import Source
@@ -62,6 +62,44 @@ async def show_sources(request: web.Request) -> web.Response:
         unclaimed=describe_refusals(relay.state.refused.list_others(sources), None, relay.config.server.max_body),
         **(_describe_source(relay, chosen) if chosen else {}),
     )
+
+
+async def show_trigger(request: web.Request, *, error: str = "", typed: str = "", body: str = "") -> web.Response:
+    """GET /trigger?source=&type=: a correctly signed sample to send."""
+    relay = get_relay(request)
+    sources = relay.sources.by_name
+    names = list(sources) or ["stripe"]
+    requested = request.query.get("source") or ""
+    chosen = requested if requested in names else names[0]
+    types = relay.list_sample_types(chosen)
+    return await render_page(
+        request,
+        "trigger.html",
+        "Trigger",
+        "trigger",
+        422 if error else 200,
+        titles={name: (sources[name].title if name in sources else "") or name for name in names},
+        types=types,
+        source=chosen,
+        type=typed or request.query.get("type", "") or (types[0] if types else ""),
+        body=body,
+        error=error,
+        local=relay.find_local_key(chosen),
+        configured=sources.get(chosen),
+    )
+
+
+async def trigger_sample(request: web.Request) -> web.Response:
+    """POST /trigger: a signed sample through the real ingress, then the event it made."""
+    form = await read_fields(request)
+    body = form.get("body", "").replace("\r\n", "\n").strip()
+    type_ = form.get("type", "").strip()
+    encoded = body.encode("utf-8", "replace") if body else None
+    try:
+        row = await get_relay(request).trigger_sample(form.get("source", ""), type_, body=encoded)
+    except RelayError as error:
+        return await show_trigger(request, error=format_error(error), typed=type_, body=body)
+    return redirect(f"/events/{row.id}")
 
 
 def _describe_source(relay: RunningRelay, source: Source) -> dict[str, Any]:

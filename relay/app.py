@@ -22,7 +22,6 @@ from relay.platform import is_data_dir_held, list_limits, write_private
 from relay.services.relay import RunningRelay, format_address
 from relay.services.state import StoreMonitor
 from relay.store import Store, build_busy_error, open_store, prepare_data_dir
-from relay.tunnel.supervisor import open_tunnel
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +81,7 @@ def _import_late_modules(*, has_pages: bool) -> None:
 async def _start_services(relay: RunningRelay, stack: AsyncExitStack, newest: tuple[int, int], *, quiet: bool) -> None:
     """Start what delivers and all that works behind it; leave deliveries and batches up to the `newest` ids alone."""
     from relay.services import factories  # noqa: PLC0415 - see run_relay
+    from relay.tunnel.supervisor import open_tunnel  # noqa: PLC0415 - see run_relay
 
     config, store, clock = relay.config, relay.store, relay.clock
     relay.notices = (*_list_folder_notices(config.server.data_dir), *relay.notices)

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 
-from dotenv.parser import parse_stream
-
 from relay.errors import ConfigError
 from relay.model.values import dataclass
 
@@ -39,6 +37,8 @@ def load_environment(folder: Path, environ: Mapping[str, str]) -> Environment:
     path = _find_env_file(folder, environ.get("HOME", ""))
     if path is None:
         return Environment(values=dict(environ))
+    from dotenv.parser import parse_stream  # noqa: PLC0415 - of no use without a .env
+
     found: dict[str, str] = {}
     notices: list[str] = []
     for binding in parse_stream(io.StringIO(_read_env_file(path))):

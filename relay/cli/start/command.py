@@ -57,13 +57,15 @@ async def start_command(
     """
     from relay.cli.passwords import unlock_for_start
     from relay.cli.tunnel import offer_agent
-    from relay.config.handler_checks import check_handlers
 
     config = call.load(**overrides)
     config = await unlock_for_start(call, config, password_fd, locked=locked)
     config = await offer_agent(call, config)
-    # A file that cannot be run is reported now, not when the first event comes.
-    config = replace(config, notices=(*config.notices, *await check_handlers(config)))
+    if any(target.action == "handler" for target in config.targets.values()):
+        from relay.config.handler_checks import check_handlers
+
+        # A file that cannot be run is reported now, not when the first event comes.
+        config = replace(config, notices=(*config.notices, *await check_handlers(config)))
     async with stop_on_signals(call.terminal.print_message) as stop:
         with print_in_background(call.terminal, stop.request_from_thread):
             return await _run_until_stopped(call, config, stop, in_browser=in_browser)

@@ -14,10 +14,10 @@ from relay.config.environment import Environment, load_environment
 from relay.config.reading import FileProblems, combine_problems, read_file
 from relay.config.secrets import find_provider_secrets, find_vault_needs, resolve_references, vault_notices
 from relay.config.sources import build_sources, make_inbox, source_notices, with_secrets
-from relay.config.tables import File, ServerTable, TargetTable, TunnelTable
+from relay.config.tables import File, ServerTable, TunnelTable
 from relay.config.targets import TargetsConfig, build_smtp, build_targets, forward_target, mail_notices
 from relay.config.types import parse_endpoint
-from relay.config.user_modules import HandlerEnvironment, build_handler_environment, build_handlers_target
+from relay.config.user_modules import HandlerBuilder, build_handlers_target, make_handler_builder
 from relay.errors import ConfigError, TargetError, TunnelError
 from relay.model.delivery import Route, Target
 from relay.model.event import Source
@@ -110,10 +110,10 @@ def load(path: Path | None, overrides: Overrides = Overrides(), environ: Mapping
     own = EgressRules(own=frozenset({server.ingress, server.dashboard}))
     vault = Vault(server.data_dir / "vault")
     sources = build_sources(file, folder)
-    handler_environment = build_handler_environment(file, known, vault)
-    targets = _with_forwards(build_targets(file, folder, own, handler_environment), overrides, own, problems)
+    handler = make_handler_builder(file, folder, known, vault)
+    targets = _with_forwards(build_targets(file, folder, own, handler), overrides, own, problems)
     if overrides.handlers is not None:
-        targets = _with_handlers(targets, overrides.handlers, folder, handler_environment, problems)
+        targets = _with_handlers(targets, overrides.handlers, handler, problems)
     catch_up = build_catch_up(file, sources.found, known, vault)
     problems += [*sources.problems, *catch_up.problems, *targets.problems, *_tunnel_problems(file.tunnel)]
     if every := mistakes.joined(problems):
@@ -252,11 +252,9 @@ def _with_forwards(
     return replace(targets, found={**targets.found, **added}, routes=(*targets.routes, everything))
 
 
-def _with_handlers(
-    targets: TargetsConfig, name: str, folder: Path, environment: HandlerEnvironment, problems: list[str]
-) -> TargetsConfig:
+def _with_handlers(targets: TargetsConfig, name: str, build: HandlerBuilder, problems: list[str]) -> TargetsConfig:
     try:
-        added = build_handlers_target(TargetTable(handler=str(Path.cwd() / name)), folder, environment)
+        added = build_handlers_target(Path.cwd() / name, build)
     except ConfigError as error:
         problems.append(f"--handlers: {error.full_text}")
         return targets

@@ -1,8 +1,7 @@
 """`[targets]`, `[[routes]]`, `[emails]` and `[smtp]` become Targets, Routes and the options of actions."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from ssl import SSLError
 from typing import TypedDict
@@ -14,9 +13,8 @@ from relay.actions.outgoing_request import ForwardOptions
 from relay.config.reading import did_you_mean
 from relay.config.secrets import explain_missing, resolve_references
 from relay.config.tables import EmailTable, File, RetryTable, RouteTable, SmtpTable, TargetTable
-from relay.config.user_modules import HandlerEnvironment, build_handler_options, handler_concurrency
+from relay.config.user_modules import HandlerBuilder, handler_concurrency
 from relay.errors import ConfigError, MailError, TargetError
-from relay.handlers.environment import HandlerOptions
 from relay.model.delivery import RetryPolicy, Route, SignMode, Target
 from relay.model.values import dataclass
 from relay.pipeline.routing import compile_condition
@@ -39,11 +37,10 @@ class TargetsConfig:
     problems: tuple[str, ...]
 
 
-def build_targets(file: File, folder: Path, own: EgressRules, environment: HandlerEnvironment) -> TargetsConfig:
+def build_targets(file: File, folder: Path, own: EgressRules, handler: HandlerBuilder) -> TargetsConfig:
     """Build targets, routes and mails; mistakes are gathered, not raised."""
     problems: list[str] = []
     emails = build_emails(file, folder, problems)
-    handler = partial(build_handler_options, folder=folder, environment=environment)
     targets: dict[str, Target] = {}
     for name, target in file.targets.items():
         try:
@@ -68,11 +65,7 @@ def forward_target(name: str, url: str, own: EgressRules) -> Target:
 
 
 def _build_target(
-    name: str,
-    table: TargetTable,
-    emails: Mapping[str, EmailOptions],
-    own: EgressRules,
-    handler: Callable[[str, TargetTable], HandlerOptions],
+    name: str, table: TargetTable, emails: Mapping[str, EmailOptions], own: EgressRules, handler: HandlerBuilder
 ) -> Target:
     actions = [key for key in ("forward", "email", "handler") if getattr(table, key) is not None]
     if len(actions) != 1:

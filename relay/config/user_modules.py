@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from functools import partial
 from pathlib import Path
 from types import ModuleType, UnionType
@@ -18,11 +17,10 @@ from pydantic.errors import PydanticUserError
 from relay.config.secrets import find_secret
 from relay.config.tables import File, TargetTable
 from relay.errors import ConfigError
-from relay.handlers.environment import FindSecret, HandlerOptions
+from relay.handlers.environment import HandlerOptions
 from relay.handlers.user_code import importable_from
 from relay.model.delivery import Target
 from relay.model.text import escape_unprintable
-from relay.model.values import dataclass
 from relay.pipeline.pydantic_schema import PydanticSchema
 from relay.providers.schemes.python_verifier import Verifier
 from relay.vault import Vault
@@ -65,50 +63,44 @@ DEFAULT_CONCURRENCY = 2  # processes, where a target does not say otherwise
 _WITHHELD = frozenset({"RELAY_VAULT_PASSWORD", "RELAY_VAULT_PASSWORD_FILE", "RELAY_TOKEN", "NGROK_AUTHTOKEN"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandlerEnvironment:
-    """The environment that the process of a handlers file gets, and what `relay.secret` asks there."""
-
-    environ: Mapping[str, str] = field(repr=False)
-    find_secret: FindSecret
+HandlerBuilder = Callable[[str, TargetTable], HandlerOptions]
 
 
-def build_handler_environment(file: File, environ: Mapping[str, str], vault: Vault | None) -> HandlerEnvironment:
-    """Return what handlers get of relay's environment: not what opens its vault, tunnel and dashboard."""
+def make_handler_builder(file: File, folder: Path, environ: Mapping[str, str], vault: Vault) -> HandlerBuilder:
+    """Return what builds the options of a target with a handlers file; it raises ConfigError where there is none.
+
+    Handlers get relay's environment without what opens its vault, tunnel and dashboard.
+    """
     withheld = _WITHHELD | {file.tunnel.authtoken.removeprefix("env:")}
-    return HandlerEnvironment(
-        environ={name: value for name, value in environ.items() if name not in withheld},
-        find_secret=partial(find_secret, environ, vault),
-    )
+    handed_on = {name: value for name, value in environ.items() if name not in withheld}
+
+    def build(name: str, table: TargetTable) -> HandlerOptions:
+        # Links stay as they are: a file's neighbours are those of the name it is known by.
+        path = Path(os.path.abspath(folder / (table.handler or "")))  # noqa: PTH100 - resolve() follows links
+        options = HandlerOptions(
+            target=name,
+            path=path,
+            folder=folder,
+            timeout=table.timeout,
+            environ=handed_on,
+            find_secret=partial(find_secret, environ, vault),
+        )
+        if not path.is_file():
+            what = f"{options.name} is a folder" if path.is_dir() else f"there is no file {path}"
+            raise ConfigError(f"handler: {what}; name a Python file with functions below @on")
+        return options
+
+    return build
 
 
-def build_handlers_target(table: TargetTable, folder: Path, environment: HandlerEnvironment) -> Target:
+def build_handlers_target(file: Path, build: HandlerBuilder) -> Target:
     """Return the target that `--handlers FILE` means. Raises ConfigError where there is no such file."""
+    table = TargetTable(handler=str(file))
     try:
-        options = build_handler_options("handlers", table, folder, environment)
+        options = build("handlers", table)
     except ConfigError as error:
         raise ConfigError(error.message.removeprefix("handler: "), hint=error.hint) from error
     return Target(name=options.target, action="handler", options=options, concurrency=handler_concurrency(table))
-
-
-def build_handler_options(
-    name: str, table: TargetTable, folder: Path, environment: HandlerEnvironment
-) -> HandlerOptions:
-    """Return what a target with a handlers file needs. Raises ConfigError where there is no such file."""
-    # Links stay as they are: a file's neighbours are those of the name it is known by.
-    path = Path(os.path.abspath(folder / (table.handler or "")))  # noqa: PTH100 - resolve() follows links
-    options = HandlerOptions(
-        target=name,
-        path=path,
-        folder=folder,
-        timeout=table.timeout,
-        environ=environment.environ,
-        find_secret=environment.find_secret,
-    )
-    if not path.is_file():
-        what = f"{options.name} is a folder" if path.is_dir() else f"there is no file {path}"
-        raise ConfigError(f"handler: {what}; name a Python file with functions below @on")
-    return options
 
 
 def handler_concurrency(table: TargetTable) -> int:

@@ -114,9 +114,13 @@ STARTING_FIXTURES = frozenset(
 )
 
 
-def pytest_xdist_auto_num_workers():
-    """Start two workers more than there are processors: many tests wait for programs, browsers and clocks."""
-    return len(os.sched_getaffinity(0)) + 2 if hasattr(os, "sched_getaffinity") else None
+def pytest_xdist_auto_num_workers(config):
+    """Start two workers more than there are processors: many tests wait for programs, browsers and clocks.
+
+    Each collects all tests, which takes longer than the others of `make test-fast` wait.
+    """
+    more = 0 if "not program" in config.option.markexpr else 2
+    return len(os.sched_getaffinity(0)) + more if hasattr(os, "sched_getaffinity") else None
 
 
 @pytest.hookimpl(wrapper=True)

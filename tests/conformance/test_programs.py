@@ -10,7 +10,9 @@ import pytest
 pytestmark = pytest.mark.program
 
 ROOT = Path(__file__).parents[2]
-CURL = "tests/transfer/test_transfer.py::test_a_curl_script_sends_the_same_bytes_again"
+TRANSFER = "tests/transfer/test_transfer.py"
+CURL = f"{TRANSFER}::test_a_curl_script_sends_the_same_bytes_again"
+ALONE = f"{TRANSFER}::test_a_har_file_that_cannot_be_read_is_refused_before_anything_is_sent"
 
 
 @pytest.fixture
@@ -35,7 +37,10 @@ def without_programs(tmp_path):
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_what_a_missing_program_skips_is_said_in_the_last_lines(without_programs, workers):
     status, lines = without_programs(
-        "-n", workers, CURL, f"{CURL.partition('::')[0]}::test_a_pytest_module_runs_against_an_app"
+        "-n",
+        workers,
+        CURL,
+        f"{CURL.partition('::')[0]}::test_a_har_file_that_cannot_be_read_is_refused_before_anything_is_sent",
     )
     assert status == 0, lines
     assert lines[-3].startswith("1 passed, 1 skipped")

@@ -70,8 +70,8 @@ async def sink(certificate):
 class Home:
     """The example in a folder of its own, and a relay that runs there."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, forker):
+        self.folder, self.forker = folder, forker
         self.relay = None
         self.ready = {}
 
@@ -92,21 +92,14 @@ class Home:
 
     @asynccontextmanager
     async def running(self):
-        self.relay = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "relay", "start", *PORTS),
-            cwd=self.folder,
-            env=self.env(),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        self.relay = self.forker.start("start", *PORTS, cwd=self.folder, env=self.env())
         try:
             async with asyncio.timeout(PATIENCE):
-                self.ready = json.loads(await self.relay.stdout.readline())
+                self.ready = json.loads(await asyncio.to_thread(self.relay.stdout.readline))
             yield self
         finally:
-            if self.relay.returncode is None:
-                self.relay.send_signal(signal.SIGINT)
-            await self.relay.communicate()
+            self.relay.send_signal(signal.SIGINT)
+            await asyncio.to_thread(self.relay.communicate)
 
     async def shell(self, command, **env):
         """Run a command of the README against this relay; return its exit code and what it printed."""
@@ -139,9 +132,9 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path, require_program):
+def home(tmp_path, require_program, forker):
     require_program("bash", "curl", "openssl")
-    return Home(Path(shutil.copytree(EXAMPLE, tmp_path / "example")))
+    return Home(Path(shutil.copytree(EXAMPLE, tmp_path / "example")), forker)
 
 
 CURLS = [command for command in COMMANDS if command.startswith("curl") and "$BODY" not in command]
@@ -250,7 +243,7 @@ async def test_a_relay_killed_while_the_server_takes_the_mail_does_not_send_it_t
         async with asyncio.timeout(PATIENCE):
             await sink.reached.wait()
         home.relay.kill()
-        await home.relay.wait()
+        await asyncio.to_thread(home.relay.wait)
     sink.hang = False
     async with home.running():
         (failed,) = await home.deliveries(1)

@@ -210,24 +210,26 @@ async def _wait_for_queue(api: ApiClient, queued_before: int) -> int:
 
 async def _follow_catch_up(call: Call, api: ApiClient, begun: Json) -> Json:
     """Return a catch-up once it is over; interrupted, cancel it."""
-    path = f"/api/catch-up/{quote(begun['source'], safe='')}"
     try:
-        state = await _poll_until(call, api, path, begun, lambda now: bool(now["missed"]))
+        state = await _poll_until(call, api, begun, lambda now: bool(now["missed"]))
         with show_progress(call.terminal, state["missed"], "recovering") as bar:
-            return await _poll_until(call, api, path, state, lambda now: bar.update(now["recovered"] + now["lost"]))
+            printed = state["detail"]
+            return await _poll_until(
+                call, api, state, lambda now: bar.update(now["recovered"] + now["lost"]), printed=printed
+            )
     except asyncio.CancelledError:
         with suppress(ApiError, ConnectionLostError):
-            ended = await api.post(f"{path}/cancel")
+            ended = await api.post(f"{_find_catch_up(begun)}/cancel")
             message = f"cancelled: {ended['summary']}; running it again goes on where it stopped"
             call.terminal.print_message(message)
         raise
 
 
 async def _poll_until(
-    call: Call, api: ApiClient, path: str, state: Json, is_reached: Callable[[Json], bool | None]
+    call: Call, api: ApiClient, state: Json, is_reached: Callable[[Json], bool | None], *, printed: str = ""
 ) -> Json:
-    """Return a catch-up once it is over or `is_reached`, printing meanwhile why it waits."""
-    printed = ""
+    """Return a catch-up once it is over or `is_reached`, printing meanwhile why it waits, if not `printed` already."""
+    path = _find_catch_up(state)
     while not state["finished_at"] and not is_reached(state):
         if state["detail"] != printed and state["detail"]:
             call.terminal.print_message(f"relay: {escape_unprintable(state['detail'], 200)}")
@@ -235,6 +237,10 @@ async def _poll_until(
         await asyncio.sleep(_POLL_INTERVAL)
         state = await api.get(path)
     return state
+
+
+def _find_catch_up(state: Json) -> str:
+    return f"/api/catch-up/{quote(state['source'], safe='')}"
 
 
 def _format_missed_event(event: Json) -> list[Part]:

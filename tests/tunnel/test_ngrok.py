@@ -215,7 +215,7 @@ async def test_a_tunnel_the_agent_no_longer_has_is_rebuilt(agent):
 
 async def test_an_agent_that_finds_its_session_again_is_kept(agent, hold):
     agent.plan(heals=True)
-    async with hold(agent.options(), environ=agent.environ, heal=5.0) as held:
+    async with hold(agent.options(), environ=agent.environ, heal=60.0) as held:
         await held.until("up")
         os.kill(agent.seen["pid"], signal.SIGUSR1)
         await held.until("up", 2)

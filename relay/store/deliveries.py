@@ -253,6 +253,7 @@ class Deliveries(Repository):
         found = await self._readers.all(
             f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
             (json.dumps(changed),),
+            deadline=30.0,  # what was changed is changed: an answer that comes late says so, none would hide it
         )
         return tuple(row_mappers.read_delivery(row) for row in found)
 

@@ -2,17 +2,26 @@
 
 from aiohttp import web
 
-from relay.dashboard import deliveries, errors, finder, lab, live, metrics, render, settings, targets, vault
+from relay.dashboard import (
+    deliveries,
+    errors,
+    finder,
+    lab,
+    live,
+    messages,
+    metrics,
+    render,
+    settings,
+    sources,
+    targets,
+    vault,
+)
 from relay.dashboard.assets import Assets
 from relay.dashboard.events import actions, compare
 from relay.dashboard.events import page as events_page
 from relay.dashboard.events.tabs import BODY_CACHE, BodyCache
-from relay.dashboard.messages import page as messages_page
-from relay.dashboard.messages.dry_run import show_dry_run
 from relay.dashboard.replay import dialog, email
 from relay.dashboard.replay import page as replay_page
-from relay.dashboard.sources import catch_up
-from relay.dashboard.sources import page as sources_page
 from relay.http.event_stream import EventStreams
 from relay.http.guard import Guard
 from relay.http.responses import REFUSAL_RENDERER, RELAY
@@ -81,15 +90,15 @@ _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.get(f"/deliveries/{_ID_PATTERN}/result", dialog.show_delivery_result),
     web.post(f"/deliveries/{_ID_PATTERN}/retry", deliveries.retry_delivery),
     web.post(f"/deliveries/{_ID_PATTERN}/cancel", deliveries.cancel_delivery),
-    web.get("/messages", messages_page.show_messages),
-    web.get("/messages/rates", messages_page.show_messages),
-    web.get("/messages/live", messages_page.show_message_updates),
-    web.get(f"/messages/{_ID_PATTERN}", messages_page.show_messages),
-    web.get(f"/messages/{_ID_PATTERN}/preview", messages_page.preview_message),
-    web.get("/sources", sources_page.show_sources),
-    web.get("/sources/{name}", sources_page.show_sources),
-    web.get("/sources/{name}/catch-up", catch_up.show_section),
-    web.post("/sources/{name}/catch-up", catch_up.begin_catch_up),
+    web.get("/messages", messages.show_messages),
+    web.get("/messages/rates", messages.show_messages),
+    web.get("/messages/live", messages.show_message_updates),
+    web.get(f"/messages/{_ID_PATTERN}", messages.show_messages),
+    web.get(f"/messages/{_ID_PATTERN}/preview", messages.preview_message),
+    web.get("/sources", sources.show_sources),
+    web.get("/sources/{name}", sources.show_sources),
+    web.get("/sources/{name}/catch-up", sources.show_section),
+    web.post("/sources/{name}/catch-up", sources.begin_catch_up),
     web.get("/vault", vault.show_vault_form),
     web.post("/vault/unlock", vault.unlock_vault),
     web.post("/vault/lock", vault.lock_vault),
@@ -101,10 +110,10 @@ _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/targets/try", targets.retry_target),
     web.get("/targets/drop", targets.confirm_drop),
     web.post("/targets/drop", targets.drop_queue),
-    web.get("/emails/dry-run", show_dry_run),
-    web.get("/emails/{name}/dry-run", show_dry_run),
-    web.get("/trigger", sources_page.show_trigger),
-    web.post("/trigger", sources_page.trigger_sample),
+    web.get("/emails/dry-run", messages.show_dry_run),
+    web.get("/emails/{name}/dry-run", messages.show_dry_run),
+    web.get("/trigger", sources.show_trigger),
+    web.post("/trigger", sources.trigger_sample),
     web.post("/theme", settings.switch_theme),
     web.get("/find", finder.show_finder),
     web.get("/stats", metrics.show_metrics),

@@ -9,7 +9,7 @@ import pytest
 
 from relay.dashboard.assets import find_resource_folder
 from relay.dashboard.filters import format_message_status
-from relay.dashboard.messages.page import _STATUS_ICONS, build_rates
+from relay.dashboard.messages import _STATUS_ICONS, build_rates
 from relay.model.message import DayCounts, MessageCounts, MessageStatus
 from relay.model.signals import MessageChanged
 

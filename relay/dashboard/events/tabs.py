@@ -13,8 +13,7 @@ from relay.dashboard import body_text
 from relay.dashboard.body_text import is_binary
 from relay.dashboard.event_list import parse_list_suffix
 from relay.dashboard.events import body_tree
-from relay.dashboard.events.detail import parse_query_pairs
-from relay.dashboard.events.verification import describe_verification
+from relay.dashboard.events.detail import describe_verification, parse_query_pairs
 from relay.dashboard.filters import capitalize_first, event_avatar, format_count
 from relay.http.params import parse_whole_number
 from relay.http.responses import get_relay

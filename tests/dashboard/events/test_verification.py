@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.dashboard.events.verification import describe_verification
+from relay.dashboard.events.detail import describe_verification
 from relay.model.event import Check, Verdict
 
 IMPORTED = Check(name="Imported", passed=None, detail="what follows was checked by the relay that exported it")

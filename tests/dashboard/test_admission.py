@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from builders import build_source
-from relay.dashboard.events.detail import build_pipeline_bar
-from relay.dashboard.events.verification import describe_verification
+from relay.dashboard import sources as page
+from relay.dashboard.events.detail import build_pipeline_bar, describe_verification
 from relay.dashboard.filters import TIME_ZONE
-from relay.dashboard.sources import page
 from relay.model.admission import Admission, Problem, Rate
 from relay.model.event import EventOutcome
 from relay.model.signals import RequestRefused

@@ -1,4 +1,4 @@
-"""The page Messages: the list, one message with its history and its mail, and the rates; live while it is open."""
+"""The pages Messages (the list, one with its history and its mail, the rates; live while open) and the dry runs."""
 
 from datetime import date, timedelta
 from email import message_from_bytes, policy
@@ -12,9 +12,12 @@ from markupsafe import escape
 from relay.actions.mail.addresses import is_permitted
 from relay.dashboard.filters import BAD_STATUSES
 from relay.dashboard.render import sandboxed_response
-from relay.dashboard.responses import render_page, render_part
+from relay.dashboard.responses import format_error, render_page, render_part
+from relay.delivery.email_dry_run import DryRunRequest
+from relay.errors import NotFoundError, RelayError
 from relay.http.params import parse_id, parse_message_filter, parse_number
 from relay.http.responses import get_relay
+from relay.model.mail import Rehearsal
 from relay.model.message import (
     LOST,
     DayCounts,
@@ -32,6 +35,7 @@ from relay.services.relay import RunningRelay
 from relay.services.stats import MESSAGE_RATE_DAYS, find_first_day, load_day_counts
 
 _PAGE_SIZE = 50
+_DEFAULT_QUERY = "after:7d"  # of a dry run
 _MAX_STEPS = 200
 _FILTER_NAMES = ("channel", "provider", "status", "recipient", "since")
 _REFUSED_TEXT = "is not among the allowed recipients"
@@ -211,3 +215,38 @@ def _build_bar(counts: MessageCounts, top: int) -> list[tuple[str, str, str]]:
 
 def _format_short_day(day: date) -> str:
     return f"{day.day} {day:%b}"
+
+
+async def show_dry_run(request: web.Request) -> web.Response:
+    """GET /emails/dry-run?q=&target=&template=&before=, /emails/{name}/dry-run?q=: the same, to look at."""
+    relay = get_relay(request)
+    template = request.match_info.get("name") or request.query.get("template", "")
+    target = request.query.get("target", "")
+    query = request.query.get("q", _DEFAULT_QUERY)
+    if template and template not in relay.email_recipients:
+        raise NotFoundError("no such mail template", hint="relay.toml names them under [emails]")
+    dry_run = DryRunRequest(
+        query=query,
+        template=template or None,
+        target=target or None,
+        before=parse_number(request, "before", None),
+        limit=_PAGE_SIZE,
+    )
+    error, found = "", Rehearsal(mails=(), events=0, next_before=None)
+    try:
+        found = await relay.email_dry_run.rehearse(dry_run)
+    except RelayError as problem:
+        error = format_error(problem)
+    return await render_page(
+        request,
+        "messages/dry_run.html",
+        "Dry run of e-mails",
+        "targets",
+        422 if error else 200,
+        query=query,
+        chosen=template,
+        target=target,
+        templates=relay.email_recipients,
+        found=found,
+        error=error,
+    )

@@ -1,1 +1,0 @@
-"""The page of outgoing messages and of mail dry runs."""

@@ -1,1 +1,0 @@
-"""The page of sources: their rules, setup, catch-up and samples."""

@@ -43,7 +43,7 @@ _PoolKey = tuple[str, str, int, bool]
 class HttpClient:
     """One pool of connections for everything that is forwarded; use it as an async context manager.
 
-    Dials judged addresses only, follows no redirect, keeps no cookie, asks no proxy. One call is one request.
+    Dials allowed addresses only, follows no redirect, keeps no cookie, asks no proxy. One call is one request.
     """
 
     def __init__(self) -> None:
@@ -92,13 +92,13 @@ class HttpClient:
             self._keep(key, connection)
         return parser.build_response()
 
-    def _take(self, key: _PoolKey, judged: tuple[Address, ...]) -> "_Connection | None":
-        """Return an open connection to one of the judged addresses that has been idle for a moment only."""
+    def _take(self, key: _PoolKey, allowed: tuple[Address, ...]) -> "_Connection | None":
+        """Return an open connection to one of the allowed addresses that has been idle for a moment only."""
         connections = self._idle.get(key, [])
         while connections:
             connection = connections.pop()
             is_fresh = asyncio.get_running_loop().time() - connection.idle_since < _IDLE_SECONDS
-            if connection.is_open and is_fresh and connection.address in judged:
+            if connection.is_open and is_fresh and connection.address in allowed:
                 return connection
             connection.close()
         return None
@@ -194,8 +194,8 @@ class _Connection(asyncio.Protocol):
         if self._parser is None or self._parser.end():
             self._finish()
         else:
-            said = "hung up without an answer" if self._parser.is_silent else "not HTTP"
-            self._finish(exc if isinstance(exc, OSError) else NoAnswerError(said))
+            reason = "hung up without an answer" if self._parser.is_silent else "not HTTP"
+            self._finish(exc if isinstance(exc, OSError) else NoAnswerError(reason))
 
     def _set_timer(self) -> None:
         self._stop_timer()
@@ -224,7 +224,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def _connect(destination: Destination, seconds: float, verify_tls: bool) -> _Connection:
-    """Connect to one of the judged addresses. Raises NoAnswerError."""
+    """Connect to one of the allowed addresses. Raises NoAnswerError."""
     loop = asyncio.get_running_loop()
     seconds = min(seconds, CONNECT_SECONDS)
     is_tls = destination.scheme == "https"
@@ -268,8 +268,8 @@ def _get_tls_context(verify: bool) -> ssl.SSLContext:
 def _explain_failure(error: Exception, seconds: float) -> NoAnswerError:
     if isinstance(error, NoAnswerError):
         return error
-    said = f"no answer in {seconds:g} s" if isinstance(error, TimeoutError) else _describe_os_error(error)
-    return NoAnswerError(said)
+    reason = f"no answer in {seconds:g} s" if isinstance(error, TimeoutError) else _describe_os_error(error)
+    return NoAnswerError(reason)
 
 
 def _describe_os_error(error: Exception) -> str:

@@ -184,24 +184,26 @@ def apply_changes(capture: Capture, changes: DeliveryChanges) -> tuple[Capture, 
         if (value := getattr(changes, name)) is not None and value != getattr(capture, name)
     }
     outgoing = replace(capture, **edits)
-    told = {
+    descriptions = {
         "method": f": {capture.method} to {outgoing.method}",
         "headers": f": {describe_header_changes(capture.headers, outgoing.headers)}",
         "body": f": {len(capture.body)} to {len(outgoing.body)} bytes",
     }
     named = [*edits, *(name for name in ("path", "query") if getattr(changes, name) is not None)]
-    return outgoing, tuple(escape_unprintable(f"{name} edited{told.get(name, '')}", _LONGEST_NOTE) for name in named)
+    return outgoing, tuple(
+        escape_unprintable(f"{name} edited{descriptions.get(name, '')}", _LONGEST_NOTE) for name in named
+    )
 
 
 def describe_header_changes(before: Headers, after: Headers) -> str:
     """Return which headers differ, by name and never by value: `X-A changed, X-B added, X-C removed`."""
     names = {name.lower(): name for name, _ in (*before, *after) if name.lower() not in _SET_BY_US}
-    told = []
+    changes = []
     for lower, name in names.items():
         was, now = ([value for key, value in side if key.lower() == lower] for side in (before, after))
         if was != now:
-            told.append(f"{name} {'added' if not was else 'changed' if now else 'removed'}")
-    return ", ".join(told) or "only their order or spelling"
+            changes.append(f"{name} {'added' if not was else 'changed' if now else 'removed'}")
+    return ", ".join(changes) or "only their order or spelling"
 
 
 def portable_headers(headers: Headers, original: Headers, *, loopback: bool) -> tuple[Headers, tuple[str, ...]]:

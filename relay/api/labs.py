@@ -183,9 +183,9 @@ class ExperimentResult(Resource):
     notes: list[str] = Field(validation_alias=AliasPath("trial", "notes"))
     title: str
     finds: str
-    finding: LabFinding | None = Field(validation_alias=AliasPath("judged", "finding"))
-    sentence: str = Field(validation_alias=AliasPath("judged", "sentence"))
-    advice: str = Field(validation_alias=AliasPath("judged", "advice"))
+    finding: LabFinding | None = Field(validation_alias=AliasPath("verdict", "finding"))
+    sentence: str = Field(validation_alias=AliasPath("verdict", "sentence"))
+    advice: str = Field(validation_alias=AliasPath("verdict", "advice"))
     statuses: Annotated[dict[str, int], BeforeValidator(dict)]
     latency_ms: LatencyMilliseconds | None = Field(validation_alias="latency")
     at_once: int

@@ -158,7 +158,7 @@ def _select_sends(result: TrialResult, most: int) -> tuple[LabSend, ...]:
     if len(result.sends) <= most:
         return result.sends
     usual = result.statuses[0][0] if result.statuses else ""
-    odd = [send for send in result.sends if send.place in result.differing or send.told != usual or send.note]
+    odd = [send for send in result.sends if send.place in result.differing or send.short_answer != usual or send.note]
     places = {send.place for send in odd[:most]}
     for send in result.sends:
         if len(places) < most:

@@ -154,13 +154,13 @@ class _MailRoute:
 def _drop_repeats(mails: list[RehearsedMail], templates: Mapping[str, EmailOptions]) -> list[RehearsedMail]:
     """Return the mails of one event; of two by the same template only the first goes out."""
     taken: dict[str, str] = {}
-    told: list[RehearsedMail] = []
+    kept: list[RehearsedMail] = []
     for mail in mails:
         if mail.outcome is RehearsalOutcome.SEND and templates[mail.template].once:
             first = taken.setdefault(mail.template, mail.target)
             if first != mail.target:
                 why = f"it goes out for this event already, to {first}"
-                told.append(replace(mail, outcome=RehearsalOutcome.SENT, why=why))
+                kept.append(replace(mail, outcome=RehearsalOutcome.SENT, why=why))
                 continue
-        told.append(mail)
-    return told
+        kept.append(mail)
+    return kept

@@ -146,12 +146,12 @@ class Retention:
                 text="What is left is pinned, or still waits for a target.",
             )
         if usage.events == keep.max_events:
-            said = keep.describe_rule("events")
+            limit = keep.describe_rule("events")
         elif rule == "size" or usage.used > keep.max_size * 0.98:
-            said = f"{keep.describe_rule('size')} of events"
+            limit = f"{keep.describe_rule('size')} of events"
         else:
             return None
-        return RetentionNotice(title=f"Kept {said}.", text="The oldest are removed as new ones arrive.")
+        return RetentionNotice(title=f"Kept {limit}.", text="The oldest are removed as new ones arrive.")
 
 
 def _take_batch(olds: tuple[PrunableEvent, ...], most: int = BATCH_BYTES) -> tuple[PrunableEvent, ...]:

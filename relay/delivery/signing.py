@@ -206,8 +206,8 @@ def _describe_changes(before: Capture, after: Capture) -> str:
     # A scheme may sign in headers, in the body, in the query, or in several of them.
     places = [name for name in ("query", "body") if getattr(before, name) != getattr(after, name)]
     headers = describe_header_changes(before.headers, after.headers) if before.headers != after.headers else ""
-    told = ", ".join([*([headers] if headers else []), *(f"{place} changed" for place in places)])
-    return escape_unprintable(told or "which gives the same signature", 300)
+    changed = ", ".join([*([headers] if headers else []), *(f"{place} changed" for place in places)])
+    return escape_unprintable(changed or "which gives the same signature", 300)
 
 
 # What a signature may be as old as, from just beyond the usual five minutes to beyond any limit that makes sense.
@@ -238,8 +238,8 @@ class SignatureForger(_SourceKeys):
         else:
             then = now - timedelta(seconds=changes.age or 0.0)
             forged, how = _sign(source, outgoing, then), f"as of {changes.age or 0:,.0f} s ago"
-        told = describe_header_changes(outgoing.headers, forged.headers)
-        return forged, (escape_unprintable(f"signed for {source.name} {how}: {told}", 300),)
+        changes_made = describe_header_changes(outgoing.headers, forged.headers)
+        return forged, (escape_unprintable(f"signed for {source.name} {how}: {changes_made}", 300),)
 
     def age(self, event: CapturedEvent) -> float:
         """Return how many seconds old a signature of this event's source must be to be refused for it.

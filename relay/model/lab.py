@@ -159,10 +159,10 @@ class LabSend:
     @property
     def answered(self) -> str:
         """Return what came back as a clause: `was answered 500`, `got no answer (connection refused)`."""
-        return f"was answered {self.status}" if self.status is not None else f"got no answer ({self.told})"
+        return f"was answered {self.status}" if self.status is not None else f"got no answer ({self.short_answer})"
 
     @property
-    def told(self) -> str:
+    def short_answer(self) -> str:
         """Return what came back in the fewest words: `200`, or why nothing did."""
         return str(self.status) if self.status is not None else self.detail or "no answer"
 
@@ -208,7 +208,7 @@ class TrialResult:
     trial: LabTrial
     title: str
     finds: str
-    judged: TrialVerdict
+    verdict: TrialVerdict
     sends: tuple[LabSend, ...]
     statuses: tuple[tuple[str, int], ...] = ()
     latency: Latency | None = None
@@ -229,6 +229,6 @@ class LabReport:
         """Return the worst finding of all; None while the run goes on."""
         if self.run.state not in ENDED_STATES:
             return None
-        found = [result.judged.finding for result in self.results if result.judged.finding]
+        found = [result.verdict.finding for result in self.results if result.verdict.finding]
         ranks = (LabFinding.FAILED, LabFinding.UNCLEAR, LabFinding.PASSED, LabFinding.SKIPPED)
         return next((one for one in ranks if one in found), None)

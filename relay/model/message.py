@@ -16,10 +16,10 @@ MAX_ID = 200  # characters of an id; longer ones are refused rather than cut
 class MessageStatus(StrEnum):
     """What became of a message, each further than the one before it.
 
-    The order is what makes the order of arrival irrelevant: a message stands at the furthest of all statuses that it
-    was ever told, and the same set gives the same one. FAILED (it never left the provider) and UNDELIVERED (a carrier
-    gave up) are refuted by a receipt of delivery. BOUNCED comes after DELIVERED: a server may take a mail and send it
-    back an hour later. OPENED and what follows it are a person's doing, which no bounce undoes.
+    The order makes the order of arrival irrelevant: a message has the furthest of all statuses that were reported for
+    it, and the same set gives the same one. FAILED (it never left the provider) and UNDELIVERED (a carrier gave up) are
+    refuted by a receipt of delivery. BOUNCED comes after DELIVERED: a server may take a mail and send it back an hour
+    later. OPENED and what follows it are a person's doing, which no bounce undoes.
     """
 
     OUTBOX = "outbox"

@@ -329,12 +329,12 @@ def _by_charset(
     """
     if all(name.isascii() and value.isascii() for name, value in pairs):
         return pairs
-    told = dict(pairs)
+    fields = dict(pairs)
     named: object = None
     with suppress(PayloadError):
-        named = parse_json(told.get("charsets", ""))
+        named = parse_json(fields.get("charsets", ""))
     hints = named if isinstance(named, dict) else {}
-    general = charset or told.get("_charset_") or told.get("charset") or ""
+    general = charset or fields.get("_charset_") or fields.get("charset") or ""
 
     def read(text: str, sure: str, likely: object) -> str:
         if sure or is_utf8_text(text):

@@ -125,7 +125,7 @@ async def test_duplicates_tell_an_app_that_acts_once_from_one_that_does_not(worl
         ids = await keep(lab, {"id": "event_1"})
         result = await found(lab, "duplicates", events=ids, to=path)
         made = await lab.it.store.deliveries.page()
-    assert ([send.status for send in result.sends], result.judged.finding) == (statuses, finding)
+    assert ([send.status for send in result.sends], result.verdict.finding) == (statuses, finding)
     assert shop.most_at_once == 1
     assert {(one.lab, one.reason, one.target) for one in made} == {(1, "replay", path)}
     assert all(send.took > 0 for send in result.sends)
@@ -136,11 +136,11 @@ async def test_copies_that_were_answered_otherwise_are_named(world, shop):
         ids = await keep(lab, {"id": "event_1"})
         result = await found(lab, "duplicates", events=ids, to="counting", times=4)
         assert result.differing == {2, 3, 4}
-        assert "answered in 3 ways" in result.judged.sentence
+        assert "answered in 3 ways" in result.verdict.sentence
         result = await found(lab, "duplicates", events=ids, to="counting", compare="status")
-        assert (result.differing, result.judged.finding) == (frozenset(), LabFinding.PASSED)
+        assert (result.differing, result.verdict.finding) == (frozenset(), LabFinding.PASSED)
         two = await found(lab, "duplicates", events=ids, to="counting", times=2)
-        assert two.judged.finding is LabFinding.UNCLEAR
+        assert two.verdict.finding is LabFinding.UNCLEAR
 
 
 async def test_a_burst_is_at_the_same_moment_whatever_the_target_takes_otherwise(world, shop, eventually):
@@ -153,7 +153,7 @@ async def test_a_burst_is_at_the_same_moment_whatever_the_target_takes_otherwise
         (result,) = (await over(lab, run.id)).results
     assert shop.most_at_once == 40
     assert result.at_once == 40
-    assert result.judged.finding is LabFinding.PASSED
+    assert result.verdict.finding is LabFinding.PASSED
     assert result.latency.least > 0
 
 
@@ -165,8 +165,8 @@ async def test_a_burst_finds_workers_that_race_for_an_event(world, shop, eventua
         await eventually(lambda: shop.at_once == 20)
         shop.release()  # all of them go on at once, however long they took to come
         (result,) = (await over(lab, run.id)).results
-    assert result.judged.finding is LabFinding.FAILED
-    assert "answered in 20 ways" in result.judged.sentence
+    assert result.verdict.finding is LabFinding.FAILED
+    assert "answered in 20 ways" in result.verdict.sentence
 
 
 async def test_a_shuffle_names_the_orders_that_fail(world, shop):
@@ -177,8 +177,8 @@ async def test_a_shuffle_names_the_orders_that_fail(world, shop):
     assert (original.original, original.events, original.failed) == (True, (1, 2, 3), ())
     assert len({order.events for order in orders}) == 5
     assert all(order.failed for order in orders)
-    assert result.judged.finding is LabFinding.FAILED
-    assert "5 of 5 orders failed" in result.judged.sentence
+    assert result.verdict.finding is LabFinding.FAILED
+    assert "5 of 5 orders failed" in result.verdict.sentence
     steps = [json.loads(body)["step"] for body in shop.bodies("ordered")]
     assert steps == [step for order in result.orders for step in order.events]
 
@@ -202,10 +202,10 @@ async def test_an_order_that_fails_anyway_is_not_to_blame(world, shop):
     async with laboratory(world, shop) as lab:
         ids = await keep(lab, {"id": "event_1"}, {"id": "event_2"})
         result = await found(lab, "shuffle", events=ids, to="refusing")
-        assert result.judged.finding is LabFinding.UNCLEAR
+        assert result.verdict.finding is LabFinding.UNCLEAR
         alone = await found(lab, "shuffle", events=ids[:1], to="trusting")
-    assert (alone.judged.finding, alone.sends) == (LabFinding.SKIPPED, ())
-    assert "one event has no order" in alone.judged.sentence
+    assert (alone.verdict.finding, alone.sends) == (LabFinding.SKIPPED, ())
+    assert "one event has no order" in alone.verdict.sentence
 
 
 async def test_an_app_that_drops_duplicates_sees_new_ids_in_each_order_and_signed_ones(world, shop):
@@ -213,7 +213,7 @@ async def test_an_app_that_drops_duplicates_sees_new_ids_in_each_order_and_signe
         event = {"id": "evt_1PqrsTUVwxyz", "object": "event"}
         ids = await keep_keyed(lab, event, event | {"id": "evt_2PqrsTUVwxyz"})
         result = await found(lab, "shuffle", events=ids, to="verifying")
-    assert result.judged.finding is LabFinding.PASSED
+    assert result.verdict.finding is LabFinding.PASSED
     sent = [json.loads(body)["id"] for body in shop.bodies("verifying")]
     assert len(set(sent)) == 4
     assert not set(sent) & {"evt_1PqrsTUVwxyz", "evt_2PqrsTUVwxyz"}
@@ -237,7 +237,7 @@ async def test_every_experiment_sends_an_id_of_its_own_that_the_app_has_not_seen
         ids = await keep_keyed(lab, {"id": "evt_1PqrsTUVwxyz", "object": "event"})
         experiments = ("duplicates", "burst", "delay", "retries", "stale", "wrong-signature")
         report = await reported(lab, *experiments, events=ids, to="verifying", delay=0.01)
-    assert {result.judged.finding for result in report.results} == {LabFinding.PASSED}
+    assert {result.verdict.finding for result in report.results} == {LabFinding.PASSED}
     sent = [json.loads(body)["id"] for body in shop.bodies("verifying")]
     assert "evt_1PqrsTUVwxyz" not in sent
     duplicates, burst, rest = sent[:3], sent[3:23], sent[23:]
@@ -258,7 +258,7 @@ async def test_events_about_one_object_are_about_another_one_in_each_order(world
         about = {"object": "event", "data": {"object": {"id": "in_12345678", "customer": "cus_12345678"}}}
         ids = await keep_keyed(lab, about | {"id": "evt_1Pqrstuv"}, about | {"id": "evt_2Pqrstuv"})
         result = await found(lab, "shuffle", events=ids, to="verifying")
-    assert result.judged.finding is LabFinding.PASSED
+    assert result.verdict.finding is LabFinding.PASSED
     sent = [json.loads(body)["data"]["object"] for body in shop.bodies("verifying")]
     assert [one["customer"] for one in sent] == ["cus_12345678"] * 4
     first, second = {one["id"] for one in sent[:2]}, {one["id"] for one in sent[2:]}
@@ -279,7 +279,7 @@ async def test_a_delay_waits_before_each_event(world, shop):
         began = lab.it.clock.monotonic()
         result = await found(lab, "delay", events=ids, to="trusting", delay=0.2)
         took = lab.it.clock.monotonic() - began
-    assert (result.judged.finding, [send.label for send in result.sends]) == (LabFinding.PASSED, ["after 0.2 s"] * 2)
+    assert (result.verdict.finding, [send.label for send in result.sends]) == (LabFinding.PASSED, ["after 0.2 s"] * 2)
     assert took >= 0.4
 
 
@@ -293,10 +293,10 @@ async def test_what_must_be_refused_is_by_an_app_with_the_sdk_and_not_by_one_wit
         made = await lab.it.store.deliveries.page()
     refused = 400 if experiment == "truncated" else 401
     assert [(send.role == "control", send.status) for send in good.sends] == [(True, 200), (False, refused)]
-    assert good.judged.finding is LabFinding.PASSED
-    assert bad.judged.finding is LabFinding.FAILED
-    assert bad.judged.advice
-    assert none.judged.finding is LabFinding.UNCLEAR
+    assert good.verdict.finding is LabFinding.PASSED
+    assert bad.verdict.finding is LabFinding.FAILED
+    assert bad.verdict.advice
+    assert none.verdict.finding is LabFinding.UNCLEAR
     states = {(one.target, one.state) for one in made}
     assert {("verifying", DeliveryState.FAILED), ("verifying", DeliveryState.SUCCEEDED)} <= states
 
@@ -330,8 +330,8 @@ async def test_what_cannot_be_tried_says_why(world, shop, name, secret, experime
     async with laboratory(world, shop, source(name, secret), PLAIN) as lab:
         ids = await keep(lab, {"id": "evt_1"}, name=name)
         result = await found(lab, experiment, events=ids, to="trusting")
-    assert (result.judged.finding, result.sends) == (LabFinding.SKIPPED, ())
-    assert said in result.judged.sentence
+    assert (result.verdict.finding, result.sends) == (LabFinding.SKIPPED, ())
+    assert said in result.verdict.sentence
     assert [event for event, _ in result.trial.skipped] == ids
 
 
@@ -342,7 +342,7 @@ async def test_a_cut_that_nobody_could_notice_is_skipped(world, shop, body, said
     async with laboratory(world, shop) as lab:
         ids = await keep(lab, body)
         result = await found(lab, "truncated", events=ids, to="trusting")
-    assert said in result.judged.sentence
+    assert said in result.verdict.sentence
     assert shop.got == []
 
 
@@ -353,7 +353,7 @@ async def test_an_experiment_skips_some_events_and_is_made_on_the_others(world, 
         result = await found(lab, "wrong-signature", events=[plain, signed], to="verifying")
     assert {send.event_id for send in result.sends} == {signed}
     assert result.trial.skipped == ((plain, "plain expects no signature"),)
-    assert result.judged.finding is LabFinding.PASSED
+    assert result.verdict.finding is LabFinding.PASSED
 
 
 async def test_a_wrong_signature_needs_no_secret(world, shop):
@@ -380,7 +380,7 @@ async def test_retries_follow_the_provider_until_the_app_takes_the_event(world, 
         "retry 3, after 5 min",
     ]
     assert [send.status for send in result.sends] == [500, None, 404, 200]
-    assert (result.judged.finding, delivery.state) == (LabFinding.PASSED, DeliveryState.SUCCEEDED)
+    assert (result.verdict.finding, delivery.state) == (LabFinding.PASSED, DeliveryState.SUCCEEDED)
     assert [attempt.number for attempt in attempts] == [1, 2, 3, 4]
     marks = [(one.get("X-Slack-Retry-Num"), one.get("X-Slack-Retry-Reason")) for one in shop.headers("told")]
     assert marks == [(None, None), ("1", "http_error"), ("2", "connection_failed"), ("3", "http_error")]
@@ -403,8 +403,8 @@ async def test_retries_end_as_the_provider_ends_them(world, shop, name, statuses
         ids = await keep(lab, {"type": "event_callback"}, name=name)
         result = await found(lab, "retries", events=ids, to="told", speed=1_000_000)
     assert len(result.sends) == made
-    assert result.judged.finding is LabFinding.FAILED
-    assert said in result.judged.sentence
+    assert result.verdict.finding is LabFinding.FAILED
+    assert said in result.verdict.sentence
 
 
 async def test_an_answer_that_comes_too_late_for_the_provider_is_none(world, shop):
@@ -413,7 +413,7 @@ async def test_an_answer_that_comes_too_late_for_the_provider_is_none(world, sho
         ids = await keep(lab, {"id": "event_1"}, name="sentry")
         result = await found(lab, "retries", events=ids, to="trusting")
     assert [(send.status, send.good) for send in result.sends] == [(200, False)]
-    assert "too late: the provider waits 1 s" in result.judged.sentence
+    assert "too late: the provider waits 1 s" in result.verdict.sentence
 
 
 async def test_an_app_that_is_not_there_fails_and_is_not_called_down(world, shop, unused_tcp_port):
@@ -423,7 +423,7 @@ async def test_an_app_that_is_not_there_fails_and_is_not_called_down(world, shop
         result = await found(lab, "duplicates", events=ids, to="gone")
         made = await lab.it.store.deliveries.page()
     assert result.statuses == (("connection refused", 3),)
-    assert result.judged.finding is LabFinding.FAILED
+    assert result.verdict.finding is LabFinding.FAILED
     assert {one.state for one in made} == {DeliveryState.FAILED}
 
 
@@ -444,7 +444,7 @@ async def test_every_experiment_is_made_in_turn_and_runs_wait_for_each_other(wor
         assert (second.state, first.state) == (LabState.WAITING, LabState.WAITING)
         one, two = await over(lab, first.id), await over(lab, second.id)
     assert [result.trial.experiment for result in one.results] == list(EXPERIMENT_NAMES)
-    assert [result.judged.finding for result in one.results] == [LabFinding.PASSED] * 8
+    assert [result.verdict.finding for result in one.results] == [LabFinding.PASSED] * 8
     assert one.finding is two.finding is LabFinding.PASSED
     assert max(send.started_at for result in one.results for send in result.sends) < min(
         send.started_at for result in two.results for send in result.sends
@@ -466,10 +466,10 @@ async def test_a_run_is_cancelled_while_it_waits_and_while_it_sends(world, shop,
             with pytest.raises(UsageError, match="is over"):
                 await lab.cancel(run.id)
         (result,) = (await lab.report(first.id)).results
-        assert (result.judged.finding, result.judged.sentence) == (None, "cancelled after 0 of 10 sends")
+        assert (result.verdict.finding, result.verdict.sentence) == (None, "cancelled after 0 of 10 sends")
         assert {one.state for one in await lab.it.store.deliveries.page()} == {DeliveryState.CANCELLED}
         shop.release()
-        assert (await found(lab, "duplicates", events=ids, to="trusting")).judged.finding is LabFinding.PASSED
+        assert (await found(lab, "duplicates", events=ids, to="trusting")).verdict.finding is LabFinding.PASSED
 
 
 async def test_a_run_that_a_restart_cut_short_says_so_and_sends_nothing_more(world, shop, eventually):
@@ -490,8 +490,8 @@ async def test_a_run_that_a_restart_cut_short_says_so_and_sends_nothing_more(wor
     assert [report.run.state for report in reports] == ["done", "interrupted", "interrupted"]
     assert reports[0].results[0].sends == done.sends
     assert "stopped before it was over" in reports[1].run.detail
-    assert reports[1].results[0].judged.sentence == "interrupted after 0 of 10 sends"
-    assert reports[2].results[0].judged.sentence == "interrupted before it began"
+    assert reports[1].results[0].verdict.sentence == "interrupted after 0 of 10 sends"
+    assert reports[2].results[0].verdict.sentence == "interrupted before it began"
 
 
 async def test_a_report_outlives_its_events(world, shop):
@@ -596,5 +596,5 @@ async def test_what_cannot_be_signed_any_more_when_its_turn_comes_is_not_sent(wo
     assert report.run.state is LabState.DONE
     _, stale = report.results[1].sends
     assert (stale.delivery_id, stale.detail) == (None, "not sent: stripe has no secret to sign with")
-    assert report.results[1].judged.finding is LabFinding.UNCLEAR
+    assert report.results[1].verdict.finding is LabFinding.UNCLEAR
     assert len(shop.got) == 2

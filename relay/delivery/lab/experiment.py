@@ -105,10 +105,10 @@ class Experiment(ABC):
         return ()
 
 
-def worst_judgement(judged: Sequence[tuple[int, TrialVerdict]]) -> TrialVerdict:
+def worst_judgement(verdicts: Sequence[tuple[int, TrialVerdict]]) -> TrialVerdict:
     """Return what all events together came to: the worst of them in its own words, and how many are like it."""
     for finding in (LabFinding.FAILED, LabFinding.UNCLEAR, LabFinding.PASSED):
-        alike = [(event, one) for event, one in judged if one.finding is finding]
+        alike = [(event, one) for event, one in verdicts if one.finding is finding]
         if alike:
             first = alike[0][1]
             return replace(first, sentence=first.sentence + _describe_others([event for event, _ in alike[1:]]))

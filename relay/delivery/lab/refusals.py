@@ -63,7 +63,9 @@ class _Refusal(Experiment):
 
     def _judge(self, event: int, control: LabSend, forged: LabSend) -> TrialVerdict:
         if forged.good:
-            return TrialVerdict(LabFinding.FAILED, f"#{event}, {self.taken}, was taken: {forged.told}", self.advice)
+            return TrialVerdict(
+                LabFinding.FAILED, f"#{event}, {self.taken}, was taken: {forged.short_answer}", self.advice
+            )
         if not control.good:
             return TrialVerdict(
                 LabFinding.UNCLEAR,
@@ -77,7 +79,7 @@ class _Refusal(Experiment):
             return TrialVerdict(LabFinding.PASSED, f"#{event}, {self.taken}, was refused: {forged.status}")
         return TrialVerdict(
             LabFinding.UNCLEAR,
-            f"#{event}, {self.taken}, was not taken, but not refused either: {forged.told}",
+            f"#{event}, {self.taken}, was not taken, but not refused either: {forged.short_answer}",
             "answer 400 or 401, so that it is not mistaken for an outage",
         )
 
@@ -154,9 +156,9 @@ class Truncated(_Refusal):
         return DeliveryChanges(sign=mode, body=_cut_in_half(body))
 
     def _refused(self, event: int, forged: LabSend) -> TrialVerdict:
-        judged = super()._refused(event, forged)
-        if forged.status is None or judged.finding is LabFinding.PASSED:
-            return judged
+        verdict = super()._refused(event, forged)
+        if forged.status is None or verdict.finding is LabFinding.PASSED:
+            return verdict
         return TrialVerdict(
             LabFinding.PASSED,
             f"#{event}, {self.taken}, was not taken: {forged.status}",

@@ -36,12 +36,12 @@ def build_report(run: LabRun, sends: Sequence[LabSend]) -> LabReport:
 def _build_result(run: LabRun, number: int, trial: LabTrial, sends: tuple[LabSend, ...]) -> TrialResult:
     experiment = find_experiment(trial.experiment)
     over = [send for send in sends if send.over]
-    counted = Counter(send.told for send in over)
+    counted = Counter(send.short_answer for send in over)
     return TrialResult(
         trial=trial,
         title=experiment.title,
         finds=experiment.finds,
-        judged=_judge_trial(run, number, experiment, sends),
+        verdict=_judge_trial(run, number, experiment, sends),
         sends=sends,
         statuses=tuple(counted.most_common()),
         latency=summarise_latency([send.took for send in over if send.status is not None and send.took is not None]),
@@ -61,8 +61,8 @@ def _judge_trial(run: LabRun, number: int, experiment: Experiment, sends: Sequen
     done = sum(send.over for send in sends)
     if run.state in ENDED_STATES:
         word = "cancelled" if run.state is LabState.CANCELLED else "interrupted"
-        said = f"{word} after {done} of {trial.sends} sends" if sends else f"{word} before it began"
-        return TrialVerdict(None, said)
+        message = f"{word} after {done} of {trial.sends} sends" if sends else f"{word} before it began"
+        return TrialVerdict(None, message)
     if number == run.ended and run.state is LabState.RUNNING:
         return TrialVerdict(None, f"running: {done} of {trial.sends} sends")
     return TrialVerdict(None, "waits for its turn")

@@ -138,7 +138,7 @@ def _judge_event(event: int, tries: Sequence[LabSend]) -> TrialVerdict:
         return TrialVerdict(LabFinding.PASSED, f"#{event} was taken at attempt {len(tries)}: {last.label}")
     reason = last.note or "the provider gives it up"
     late = sum(one.note.startswith(_LATE) for one in tries)
-    why = f"{last.told}, {reason}" if not late else f"{late} of {len(tries)} answers came {reason}"
+    why = f"{last.short_answer}, {reason}" if not late else f"{late} of {len(tries)} answers came {reason}"
     return TrialVerdict(
         LabFinding.FAILED,
         f"#{event} was not taken in {len(tries)} {'attempt' if len(tries) == 1 else 'attempts'}: {why}",

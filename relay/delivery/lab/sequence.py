@@ -58,10 +58,10 @@ class _Copies(Experiment):
     def _judge(self, event: int, copies: Sequence[LabSend]) -> TrialVerdict:
         refused = [copy for copy in copies if not copy.good]
         if len(refused) == len(copies):
-            told = ", ".join(dict.fromkeys(copy.told for copy in refused))
+            answers = ", ".join(dict.fromkeys(copy.short_answer for copy in refused))
             return TrialVerdict(
                 LabFinding.FAILED,
-                f"no copy of #{event} was taken ({told}), so that nothing shows how duplicates fare",
+                f"no copy of #{event} was taken ({answers}), so that nothing shows how duplicates fare",
                 "make the app take the event once, then try again",
             )
         if refused:

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from relay.frameworks.sending import send, send_async, sign
     from relay.handlers import Event, Failed, Retry, on, secret, use
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Event", "Failed", "Retry", "__version__", "on", "secret", "send", "send_async", "sign", "use"]
 

@@ -1,6 +1,7 @@
 """Wrong usage and wrong configuration: one line that names it, the right code, never a traceback."""
 
 import json
+import os
 import re
 import socket
 import stat
@@ -103,7 +104,9 @@ def list_modules(lines, folder):
         "    print(json.dumps({'code': code, 'modules': sorted(sys.modules)}), file=sys.stderr)\n"
     )
     arguments = [sys.executable, "-c", script, *lines]
-    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=60, check=True)
+    # Measuring coverage imports sqlite3.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    done = subprocess.run(arguments, cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=True)
     ends = [json.loads(line) for line in done.stderr.splitlines() if line.startswith('{"code"')]
     heavy = [{*end["modules"], *(name.partition(".")[0] for name in end["modules"])} & TOO_HEAVY for end in ends]
     return {line: (end["code"], found) for line, end, found in zip(lines, ends, heavy, strict=True)}

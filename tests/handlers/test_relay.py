@@ -224,10 +224,10 @@ async def test_handlers_that_spin_hold_up_neither_capture_nor_other_targets(
 @pytest.mark.parametrize("kind", ["def", "async def"])
 async def test_a_handler_that_spins_is_ended_and_says_where_it_was(start, write, settled, kind):
     write(f"@on('test')\n{kind} it(event):\n    print('spinning', flush=True)\n    while True:\n        pass\n")
-    at = await start('[targets.spins]\nhandler = "handlers.py"\ntimeout = "3s"\nretry = { attempts = 1 }\n')
+    at = await start('[targets.spins]\nhandler = "handlers.py"\ntimeout = "5s"\nretry = { attempts = 1 }\n')
     await at.send()
     spun = await settled(at, 1)
-    assert spun["detail"] == "took longer than 3 s, so its process was ended"
+    assert spun["detail"] == "took longer than 5 s, so its process was ended"
     assert spun["attempts"][0]["output"] == "spinning\n"
     assert 'File "handlers.py"' in spun["attempts"][0]["traceback"]
 

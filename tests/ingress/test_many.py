@@ -146,6 +146,7 @@ async def test_a_watcher_gets_the_progress_alone_and_the_rest_at_the_end(world):
     await settled(world, 3)
     _, begun = await page(world, "/replays", "dialog", method="POST", data={"q": "", "rate": "0.01"})
     assert 'hx-get="/replays/1" hx-trigger="load delay:500ms"' in begun
+    await settled(world, 4)
     _, html = await page(world, "/replays/1", "progress-1")
     assert html.lstrip().startswith('<div class="field" id="progress-1"')
     assert "Cancel" not in html

@@ -117,9 +117,9 @@ STARTING_FIXTURES = frozenset(
 def pytest_xdist_auto_num_workers(config):
     """Start two workers more than there are processors: many tests wait for programs, browsers and clocks.
 
-    Each collects all tests, which takes longer than the others of `make test-fast` wait.
+    Each collects all tests, which takes longer than the others of `make test-fast` wait: one more is best there.
     """
-    more = 0 if "not program" in config.option.markexpr else 2
+    more = 1 if "not program" in config.option.markexpr else 2
     return len(os.sched_getaffinity(0)) + more if hasattr(os, "sched_getaffinity") else None
 
 

@@ -47,7 +47,7 @@ _UNUSUAL = (_FRAMING - {b"host", b"content-length", b"connection"}) | {b"content
 _UNUSUAL_NAMES = frozenset(name.decode() for name in _UNUSUAL)
 _FRAMING_NAMES = frozenset(name.decode() for name in _FRAMING)
 _NO_CONTROLS = bytes([*range(0x20, 0x7F), *range(0x80, 0x100)])
-_MAX_KNOWN_NAMES = 4096
+_MAX_KNOWN_NAMES, _MAX_KNOWN_NAME = 4096, 64  # names that are remembered, and the length of one: memory has an end
 _lower_names: dict[str, str] = {}
 
 
@@ -115,7 +115,7 @@ def _learn_name(name: str) -> str:
     if not _TOKEN.fullmatch(name.encode("latin-1")):
         return ""
     lower = name.lower()
-    if len(_lower_names) < _MAX_KNOWN_NAMES:
+    if len(_lower_names) < _MAX_KNOWN_NAMES and len(name) <= _MAX_KNOWN_NAME:
         _lower_names[name] = lower
     return lower
 

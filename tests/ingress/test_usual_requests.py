@@ -9,6 +9,7 @@ from aiohttp.http_parser import HttpRequestParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from relay.ingress import head_parser
 from relay.ingress.head_parser import MAX_HEADERS, MAX_LINE, read_usual_request
 
 HEAD = b"POST /webhooks/x?a=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n"
@@ -100,3 +101,11 @@ def test_an_unusual_request_is_left_to_aiohttp(more):
 @pytest.mark.parametrize("size", range(len(HEAD) + 4))
 def test_a_request_that_is_not_whole_is_left_to_aiohttp(size):
     assert read_usual_request((HEAD + b"\r\n{}")[: size - 1 if size else 0]) is None
+
+
+def test_what_senders_name_takes_up_no_memory_without_end():
+    head_parser._lower_names.clear()
+    for name in (b"X" * 5000, *(b"X-%d" % number for number in range(5000))):
+        assert read_usual_request(HEAD + name + b": a\r\n\r\n{}") is not None
+    assert len(head_parser._lower_names) <= 4096
+    assert max(map(len, head_parser._lower_names)) <= 64

@@ -1,6 +1,7 @@
 import asyncio
 import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -190,13 +191,16 @@ async def test_the_log_is_used_again_while_writers_keep_coming(tmp_path, monkeyp
     assert len(sizes) > 1
 
 
-async def test_a_store_that_closes_waits_until_its_log_is_copied(tmp_path, monkeypatch):
+@pytest.mark.parametrize("folder", ["here", "with a space, a % and a ?"])
+async def test_a_store_that_closes_waits_until_its_log_is_copied(tmp_path, monkeypatch, folder):
     monkeypatch.setattr("relay.store.writer._CHECKPOINT_EVERY", 0.0)
-    for _ in range(5):
-        async with open_store(tmp_path) as store:
-            await store.events.add(build_new_event())
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / folder, Path(folder)):
+        async with open_store(path) as store:
+            for _ in range(3):
+                await store.events.add(build_new_event())
         assert not [thread for thread in threading.enumerate() if thread.name == "relay-store"]
-        assert not (tmp_path / "relay.db-wal").exists()
+        assert [file.name for file in path.glob("relay.db*")] == ["relay.db"]
 
 
 async def test_what_is_not_durable_waits_for_the_disk_only_beside_what_is(store):

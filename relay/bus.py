@@ -44,7 +44,7 @@ class Subscription:
 
 
 class Bus:
-    """Publishes what was committed to whoever listens for its kind, at once and without waiting."""
+    """Publishes what was committed to all who listen for its kind, at once and without waiting."""
 
     def __init__(self) -> None:
         self._listeners: list[tuple[Callable[[Any], None], tuple[type, ...]]] = []

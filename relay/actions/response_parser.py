@@ -18,12 +18,12 @@ _MAX_REMEMBERED_HEAD = 2048  # bytes; an app sends the same head again and again
 _MAX_HEADERS = 128
 _MAX_LINE = 8190
 _HEAD_END = re.compile(rb"\n\r?\n")
-_STATUS = re.compile(rb"[\r\n]*HTTP/(\d(?:\.\d)?)[ \t]+([1-9]\d\d)(?=[ \t\r\n]|\Z)")
-_STATUS_BEGINNING = re.compile(rb"[\r\n]*(?:H|HT|HTT|HTTP/?|HTTP/\d(?:\.\d?)?|HTTP/\d(?:\.\d)?[ \t]+(?:[1-9]\d?)?)")
+_STATUS = re.compile(rb"HTTP/(\d(?:\.\d)?)[ \t]+([1-9]\d\d)(?=[ \t\r\n]|\Z)")
+_STATUS_BEGINNING = re.compile(rb"(?:H|HT|HTT|HTTP/?|HTTP/\d(?:\.\d?)?|HTTP/\d(?:\.\d)?[ \t]+(?:[1-9]\d?)?)")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _STRICT = re.compile(
-    rb"[\r\n]*HTTP/(?:0\.9|1\.[01]|2\.0) \d{3}(?: [^\r\n\0]*)?\r?\n"
+    rb"HTTP/(?:0\.9|1\.[01]|2\.0) \d{3}(?: [^\r\n\0]*)?\r?\n"
     rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*(?:\r?\n[ \t]+[^\r\n\0]*)*\r?\n)*\r?\n"
 )
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -133,7 +133,10 @@ class ResponseParser:
         )
 
     def _feed_head(self, data: bytes) -> bytes:
-        """Return what follows the head."""
+        """Return what follows the head; empty lines before it are skipped."""
+        data = data.lstrip(b"\r\n")
+        if not data:
+            return b""
         found = _HEAD_END.search(data, max(0, len(self._waiting) - 2))
         if not _STATUS.match(data) and (found or not _STATUS_BEGINNING.fullmatch(data)):
             raise NoAnswerError("not HTTP")
@@ -183,30 +186,33 @@ class ResponseParser:
 
     def _feed_chunks(self, data: bytes) -> bytes:
         """Return what follows the last chunk and its trailer."""
-        self._waiting = b""
-        while data and not self.is_whole:
+        self._waiting, at = b"", 0
+        # By position, for to cut off what is read would copy the rest for each of ten thousand little chunks.
+        while at < len(data) and not self.is_whole:
             if self._left:
-                self._add(data[: self._left])
-                data, self._left = data[self._left :], max(0, self._left - len(data))
+                piece = data[at : at + self._left]
+                self._add(piece)
+                at, self._left = at + len(piece), self._left - len(piece)
                 continue
-            line, newline, rest = data.partition(b"\n")
-            if not newline and len(line) < _MAX_LINE:
-                self._waiting = data
+            end = data.find(b"\n", at) + 1
+            if not end and len(data) - at < _MAX_LINE:
+                self._waiting = data[at:]
                 break
-            text = line.removesuffix(b"\r")
+            line = data[at : end or len(data)]
+            text = line.removesuffix(b"\n").removesuffix(b"\r")
             if self._in_trailer:
                 self.is_whole = not text
             elif self._left == 0 and not text:
                 self._left = None  # the line's end behind a chunk
-            elif self._left is None and (size := _CHUNK.fullmatch(line + newline)):
+            elif self._left is None and (size := _CHUNK.fullmatch(line)):
                 self._left = int(size[1], 16) or None
                 self._in_trailer = self._left is None
             else:
                 self._notes.append("the chunks of the answer cannot be read")
                 self.is_whole = self.closes = self._is_cut = True
                 return b""
-            data = rest
-        return data if self.is_whole else b""
+            at += len(line)
+        return data[at:] if self.is_whole else b""
 
     def _add(self, data: bytes) -> None:
         self._received += len(data)
@@ -220,7 +226,7 @@ def read_head(data: bytes) -> ResponseHead:
     found = _STATUS.match(data)
     if found is None:
         raise ValueError("no status line")
-    lines = _FOLD.sub(b" ", data).replace(b"\r\n", b"\n").split(b"\n")[found[0].count(b"\n") + 1 :]
+    lines = _FOLD.sub(b" ", data).replace(b"\r\n", b"\n").split(b"\n")[1:]
     notes: dict[str, None] = {} if _HEAD_END.search(data) else {"the answer ended inside its head": None}
     headers: list[tuple[str, str]] = []
     for line in filter(None, lines):

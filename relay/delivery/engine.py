@@ -258,8 +258,8 @@ class Engine:
         record = AttemptRecord(delivery, attempt, state, due_at, spared, sends_event)
         # The next one goes out while this one is committed.
         self._recorder.add(record, group)
-        if spared:
-            left = self._scheduler.clear_line(delivery.target)
+        left = (self._scheduler.clear_line if spared else self._scheduler.trim_line)(delivery.target)
+        if left:
             self._start(group)
             await self._release(left)
         if back:

@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Mapping
+from itertools import islice
 
 from relay.store import ClaimedDelivery
 
@@ -11,10 +12,12 @@ from relay.store import ClaimedDelivery
 STAGGER = 0.2
 # Claimed ahead for a target that answers quickly, so that it never waits for a commit; measured, that
 # makes a queue drain three times as fast: what it takes in QUICK_SECONDS, within these limits. None for one that is
-# slow: what waits can be cancelled.
+# slow: what waits can be cancelled. What was claimed before it became slow is given back after so many slow answers
+# in succession: a single one may be chance.
 LINE_LENGTH = 16
 MAX_LINE_LENGTH = 256
 QUICK_SECONDS = 0.1
+SLOW_ANSWERS = 2
 
 
 class Scheduler:
@@ -34,6 +37,7 @@ class Scheduler:
         self._drains: dict[str, int] = {}
         self._started: dict[str, float] = {}
         self._quick: dict[str, int] = {}  # how many are claimed ahead
+        self._slow: Counter[str] = Counter()  # slow answers in succession
         self._asked_at = 0.0
         self._drained = False
 
@@ -44,8 +48,9 @@ class Scheduler:
 
     @property
     def free_slots(self) -> int:
-        """Return how many more may be claimed in all."""
-        return self._at_once + max(self._quick.values(), default=0) - self.taken.total()
+        """Return how many more may be claimed in all; what is lined up for one target takes no other's place."""
+        lined_up = sum(map(len, self._lines.values()))
+        return self._at_once - self._total + max(0, max(self._quick.values(), default=0) - lined_up)
 
     @property
     def taken(self) -> Counter[str]:
@@ -90,14 +95,24 @@ class Scheduler:
         if took < QUICK_SECONDS:
             ahead = int(self._limit(target) * QUICK_SECONDS / max(took, 0.001))
             self._quick[target] = max(LINE_LENGTH, min(ahead, MAX_LINE_LENGTH))
+            self._slow.pop(target, None)
         else:
             self._quick.pop(target, None)
+            self._slow[target] += 1
         return len(self._lines.get(target, ())) <= self._quick.get(target, LINE_LENGTH) // 2
 
     def clear_line(self, target: str) -> tuple[ClaimedDelivery, ...]:
         """Take everything out of a target's line: it is down."""
         self._quick.pop(target, None)
         return tuple(self._lines.pop(target, ()))
+
+    def trim_line(self, target: str) -> tuple[ClaimedDelivery, ...]:
+        """Take what is more than a target takes at once out of its line where it has become slow."""
+        line, kept = self._lines.get(target, ()), self._limit(target)
+        if self._slow[target] < SLOW_ANSWERS or len(line) <= kept:
+            return ()
+        self._lines[target] = deque(islice(line, kept))
+        return tuple(islice(line, kept, None))
 
     def next_start(self) -> float | None:
         """Return when more may start than `most` last said; None when something has to end first."""

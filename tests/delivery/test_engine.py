@@ -17,6 +17,7 @@ from relay.model.delivery import (
     DeliveryChanges,
     DeliveryReason,
     DeliveryState,
+    NewDelivery,
     RetryPolicy,
 )
 from relay.model.signals import DeliveryChanged, EventStored
@@ -300,6 +301,39 @@ async def test_another_target_goes_on_while_one_is_down_or_hangs(world, app, unu
         stored = [await it.event("dead", "hangs", "app") for _ in range(12)]
         for one in stored:
             assert (await it.settled(one.deliveries[2])).state == "succeeded"
+
+
+class Slowing(Action):
+    """Answers at once, and from its attempt `slow_from` on after half a second."""
+
+    name = "slowing"
+    slow_from = 60
+
+    def __init__(self):
+        self.made = 0
+
+    async def run(self, event, delivery, options):
+        self.made += 1
+        await asyncio.sleep(0.5 if self.made >= self.slow_from else 0.001)
+        return ActionResult(outcome=AttemptSucceeded("done"))
+
+
+async def test_a_target_that_becomes_slow_keeps_no_other_waiting_and_gives_back_what_was_claimed_ahead(
+    world, app, eventually
+):
+    slowing = Slowing()
+    targets = {"slows": {"action": "slowing", "concurrency": 2}, "app": {}}
+    async with world(targets, slowing=slowing) as it:
+        stored = await it.event()
+        planned = [NewDelivery(target="slows", action="slowing")] * 300
+        await it.store.deliveries.add(stored.id, planned, it.clock.now())
+        async with it.running(grace=0.01):
+            # By then one slow answer has come, and more than a hundred had been claimed ahead.
+            await eventually(lambda: slowing.made >= slowing.slow_from + 2)
+            late = await it.event("app")
+            assert (await it.settled(late.deliveries[0], within=5)).state == "succeeded"
+            await eventually(lambda: slowing.made >= slowing.slow_from + 4)
+            assert (await it.store.deliveries.counts(target="slows"))["running"] <= 4
 
 
 async def test_an_attempt_is_made_again_by_the_next_run_after_a_kill(world, app):

@@ -193,7 +193,19 @@ def test_a_target_that_hangs_does_not_keep_the_others_out_and_no_more_run_than_m
     assert started(pace, 0.0) == [1, 2, 3, 4]
     lined_up(pace, 6, 7, 8, target="good")
     assert started(pace, 0.0) == [6, 7]
-    assert (pace.taken, pace.free_slots) == ({"hangs": 5, "good": 3}, 6 - 8)
+    assert (pace.taken, pace.free_slots) == ({"hangs": 5, "good": 3}, 0)
+
+
+def test_the_line_of_a_target_that_was_slow_twice_is_given_back_but_for_what_it_takes_at_once():
+    pace = Scheduler({}, each=2, at_once=6)
+    lined_up(pace, *range(1, 10))
+    assert started(pace, 0.0) == [1, 2]
+    for took, given_back in ((QUICK_SECONDS, []), (0.01, []), (QUICK_SECONDS, []), (QUICK_SECONDS, [8, 9])):
+        pace.ended("app", took)
+        assert [one.delivery.id for one in pace.trim_line("app")] == given_back
+        assert len(started(pace, 0.0)) == 1
+    assert pace.trim_line("app") == ()
+    assert pace.taken == {"app": 3}
 
 
 def test_the_line_of_a_target_that_is_down_is_given_back():

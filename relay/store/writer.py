@@ -190,9 +190,11 @@ class Writer:
         Copying on the store's own thread alone held all senders up for 60 ms in 2 s at 6 000 events a second; without
         the writer's part the log would grow for as long as they keep coming.
         """
-        address = f"{self.path.absolute().as_uri()}?mode=rw"  # never makes a file where there is none any more
-        with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        # Into no other file that was put in its place: the log is found by its name, and would overwrite that one.
+        if self._find_inode() == self._inode:
+            address = f"{self.path.absolute().as_uri()}?mode=rw"  # never makes a file where there is none any more
+            with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self._jobs.put(self._checkpoint)
 
     def _serve(self) -> None:
@@ -280,15 +282,19 @@ class Writer:
     def _sound(self) -> sqlite3.Connection:
         if self._connection is None:
             raise StoreError("the store is closed")
-        try:
-            inode = self.path.stat().st_ino
-        except OSError:
-            inode = 0
+        inode = self._find_inode()
         if inode != self._inode:
             # Never acknowledge into a file that cannot be found again.
             why = "was deleted or moved away" if inode == 0 else "was replaced"
             raise StoreMovedError(f"{self.path} {why} while relay runs", hint="put it back, or restart relay")
         return self._connection
+
+    def _find_inode(self) -> int:
+        """Return which file is at the path now; 0 for none."""
+        try:
+            return self.path.stat().st_ino
+        except OSError:
+            return 0
 
     def _explained(self, error: BaseException) -> BaseException:
         return explain_error(error, self.path) if isinstance(error, sqlite3.Error) else error

@@ -3,7 +3,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +14,7 @@ from builders import build_capture, build_new_event
 from relay.errors import NotFoundError, StoreBusyError, StoreError, UsageError
 from relay.model.delivery import (
     Attempt,
+    Delivery,
     DeliveryChanges,
     DeliveryReason,
     DeliveryState,
@@ -23,12 +24,12 @@ from relay.model.delivery import (
     SentRequest,
     SignMode,
 )
-from relay.model.event import Check, EventOutcome, Verdict, Verification
+from relay.model.event import Check, EventOutcome, EventRow, Verdict, Verification
 from relay.model.search import format_spans, parse_query, parse_spans
 from relay.store import ClaimLimits, open_store
 from relay.store.deliveries import AttemptRecord
 from relay.store.delivery_queue import AwaitedDelivery
-from relay.store.row_mappers import format_headers, load_headers
+from relay.store.row_mappers import DELIVERY_COLUMNS, EVENT_COLUMNS, format_headers, load_headers
 
 NOW = datetime(2026, 11, 22, 14, 7, 31, 482_123, tzinfo=UTC)
 
@@ -464,3 +465,8 @@ async def test_a_locked_database_is_an_error_and_recovers(tmp_path):
             await store.events.add(new_event())
         await holder.communicate(b"x")
         assert (await store.events.add(new_event())).id == 1
+
+
+@pytest.mark.parametrize(("columns", "value"), [(EVENT_COLUMNS, EventRow), (DELIVERY_COLUMNS, Delivery)])
+def test_columns_are_read_in_the_order_of_the_fields(columns, value):
+    assert [name.removeprefix("events.") for name in columns.split(", ")] == [field.name for field in fields(value)]

@@ -1,6 +1,7 @@
 import asyncio
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -216,3 +217,19 @@ async def test_what_is_not_durable_waits_for_the_disk_only_beside_what_is(store)
     with pytest.raises(StoreError):
         await store.writer.write(lambda connection: connection.execute("nonsense"), is_durable=False)
     assert await store.writer.write(read_level) == 2
+
+
+async def test_a_file_put_in_the_place_of_the_stores_own_is_not_written_to(tmp_path, monkeypatch):
+    async with open_store(tmp_path / "data") as store:
+        other = tmp_path / "other.db"
+        await store.writer.write(lambda connection: connection.execute("PRAGMA user_version") and None)
+        with closing(sqlite3.connect(store.path)) as connection:
+            connection.execute("VACUUM INTO ?", (str(other),))
+        await store.events.add(build_new_event())
+        other.replace(store.path)
+        content = store.path.read_bytes()
+        monkeypatch.setattr(store.writer, "_checkpoint_at", 0.0)
+        with pytest.raises(StoreError, match="was replaced"):
+            await store.events.add(build_new_event())
+        await store.writer._copying
+    assert store.path.read_bytes() == content

@@ -7,6 +7,7 @@ import re
 import tomllib
 
 from conformance.stats import ROOT, modules, parse
+from printed import PAGES
 from relay.config.reference import build_page, build_template
 from relay.config.tables import File
 
@@ -216,6 +217,24 @@ def test_the_page_of_the_configuration_is_the_one_that_the_code_prints():
 def test_the_file_of_relay_init_is_the_one_that_the_code_prints():
     """`python -m relay.config.reference --init > relay/cli/template.toml` writes it."""
     assert (ROOT / "relay/cli/template.toml").read_text(encoding="utf-8") == build_template()
+
+
+def test_files_and_classes_that_the_docs_name_are_there():
+    others = {
+        "relay/providers/samples/acme/thing.created.json",
+        "ProxyFix",
+        "SameSite",
+    }  # the reader's, Werkzeug's, HTTP's
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "relay").rglob("*.py"))
+    missing = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        files = re.findall(r"`((?:relay|tests|docs|ui|static|bench|examples)/[\w./-]+|[a-z_]+/\w+\.py)`", text)
+        classes = re.findall(r"`([A-Z][a-z0-9]+(?:[A-Z][a-z0-9]+)+)\b[^`]*`", text)
+        absent = [file for file in files if not ((ROOT / file).exists() or (ROOT / "relay" / file).exists())]
+        absent += [name for name in classes if not re.search(rf"\b{name}\b", code)]
+        missing += [f"{page.relative_to(ROOT)}: {name}" for name in absent if name not in others]
+    check_none(missing)
 
 
 def test_the_picture_of_the_layers_is_drawn_from_the_contract():

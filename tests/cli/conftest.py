@@ -1,12 +1,10 @@
 """Real commands: as processes of their own, and inside this one where a process would cost a second."""
 
-import http.server
 import importlib.util
 import json
 import logging
 import os
 import signal
-import threading
 import urllib.request
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from answering_app import run_app
 from forking import Programs
 from relay.cli.program import run
 
@@ -146,7 +145,7 @@ def command(tmp_path, forker):
 def shared(tmp_path_factory, forker):
     """One relay for every test of a file that only asks it things, with `home` and a target named app."""
     home = tmp_path_factory.mktemp("shared")
-    with _answering() as app:
+    with run_app() as app:
         (home / "relay.toml").write_text(f'[targets.app]\nforward = "{app.url}"\n')
         with _started(forker, home, "--json") as relay:
             relay.object("ready")
@@ -154,44 +153,10 @@ def shared(tmp_path_factory, forker):
             yield relay
 
 
-class Answering(http.server.BaseHTTPRequestHandler):
-    server: Any
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.seen.append((self.path, dict(self.headers), body))
-        self.server.wait.wait(timeout=60)
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def do_PUT(self):
-        self.do_POST()
-
-    def log_message(self, *_):
-        return
-
-
-@contextmanager
-def _answering():
-    server: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-    server.daemon_threads = True
-    server.seen, server.status, server.wait = [], 200, threading.Event()
-    server.wait.set()
-    server.url = f"http://127.0.0.1:{server.server_port}/hooks"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield server
-    server.wait.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
 @pytest.fixture
 def target():
     """An app that answers: `seen` holds what it got, `status` what it answers, `wait` holds it up."""
-    with _answering() as server:
+    with run_app() as server:
         yield server
 
 

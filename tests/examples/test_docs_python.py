@@ -1,6 +1,8 @@
 """The Python that README and docs print runs: each block is given the names around it, and then an event."""
 
 import asyncio
+import contextlib
+import io
 import json
 import sys
 import threading
@@ -161,7 +163,10 @@ def try_redis_keys(text, folder):
 
 
 def try_handlers_file(text, folder):
-    ran = run_handlers(text, folder, source="stripe", type="invoice.paid", payload={"data": {"object": {"id": "in_1"}}})
+    paid = {"data": {"object": {"id": "in_1"}}}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        ran = run_handlers(text, folder, source="stripe", type="invoice.paid", payload=paid)
+    assert printed.getvalue() == "invoice.paid from stripe\nshipping in_1\n"
     assert ran.outcome == AttemptSucceeded("ship ran")
     later = run_handlers(text, folder, source="github", type="push", payload={"ref": "refs/heads/main"})
     assert later.outcome == AttemptRetry("the queue is full", after=60, firm=True)

@@ -79,7 +79,6 @@ class Terminals:
         )
         self.ingress = ""
         self.app = self.start_app()
-        self.app.wait_for("Running on")
         ports = "--ingress 127.0.0.1:auto --dashboard 127.0.0.1:auto"
         self.relay = Program(f"{self.adapt(self.start_command[0])} {ports}", folder, self.env)
 
@@ -115,8 +114,11 @@ class Terminals:
 def terminals(tmp_path, require_program):
     require_program("bash", "curl")
     opened = Terminals(tmp_path)
-    yield opened
-    opened.stop()
+    try:
+        opened.app.wait_for("Running on")
+        yield opened
+    finally:
+        opened.stop()
 
 
 def test_get_started_and_the_readme_as_they_are_printed(terminals):

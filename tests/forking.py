@@ -5,6 +5,7 @@ that are about the start itself, about a terminal, or about the environment of P
 """
 
 import atexit
+import contextlib
 import json
 import os
 import select
@@ -51,7 +52,8 @@ class Forked:
 
     def send_signal(self, number):
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and that is not reported yet
+                os.kill(self.pid, number)
 
     def kill(self):
         self.send_signal(signal.SIGKILL)
@@ -64,7 +66,7 @@ class Forked:
             printed[stream] = "" if stream.closed else stream.read()
 
         if not self.stdin.closed:
-            with self.stdin:
+            with contextlib.suppress(BrokenPipeError), self.stdin:  # it need not read
                 self.stdin.write(text or "")
         readers = [threading.Thread(target=read, args=[stream], daemon=True) for stream in (self.stdout, self.stderr)]
         for reader in readers:

@@ -140,6 +140,10 @@ def test_without_a_relay_events_are_read_from_the_store_alone(inside, tmp_path):
     assert inside("events", "--json").objects[0]["type"] == "invoice.paid"
 
 
+def test_a_command_that_reads_nothing_ends_whatever_it_is_given(command):
+    assert command("show", stdin="x" * 1_000_000).code == 2
+
+
 def test_what_the_commands_list_themselves_is_what_there_is():
     assert set(DELIVERY_STATES) == set(DeliveryState)
     assert tuple(EXCLUSION_WORDS) == INCLUDABLE_OUTCOMES

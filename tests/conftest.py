@@ -71,8 +71,9 @@ def _put_files_into_memory():
             finally:
                 os.close(handle)
     process = os.getpid()
-    root = Path(tempfile.mkdtemp(prefix="relay-", dir=memory))
-    relay.platform.lock_file(os.open(root, os.O_RDONLY))
+    made = Path(tempfile.mkdtemp(prefix="making-relay-", dir=memory))
+    relay.platform.lock_file(os.open(made, os.O_RDONLY))
+    root = made.rename(made.with_name(made.name.removeprefix("making-")))  # so that no run finds it unlocked
 
     def remove():
         if os.getpid() == process:  # not where a test has forked

@@ -1,4 +1,4 @@
-// Every run of text, control border (one in focus has an outline) and status icon against the colour behind it (WCAG 2.2 AA).
+// Every run of text, control border (in focus its outline) and status icon against the colour behind it (WCAG 2.2 AA).
 (() => {
   const cx = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
   const remember = make => { const made = new Map(); return key => made.get(key) ?? (made.set(key, make(key)), made.get(key)); };
@@ -22,7 +22,7 @@
     const r = ratio(over(rgba(s.color), b), b); n++; min = Math.min(min, r);
     const k = e.className + s.color + b; if (r < (big ? 3 : 4.5) && !seen.has(k)) { seen.add(k); out.push([r.toFixed(2), e.className || e.tagName, t.data.trim().slice(0, 28)]); }
   }
-  for (const e of top.querySelectorAll('input.cb, input[role=switch], .input, .edit, .url-line')) { if (!e.checkVisibility() || e.matches(':focus-within')) continue; const s = getComputedStyle(e), sw = e.matches('[role=switch]'); if (!sw && e.checked) continue; const r = ratio(rgba(sw ? s.backgroundColor : s.borderTopColor), bg(e.parentElement)); if (r < 3) out.push([r.toFixed(2), 'control ' + e.className, 'border']); }
+  for (const e of top.querySelectorAll('input.cb, input[role=switch], .input, .edit, .url-line')) { if (!e.checkVisibility()) continue; const s = getComputedStyle(e), ring = s.outlineStyle !== 'none', sw = e.matches('[role=switch]'); if (!sw && !ring && e.checked) continue; const r = ratio(rgba(ring ? s.outlineColor : sw ? s.backgroundColor : s.borderTopColor), bg(e.parentElement)); if (r < 3) out.push([r.toFixed(2), 'control ' + e.className, 'border']); }
   for (const e of top.querySelectorAll('.icon')) { const p = e.closest('.ver .err, .ver .warn, .steps .icon, .verdict, .banner > .icon'); if (!p || !e.checkVisibility()) continue; const b = bg(e), r = ratio(over(rgba(getComputedStyle(e).color), b), b); if (r < 3) out.push([r.toFixed(2), 'icon', e.parentElement.className]); }
   return { n, min: +min.toFixed(2), out, wide: document.documentElement.scrollWidth > innerWidth || [...document.querySelectorAll('.page, .scroll:not(:has(.tree))')].some(e => e.scrollWidth > e.clientWidth + 1 && !e.querySelector('.dtable, .cmpt')) };
 })()

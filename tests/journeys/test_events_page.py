@@ -51,15 +51,15 @@ async def test_a_row_is_fetched_when_the_pointer_goes_down_and_not_twice(site):
     assert [asked.url for asked in site.requests if asked.url.endswith("/events/2")] == [url]
 
 
-async def test_a_filter_becomes_tokens_an_address_and_one_step_back(site, settle):
+async def test_a_filter_becomes_tokens_an_address_and_one_step_back(site):
     await site.stripe()
     await site.stripe(secret="whsec_other")
     await site.send()
     page = await site.page()
     await page.keyboard.press("/")
-    for text in ("source:stripe ", "verdict:invalid"):
+    for text, found in (("source:stripe ", "2,1"), ("verdict:invalid", "2")):
         await page.keyboard.insert_text(text)
-        await settle(0.3)
+        await until(page, f"{IDS}.join() === '{found}' && {SETTLED}")
     await page.keyboard.press("Enter")
     await until(page, "document.querySelectorAll('.tok').length === 2")
     await until(page, f"{IDS}.join() === '2'")

@@ -15,6 +15,8 @@ import aiohttp
 import pytest
 import stripe
 
+from printed import check_output, find_block, split_commands
+
 pytestmark = pytest.mark.program
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -87,6 +89,19 @@ class App:
                 await writer.wait_closed()
                 return
 
+    async def run(self, command):
+        """Run a command of the README beside the app and return what it printed."""
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-c", command.replace("8000", str(self.port))),
+            cwd=self.folder,
+            env=self.env(SECRET) | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        async with asyncio.timeout(PATIENCE):
+            out, _ = await process.communicate()
+        return out.decode()
+
     async def send(self, body, signature, path="/webhooks/stripe"):
         headers = {"Content-Type": "application/json", "Stripe-Signature": signature}
         url = f"http://127.0.0.1:{self.port}{path}"
@@ -95,11 +110,16 @@ class App:
 
 
 @pytest.fixture(params=FRAMEWORKS)
-def app(request, tmp_path):
+def example(request):
+    return request.param
+
+
+@pytest.fixture
+def app(example, tmp_path):
     folder = shutil.copytree(
-        EXAMPLES / request.param, tmp_path / "app", ignore=shutil.ignore_patterns(".relay", "__pycache__")
+        EXAMPLES / example, tmp_path / "app", ignore=shutil.ignore_patterns(".relay", "__pycache__")
     )
-    return App(Path(folder), *FRAMEWORKS[request.param])
+    return App(Path(folder), *FRAMEWORKS[example])
 
 
 def signed(body, secret=SECRET):
@@ -116,6 +136,17 @@ def test_the_readme_starts_it_as_it_is_started_here(name):
     commands = re.findall(r"^\$ (.+)$", (EXAMPLES / name / "README.md").read_text(), re.MULTILINE)
     assert FRAMEWORKS[name][0] in commands
     assert f"pip install 'webhook-relay[{name}]'" in commands[0]
+
+
+async def test_what_is_sent_to_it_is_answered_as_its_readme_shows(app, example, require_program):
+    require_program("curl")
+    page = f"examples/{example}/README.md"
+    (_, (trigger, sent)), ((forge, (refused,)),) = (
+        split_commands(find_block(page, words)) for words in ("relay trigger", "curl -i")
+    )
+    async with app.running():
+        check_output(sent, await app.run(trigger))
+        assert (await app.run(forge)).startswith(refused.removesuffix("…"))
 
 
 async def test_what_stripe_signed_is_handled_once_and_what_it_did_not_sign_never(app):

@@ -57,7 +57,7 @@ _RETRIED_STATUSES = frozenset({408, 409, 425, 429})
 
 
 class ForwardAction(Action[ForwardOptions]):
-    """Sends events to targets; an async context manager around one shared client session.
+    """Sends events to targets; an async context manager around one pool of connections.
 
     `rules(typed)` says what may be dialled at this moment, `signer` signs a request again where its
     mode asks for that, `forger` one that is to be refused, `find_source` gives the source of a name.

@@ -174,7 +174,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self.address = ip_address(transport.get_extra_info("peername")[0])
+        peer = transport.get_extra_info("peername")  # None where it has been reset already
+        self.address = ip_address(peer[0]) if peer else None
 
     def data_received(self, data: bytes) -> None:
         if self._parser is None:

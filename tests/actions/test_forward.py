@@ -13,6 +13,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.actions import http_client
 from relay.actions.egress import EgressRules, check_syntax
 from relay.actions.forward import ForwardOptions, classify_response, parse_retry_after
 from relay.actions.outgoing_request import build_request_target, describe_header_changes, portable_headers
@@ -612,6 +613,13 @@ async def test_a_plain_port_has_no_tls(forwarding, raw_server, make_event, make_
         result = await forward.run(make_event(), make_delivery(), options)
     assert isinstance(result.outcome, AttemptRetry)
     assert server.received == []
+
+
+async def test_a_connection_that_was_reset_before_it_is_looked_at_is_open_without_an_address():
+    transport: Any = SimpleNamespace(get_extra_info=lambda _: None, is_closing=lambda: False)
+    connection = http_client._Connection(asyncio.get_running_loop())
+    connection.connection_made(transport)
+    assert (connection.is_open, connection.address) == (True, None)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,11 @@ def post(url, body, **headers):
         return json.loads(response.read())
 
 
+def _start(forker, *arguments, cwd, env):
+    is_python_told = any(name.startswith("PYTHON") for name in env)
+    return (Programs() if is_python_told else forker).start(*arguments, cwd=cwd, env=env)
+
+
 @contextmanager
 def _started(forker, home: Path, *options: str, env=None, ports=PORTS, tunnel=False, descriptors=0):
     limited = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"] if descriptors else []
@@ -94,7 +99,7 @@ def _started(forker, home: Path, *options: str, env=None, ports=PORTS, tunnel=Fa
     if limited:
         process = Programs().start(*arguments, cwd=home, env=env, before=limited)
     else:
-        process = forker.start(*arguments, cwd=home, env=env)
+        process = _start(forker, *arguments, cwd=home, env=env)
     try:
         yield Started(process, home)
     finally:
@@ -104,8 +109,7 @@ def _started(forker, home: Path, *options: str, env=None, ports=PORTS, tunnel=Fa
 
 def _command(forker, home: Path, *arguments: str, env=None, stdin=None, timeout=60) -> Done:
     env = ENVIRONMENT | (env or {})
-    is_python_told = any(name.startswith("PYTHON") for name in env)
-    process = (Programs() if is_python_told else forker).start(*arguments, cwd=home, env=env)
+    process = _start(forker, *arguments, cwd=home, env=env)
     try:
         out, err = process.communicate(stdin, timeout)
     finally:

@@ -88,6 +88,15 @@ def test_with_json_every_line_has_a_kind_and_the_first_is_ready(started, tmp_pat
     assert "stopping" in err
 
 
+def test_python_has_nothing_to_say_at_the_end_of_a_relay(started, target):
+    with started("--json", "--forward", target.url, env={"PYTHONWARNINGS": "default"}) as relay:
+        relay.object("ready")
+        relay.send()
+        relay.object("delivery")
+        code, _, err = relay.stop()
+    assert (code, err) == (0, "stopping: finishing what is in flight; Ctrl-C again stops at once\n")
+
+
 def test_a_default_port_that_is_taken_moves_and_says_so(started):
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -75,13 +75,9 @@ async def show_deliveries(request: web.Request) -> web.Response:
 async def retry_failed(request: web.Request) -> web.Response:
     """POST /deliveries/retry with `target` and `batch`: all that failed are due now."""
     form = await read_fields(request)
-    batch = form.get("batch", "")
-    count = await get_relay(request).replays.retry_deliveries(
-        DeliveryState.FAILED,
-        form.get("target") or None,
-        int(batch) if batch.isascii() and batch.isdigit() and len(batch) <= 18 else None,
-    )
-    where = build_url("/deliveries", target=form.get("target"), batch=batch)
+    target, batch = form.get("target") or None, parse_whole_number(form, "batch")
+    count = await get_relay(request).replays.retry_deliveries(DeliveryState.FAILED, target, batch)
+    where = build_url("/deliveries", target=target, batch=batch)
     return answer_done(request, where, f"Trying {format_count(count, 'delivery', 'deliveries')} again")
 
 

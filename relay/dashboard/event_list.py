@@ -79,7 +79,6 @@ async def load_listing(
     readable = parse_query("", relay.clock.now()) if query.problems else query
     page = await relay.store.events.page(readable, limit=PAGE_SIZE, before=before)
     return await load_part(relay, query, page, shown=len(page.rows)) | {
-        "whole": True,
         "count": await build_count_line(relay, readable, page, complete=before is None),
         "selected": selected,
         "problems": (*query.problems, *query.notes),
@@ -89,9 +88,11 @@ async def load_listing(
 async def load_part(
     relay: RunningRelay, query: Query, page: EventPage, *, shown: int = 0, last: datetime | None = None
 ) -> dict[str, Any]:
-    """Return a page of rows for the list, of which `shown` are there with them; `last` is when the row above came."""
+    """Return a page of rows for the list.
+
+    `shown` counts them and those above, 0 for rows that go above others; `last` is when the row above came.
+    """
     return {
-        "whole": False,
         "query": query.text,
         "rows": await load_rows(relay, page.rows),
         "selected": None,

@@ -143,9 +143,8 @@ async def _run_handler(request: web.Request, handler: Handler) -> web.StreamResp
     except ConnectionError:
         if request.transport is not None:
             raise
-        return error_response(
-            400, "gone", "the caller hung up", "send it again"
-        )  # read by no one; raised, it would be logged as a fault
+        # Nobody reads it; raised, the error would be logged as a fault.
+        return error_response(400, "gone", "the caller hung up", "send it again")
     except Exception:
         log.exception("the dashboard failed on a request")
         return _refuse(request, 500, "internal", "relay failed on this request", "its log says why")

@@ -139,6 +139,28 @@ async def test_a_page_holds_three_hundred_rows_at_most(at):
     assert 'href="/events?before=3"' in html
 
 
+async def test_a_list_has_one_tab_stop_however_its_rows_came(at):
+    for _ in range(3):
+        await at.send()
+    stops = re.compile(r'href="/events/(\d+)"[^>]*tabindex="0"')
+    for path, expected in (
+        ("/events", ["3"]),
+        ("/events/2", ["2"]),
+        ("/events/rows?before=3&shown=0", ["2"]),  # a search that had found nothing goes on
+        ("/events/rows?before=3&shown=1&last=1790000000", []),
+        ("/events/rows?after=1", []),
+    ):
+        _, html = await page(at, path)
+        assert stops.findall(html) == expected, path
+
+
+@pytest.mark.parametrize("last", ["%C2%B2", "99999999999999999", "-1", "x"])
+async def test_rows_below_a_time_that_cannot_be_are_shown_without_it(at, last):
+    await at.send()
+    status, html = await page(at, f"/events/rows?before=2&shown=1&last={last}")
+    assert (status, ids(html)) == (200, [1])
+
+
 async def test_new_rows_are_pulled_after_the_newest_known(at):
     for _ in range(3):
         await at.send()

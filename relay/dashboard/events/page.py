@@ -29,6 +29,7 @@ from relay.services.relay import RunningRelay
 _OFFERED_PROVIDERS = ("stripe", "github", "shopify", "slack", "twilio")
 _SAMPLE_TYPE = "payment_intent.succeeded"
 _MAX_NEW_ROWS = 50  # new rows slid in one by one; more than that and the list is drawn again
+_MAX_SECONDS = 10**11  # of a row's time since 1970; what is later came from no row
 
 
 async def show_events(request: web.Request) -> web.Response:
@@ -207,8 +208,8 @@ async def _render_older_rows(request: web.Request) -> web.Response:
     page = await relay.store.events.page(
         query, limit=event_list.PAGE_SIZE, before=parse_number(request, "before", None)
     )
-    text = request.query.get("last", "")
-    last = datetime.fromtimestamp(int(text), UTC) if text.isdigit() and len(text) <= 11 else None
+    seconds = parse_whole_number(request.query, "last")
+    last = datetime.fromtimestamp(seconds, UTC) if seconds and seconds < _MAX_SECONDS else None
     listed = await event_list.load_part(relay, query, page, shown=shown + len(page.rows), last=last)
     return html_response(
         renderer.part("events/rows.html", list=listed) + renderer.part("events/footer.html", list=listed)

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -33,7 +33,7 @@ class Readers:
     def __init__(self, path: Path, size: int = 3) -> None:
         self._path = path
         self._size = size
-        self._open: list[aiosqlite.Connection] = []
+        self._opened = AsyncExitStack()
         self._free: asyncio.LifoQueue[_Reader] = asyncio.LifoQueue()
         self._functions: list[tuple[str, int, Callable[..., Any]]] = []
 
@@ -42,24 +42,24 @@ class Readers:
         self._functions.append((name, arguments, function))
 
     async def __aenter__(self) -> Self:
-        for _ in range(self._size):
-            connection = await aiosqlite.connect(self._path, isolation_level=None)
-            self._open.append(connection)
-            connection.row_factory = sqlite3.Row
-            for setting in build_reader_settings():
-                await connection.execute(setting)
-            for name, arguments, function in self._functions:
-                await connection.create_function(name, arguments, function, deterministic=True)
-            reader = _Reader(connection)
-            # Set once: setting it for each query would cost a second trip to the connection's thread.
-            await connection.set_progress_handler(partial(_is_past_deadline, reader), 2000)
-            self._free.put_nowait(reader)
+        # The threads of connections are no daemons: one that is left open would keep the process alive for ever.
+        async with AsyncExitStack() as stack:
+            for _ in range(self._size):
+                connection = await stack.enter_async_context(aiosqlite.connect(self._path, isolation_level=None))
+                connection.row_factory = sqlite3.Row
+                for setting in build_reader_settings():
+                    await connection.execute(setting)
+                for name, arguments, function in self._functions:
+                    await connection.create_function(name, arguments, function, deterministic=True)
+                reader = _Reader(connection)
+                # Set once: setting it for each query would cost a second trip to the connection's thread.
+                await connection.set_progress_handler(partial(_is_past_deadline, reader), 2000)
+                self._free.put_nowait(reader)
+            self._opened = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # Its worker threads are no daemons: an open connection would keep the process alive for ever.
-        for connection in self._open:
-            await connection.close()
+        await self._opened.aclose()
 
     async def all(self, sql: str, parameters: Iterable[Any] = (), deadline: float = READ_DEADLINE) -> list[sqlite3.Row]:
         """Return every row of a query.

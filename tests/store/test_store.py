@@ -3,6 +3,8 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 
@@ -29,6 +31,7 @@ from relay.model.search import format_spans, parse_query, parse_spans
 from relay.store import ClaimLimits, open_store
 from relay.store.deliveries import AttemptRecord
 from relay.store.delivery_queue import AwaitedDelivery
+from relay.store.readers import Readers
 from relay.store.row_mappers import DELIVERY_COLUMNS, EVENT_COLUMNS, format_headers, load_headers
 
 NOW = datetime(2026, 11, 22, 14, 7, 31, 482_123, tzinfo=UTC)
@@ -449,6 +452,25 @@ async def test_a_database_deleted_under_relay_is_never_written_to_again(store):
     store.path.unlink()
     with pytest.raises(StoreError, match="was deleted or moved away"):
         await store.events.add(new_event())
+
+
+async def test_no_thread_is_left_where_opening_is_cancelled(tmp_path):
+    before = set(threading.enumerate())
+    kept = []
+    for turns in range(60):
+        readers = Readers(tmp_path / "relay.db")
+        kept.append(readers)  # so that what it opened is not closed by its end
+        opening = asyncio.create_task(readers.__aenter__())
+        for _ in range(turns):
+            await asyncio.sleep(0.0005)
+        opening.cancel()
+        with suppress(asyncio.CancelledError):
+            await opening
+            await readers.__aexit__()
+    left = [thread for thread in set(threading.enumerate()) - before if "_connection_worker" in thread.name]
+    for thread in left:
+        await asyncio.to_thread(thread.join, 5)
+    assert not any(thread.is_alive() for thread in left)
 
 
 async def test_a_locked_database_is_an_error_and_recovers(tmp_path):

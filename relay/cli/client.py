@@ -53,7 +53,7 @@ class ApiClient:
 
     async def get(self, path: str, **query: str | int | None) -> Any:
         """Return what GET returns. Raises ApiError, and ConnectionLostError when relay went away."""
-        return await self._json("GET", _add_query(path, query))
+        return await self._json("GET", add_query(path, query))
 
     async def post(self, path: str, body: Json | None = None) -> Any:
         """Return what POST returns. Raises as `get` does."""
@@ -75,7 +75,7 @@ class ApiClient:
     @asynccontextmanager
     async def download(self, path: str, **query: str) -> AsyncIterator[Response]:
         """Return the response to GET, its body yet to be read. Raises as `get` does."""
-        async with self._call("GET", _add_query(path, query), idle=_TRANSFER_IDLE) as response:
+        async with self._call("GET", add_query(path, query), idle=_TRANSFER_IDLE) as response:
             yield response
 
     async def upload(self, path: str, content: AsyncIterator[bytes]) -> Any:
@@ -110,7 +110,8 @@ class ApiClient:
             yield response
 
 
-def _add_query(path: str, query: Mapping[str, str | int | None]) -> str:
+def add_query(path: str, query: Mapping[str, str | int | None]) -> str:
+    """Return a path with a query string. Raises UsageError for a value that is no UTF-8."""
     fields = {name: str(value) for name, value in query.items() if value is not None}
     try:
         return f"{path}?{urlencode(fields)}" if fields else path
@@ -152,7 +153,7 @@ async def connect(config: "Config", *, secrets: bool = False, creates: bool = Fa
 
 @asynccontextmanager
 async def connect_store(data_dir: Path) -> AsyncIterator[ApiClient]:
-    """Connect to the relay that runs on `data_dir`, else read its store until the block ends; for `StoreClient.get`.
+    """Connect to the relay that runs on `data_dir`, else to its store until the block ends: see `StoreClient`.
 
     Raises StoreBusyError as `connect` does.
     """

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from relay.cli.client import ApiClient
+from relay.cli.client import ApiClient, ApiError, add_query
 from relay.model.event_json import serialize_event_row
 from relay.model.search import parse_query_strictly
 from relay.store import Store
@@ -20,16 +20,21 @@ class StoreClient(ApiClient):
         self._store = store
 
     async def get(self, path: str, **query: Any) -> Any:
-        """Return a page of events. Raises UsageError for a search that cannot be read."""
+        """Return a page of events. Raises UsageError for a search that cannot be read, else as the API does."""
         assert path == "/api/events"
-        page = await self._store.events.page(
-            parse_query_strictly(query.get("q") or "", datetime.now(UTC)),
-            limit=query["limit"],
-            before=query.get("before"),
-            after=query.get("after"),
-            patience=_SEARCH_SECONDS,
-        )
-        deliveries = await self._store.deliveries.of_events(row.id for row in page.rows)
+        add_query(path, query)  # for what it raises
+        search = parse_query_strictly(query.get("q") or "", datetime.now(UTC))
+        try:
+            page = await self._store.events.page(
+                search,
+                limit=query["limit"],
+                before=query.get("before"),
+                after=query.get("after"),
+                patience=_SEARCH_SECONDS,
+            )
+            deliveries = await self._store.deliveries.of_events(row.id for row in page.rows)
+        except TimeoutError as error:
+            raise ApiError("the answer took too long to find", hint="narrow the search") from error
         rows = [serialize_event_row(row, count_states(deliveries[row.id])) for row in page.rows]
         return {"events": rows, "next_before": page.next_before}
 

@@ -163,6 +163,22 @@ def test_the_sentences_of_help_are_those_of_the_commands():
         assert sentence.endswith(".")
 
 
+@pytest.mark.parametrize("words", [("events",), ("wait", "--since", "1h")])
+def test_a_search_of_the_store_alone_is_refused_as_the_api_refuses_it(inside, monkeypatch, words):
+    assert inside("trigger", "stripe", "invoice.paid").code == 0
+    done = inside(*words, "header.x:\udcff")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "relay: 'header.x:\\udcff' is not text in UTF-8; write it in UTF-8\n"
+
+    async def look_too_long(*_, **__):
+        raise TimeoutError
+
+    monkeypatch.setattr("relay.store.events.Events.page", look_too_long)
+    done = inside(*words)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "relay: the answer took too long to find; narrow the search\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [

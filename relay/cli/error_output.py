@@ -44,10 +44,13 @@ def run_guarded(invocation: Invocation, work: Callable[[], object]) -> int:
         except BaseException as error:  # noqa: BLE001 - the outer guard: nothing may reach a person as a traceback
             returned = print_error(invocation, _find_sole_error(error))
         invocation.terminal.flush()
-    except OutputClosed:
+    except OutputClosed as closed:
         # Nothing complains about the closed stdout when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
+        if not closed.reason:
+            return 0
+        invocation.terminal.print_message(f"relay: cannot write to stdout: {closed.reason}")
+        return 1
     return returned if isinstance(returned, int) else 0
 
 

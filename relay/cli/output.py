@@ -30,7 +30,11 @@ _GAP = 2
 
 
 class OutputClosed(Exception):  # noqa: N818 - the reader of our output has left, which is no error of ours
-    """Nothing reads stdout any more."""
+    """Nothing reads stdout any more, or it takes nothing: `reason` says why, "" where the reader has left."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,12 +107,10 @@ class Terminal:
 
     def write_bytes(self, content: bytes) -> None:
         """Write bytes to stdout exactly as they are."""
-        try:
+        with _notice_closed_output():
             self.out.flush()
             self.out.buffer.write(content)
             self.out.buffer.flush()
-        except BrokenPipeError:
-            raise OutputClosed from None
 
     def print_message(self, *parts: Part) -> None:
         """Print a line to stderr; a stderr that is closed is no reason to stop."""
@@ -125,20 +127,30 @@ class Terminal:
 
     def flush(self) -> None:
         """Flush stdout. Raises OutputClosed."""
-        try:
+        with _notice_closed_output():
             self.out.flush()
-        except BrokenPipeError:
-            raise OutputClosed from None
 
     def _write(self, text: str) -> None:
-        try:
+        with _notice_closed_output():
             self.out.write(text)
-        except BrokenPipeError:
-            raise OutputClosed from None
+
+
+@contextmanager
+def _notice_closed_output() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise OutputClosed from None
+    except OSError as error:
+        raise OutputClosed(error.strerror or str(error)) from error
 
 
 def open_terminal() -> Terminal:
-    """Return the process's own streams, made unable to fail on a character they cannot show."""
+    """Return the process's own streams, made unable to fail on a character they cannot show, or for being closed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # The lowest free descriptor is the stream's own, which a database must not get: others write to it.
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as it runs
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

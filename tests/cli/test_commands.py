@@ -400,6 +400,25 @@ def test_a_closed_pipe_and_a_poor_locale_are_no_problem(shared):
     assert "\\u0436\\u202e" in piped.stdout
 
 
+@pytest.mark.parametrize(
+    ("stdout", "code", "told"),
+    [("/dev/full", 1, "relay: cannot write to stdout: No space left on device\n"), ("&-", 0, "")],
+)
+@pytest.mark.parametrize("words", ["providers", "help search", "samples"])
+def test_a_stdout_that_is_full_or_closed_is_no_traceback(tmp_path, words, stdout, code, told):
+    done = subprocess.run(
+        f"{sys.executable} -m relay {words} >{stdout}",
+        shell=True,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+        env={"PATH": "/usr/bin:/bin"},
+    )
+    assert (done.returncode, done.stderr) == (code, told)
+
+
 def test_an_event_is_previewed_and_mailed(inside, tmp_path):
     (tmp_path / "relay.toml").write_text(
         '[emails.note]\nto = "dev@example.com"\nsubject = "Got {{ event.type }}"\n'

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass  # noqa: PLC0414 - for type checkers there is no difference
 else:
+    _OPTIONS = frozenset({"init", "repr", "slots", "kw_only"})
 
     def dataclass(cls: type | None = None, /, *, frozen: bool = False, eq: bool = True, **options: bool) -> Any:
-        """Make a dataclass; the options are those of `dataclasses.dataclass`."""
+        """Make a dataclass; the options are those of `dataclasses.dataclass`, as far as relay uses them."""
         if cls is None:
             return lambda made: dataclass(made, frozen=frozen, eq=eq, **options)
+        if unknown := options.keys() - _OPTIONS:
+            raise TypeError(f"relay's dataclasses have no {', '.join(sorted(unknown))}")
         has_init, has_repr = options.pop("init", True), options.pop("repr", True)
         own = set(vars(cls))
         made = dataclasses.dataclass(init=False, eq=False, repr=False, **options)(cls)

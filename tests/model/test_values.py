@@ -94,6 +94,12 @@ def test_the_tools_of_dataclasses_take_them(classes):
             assert name == "b"
 
 
+@pytest.mark.parametrize("option", ["order", "unsafe_hash"])
+def test_an_option_that_is_not_made_is_refused(option):
+    with pytest.raises(TypeError, match=option):
+        values.dataclass(**{option: True})(type("Refused", (), {}))
+
+
 @values.dataclass(frozen=True, slots=True)
 class Kept:
     number: int

@@ -65,7 +65,7 @@ def lock_file(handle: int, *, is_shared: bool = False, waits: bool = False) -> N
         os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
         try:
             locking.locking(handle, locking.LK_NBLCK, 1)
-        except OSError:
+        except PermissionError:  # it is held; anything else would not pass
             if not waits:
                 raise
             time.sleep(0.05)  # LK_LOCK would give up after ten seconds

@@ -107,6 +107,22 @@ def test_no_limit_on_open_files_is_no_number(monkeypatch, soft, most):
     assert platform.get_max_open_files() == most
 
 
+@pytest.mark.program
+def test_waiting_for_a_lock_ends_where_posix_is_missing_and_nothing_can_be_locked(tmp_path):
+    code = """
+    from relay import platform
+    def locking(handle, mode, size):
+        raise OSError(9, "Bad file descriptor")
+    msvcrt.locking = locking
+    try:
+        platform.lock_file(os.open("lock", os.O_RDWR | os.O_CREAT), waits=True)
+    except OSError as error:
+        print("refused", error.errno)
+    """
+    done = run_without_posix(code, tmp_path)
+    assert done.stdout == "refused 9\n", done.stderr
+
+
 @pytest.mark.parametrize("is_shared", [False, True])
 def test_a_lock_is_held_until_its_file_is_closed(tmp_path, is_shared):
     path = tmp_path / "lock"

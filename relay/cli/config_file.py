@@ -22,9 +22,10 @@ TEMPLATE_FILE = Path(__file__).with_name("template.toml")
 def init_command(call: Call) -> None:
     """Write a commented relay.toml here; one that is there already stays as it is."""
     path = call.path or Path(DEFAULT_FILE)
+    text = TEMPLATE_FILE.read_text(encoding="utf-8")
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE_FILE.read_text(encoding="utf-8"))
+            file.write(text)
     except FileExistsError:
         raise ConfigError(f"{quote(str(path))} is there already", hint="--config names another") from None
     except OSError as error:

@@ -15,7 +15,7 @@ from relay.model.text import find_similar
 # Command -> its module, and its sentence here too, so that `relay --help` imports no command; a test compares them.
 COMMANDS = {
     "start": ("start.command", "Capture webhooks, show them live, send them on."),
-    "init": ("config_file", "Write a relay.toml with every setting explained."),
+    "init": ("config_file", "Write a relay.toml with the usual settings explained."),
     "check": ("config_file", "Check relay.toml and list every mistake."),
     "doctor": ("config_file", "Test ports, tunnel, targets, mail and disk."),
     "events": ("events", "List events, newest first, or follow them live."),

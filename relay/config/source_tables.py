@@ -49,7 +49,7 @@ else:
     SignatureTable = create_model(
         "SignatureTable",
         __base__=ConfigTable,
-        __doc__="`[sources.NAME.signature]`: a scheme of the user's own.",
+        __doc__="`[sources.NAME.signature]`: a scheme of your own.",
         **_build_signature_fields(),
     )
 
@@ -84,7 +84,7 @@ class RateLimit(ConfigTable):
 
 
 class MessagesTable(ConfigTable):
-    """`[sources.NAME.messages]`: how the statuses a provider tells find their messages."""
+    """`[sources.NAME.messages]`: how a status from the provider finds its message."""
 
     match: Annotated[
         list[Literal["external_id", "embedded", "timestamp"]],

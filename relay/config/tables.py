@@ -42,7 +42,8 @@ class ServerTable(ConfigTable):
     )
     data_dir: str = Field(
         default=".relay",
-        description="The folder for events, vault, outbox and log, counted from the folder of relay.toml.",
+        description="The folder for events, vault, outbox and log, counted from the folder of relay.toml; keep it out "
+        "of version control.",
     )
     max_body: BodyLimit = Field(
         default=25_000_000, description="The largest body that is taken; a larger one gets 413."

@@ -204,7 +204,7 @@ async def show_rows(request: web.Request) -> web.Response:
 async def _render_older_rows(request: web.Request) -> web.Response:
     relay, renderer = get_relay(request), request.app[RENDERER]
     query = event_list.parse_list_query(request)
-    shown = parse_number(request, "shown", 0, event_list.MAX_ROWS) or 0
+    shown = min(parse_whole_number(request.query, "shown") or 0, event_list.MAX_ROWS)
     page = await relay.store.events.page(
         query, limit=event_list.PAGE_SIZE, before=parse_number(request, "before", None)
     )

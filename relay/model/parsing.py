@@ -68,12 +68,12 @@ def _load_json(text: str, strict: bool, exact: bool) -> object:
     if text.startswith("\ufeff"):
         return json.loads(text)  # which says what is wrong with that
     decoder = _make_decoder(strict, exact)
-    # Most texts are a value and nothing around it: `decode` looks for white space with two regular expressions.
+    # Most texts are a value, and at most a line break after it: `decode` also looks for white space before it.
     try:
         value, end = decoder.raw_decode(text)
     except json.JSONDecodeError:
         return decoder.decode(text)
-    return value if end == len(text) else decoder.decode(text)
+    return decoder.decode(text) if text[end:].strip(" \t\r\n") else value
 
 
 @lru_cache

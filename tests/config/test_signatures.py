@@ -58,6 +58,15 @@ class Picky:
 
     def verify(self, capture, secrets, now):
         return True
+
+class Changes:
+    def verify(self, capture, secrets, now):
+        capture.body = capture.body.strip()
+        return True
+
+    def sign(self, capture, secret, now):
+        capture.body = capture.body.strip()
+        return capture
 """
 
 
@@ -161,6 +170,13 @@ def test_a_verifier_in_python_says_yes_and_no_and_signs(tmp_path):
     assert scheme.verify((), capture(), NOW).verdict is Verdict.UNCHECKED
     assert scheme.verify((Secret("env:E", " "),), capture(), NOW).reason == "secret_unusable"
     assert scheme.verify((SECRET,), scheme.sign(SECRET, capture(), NOW), NOW).verdict is Verdict.VERIFIED
+
+
+def test_what_a_verifier_changes_in_its_request_is_not_what_is_kept(tmp_path):
+    scheme, request = written(tmp_path, "verifiers:Changes"), capture(body=b" {} ")
+    assert scheme.verify((SECRET,), request, NOW).verdict is Verdict.VERIFIED
+    assert scheme.sign(SECRET, request, NOW).body == b"{}"
+    assert request.body == b" {} "
 
 
 def test_a_verifier_may_explain_itself(tmp_path):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.model.content_encoding import MAX_LAYERS, MAX_RATIO, MAX_UNPACKED, MIN_LIMIT, unpack
+from relay.model.parsing import PayloadError, parse_json
 from relay.model.payload import Payload
 
 FORM = "application/x-www-form-urlencoded"
@@ -171,6 +172,26 @@ def test_json_lines_are_a_list(kind):
     assert payload.value == [{"a": 1}, {"a": [2]}]
     assert payload.at(1, "a", 0) == 2
     assert payload.json == payload.value
+
+
+@pytest.mark.parametrize("body", [b'{"a":[1]}', b'{"a":[1]}\n', b'{"a":[1]} \r\n\t'])
+def test_json_with_white_space_after_it_is_decoded_once(body, monkeypatch):
+    calls = []
+    decode = json.JSONDecoder.raw_decode
+
+    def count(*args):
+        calls.append(args)
+        return decode(*args)
+
+    monkeypatch.setattr(json.JSONDecoder, "raw_decode", count)
+    assert parse_json(body) == {"a": [1]}
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("end", ["\x0c", "\xa0", "x", "\ufeff"])
+def test_json_with_anything_else_after_it_is_refused(end):
+    with pytest.raises(PayloadError, match="Extra data"):
+        parse_json(f"[1]\n{end}")
 
 
 def test_json_text_sequences_are_a_list_and_a_bad_line_is_named():

@@ -14,7 +14,7 @@ from relay.model.admission import REASONS
 from relay.model.event import Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.schemes.base import Scheme
+from relay.providers.schemes.base import SteppedScheme
 from relay.providers.schemes.content import template
 from relay.providers.schemes.encoding import KeyFormat, Prefix, Raw
 from relay.providers.schemes.locations import InEveryHeader, InHeader, InJson
@@ -187,6 +187,10 @@ def test_a_time_in_the_body_is_renewed_and_every_other_byte_stays(capture, now):
         scheme.sign(SECRET, capture(b"[1]"), now)
 
 
+def test_a_number_sign_counts_in_the_name_of_numbered_headers_alone():
+    assert (InHeader("X-Sig#").title, InEveryHeader("X-Sig-#").title) == ("X-Sig#", "X-Sig-N")
+
+
 def test_any_of_numbered_headers_may_match(capture, now):
     scheme = Hmac(signed=template("{body}"), place=InEveryHeader("X-DocuSign-Signature-#"), layout=Raw())
     made = scheme.sign(SECRET, capture(), now)
@@ -314,6 +318,32 @@ USUAL = {
 }
 
 
+@pytest.mark.parametrize("name", [name for name, scheme in USUAL.items() if scheme.ident])
+@pytest.mark.parametrize("ident", [None, "", " "])
+def test_without_an_id_a_signature_over_its_placeholder_is_not_genuine(name, ident):
+    scheme = USUAL[name]
+    key = Secret("env:KEY", next(iter(scheme.key.claims), "") + "abcdef01" * 4)
+    made = scheme.sign(key, build_capture("any"), NOW)
+    id_header = scheme.ident.names[0].lower()
+    others = tuple((header, value) for header, value in made.headers if header.lower() != id_header)
+    made = dataclasses.replace(made, headers=others if ident is None else (*others, (id_header, ident)))
+    signed_id = "{id}" if ident is None else ident
+    start = scheme.signed.text.replace("{ts}", scheme.time.write(NOW).decode()).replace("{id}", signed_id)
+    signature = scheme.make(scheme.read_key(key), start.removesuffix("{body}").encode() + made.body, made)
+    made = scheme.place.write(made, scheme.layout.write(signature, b""))
+    result = scheme.verify((key,), made, NOW)
+    assert (result.verdict, result.reason) == (Verdict.INVALID, "signature_missing")
+
+
+def test_a_scheme_without_steps_cannot_be_made():
+    class Unfinished(SteppedScheme):
+        title = "unfinished"
+        sign = presented = usable = None
+
+    with pytest.raises(TypeError, match="check"):
+        Unfinished()
+
+
 def test_most_hmacs_are_judged_at_once():
     assert {"github-0", "stripe-0", "slack-0", "paddle-0", "twitch-0", "zoom-0", "shopify-0"} <= USUAL.keys()
     assert len(USUAL) >= 40
@@ -328,7 +358,7 @@ def test_a_usual_hmac_is_judged_at_once_as_it_is_step_by_step(scheme):
 
     def check(capture, *secrets, now=NOW):
         at_once = scheme.verify(secrets, capture, now)
-        assert at_once == Scheme.verify(scheme, secrets, capture, now)
+        assert at_once == SteppedScheme.verify(scheme, secrets, capture, now)
         return at_once
 
     assert check(genuine, other, own).verdict is Verdict.VERIFIED

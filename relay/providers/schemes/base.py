@@ -46,24 +46,9 @@ class Scheme(ABC):
     def usable(self, secret: Secret) -> bool:
         """Say whether the secret is in the form this scheme takes."""
 
+    @abstractmethod
     def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
         """Check a capture against any of `secrets`. Garbage gives INVALID, never an exception."""
-        if not secrets:
-            return build_unchecked()
-        checks: list[Check] = []
-        try:
-            reason = self.check(secrets, capture, now, checks)
-        except RefusalError as problem:
-            checks.append(problem.check)
-            reason = problem.reason
-        return build_verification(reason, checks)
-
-    def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
-        """Check a capture in steps, each added to `checks`; return the reason to refuse it, "" for none.
-
-        Raises RefusalError, which is the last step. A scheme that verifies in another way has no steps.
-        """
-        raise NotImplementedError
 
     def claims_secret(self, secret: Secret) -> bool:
         """Say whether the secret can only be this scheme's, by its prefix."""
@@ -74,6 +59,26 @@ class Scheme(ABC):
         """Return the scheme with other age limits in seconds; None is no limit, and without an age nothing changes."""
         del past, future
         return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteppedScheme(Scheme):
+    """A scheme that checks a request in steps, of which a RefusalError is the last."""
+
+    @abstractmethod
+    def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
+        """Return the reason to refuse a capture, "" for none, and add each step to `checks`. Raises RefusalError."""
+
+    def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
+        if not secrets:
+            return build_unchecked()
+        checks: list[Check] = []
+        try:
+            reason = self.check(secrets, capture, now, checks)
+        except RefusalError as problem:
+            checks.append(problem.check)
+            reason = problem.reason
+        return build_verification(reason, checks)
 
 
 class RefusalError(Exception):

@@ -16,7 +16,7 @@ from relay.model.payload import PayloadError, parse_json
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
-from relay.providers.schemes.base import HEADER_STEP, RefusalError, Scheme
+from relay.providers.schemes.base import HEADER_STEP, RefusalError, SteppedScheme
 from relay.providers.schemes.key_pairs import PROVIDER_ONLY, KeyPair, PairKind, load_key, load_private_key, parse_der
 from relay.providers.schemes.locations import Location, read_single
 from relay.providers.schemes.timestamps import Time
@@ -42,7 +42,7 @@ class _TokenKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Jwt(Scheme):
+class Jwt(SteppedScheme):
     """A token signed with ES256 and nothing else; `claim` is the body's SHA-256 in hex, `iat` its time.
 
     The secret is the provider's public key as a JWK, or PEM; with its `d` member it can sign.

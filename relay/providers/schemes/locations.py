@@ -41,7 +41,7 @@ class InHeader:
 
     @property
     def title(self) -> str:
-        return self.names[0].replace("#", "N")
+        return self.names[0]
 
     def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
         del payload
@@ -61,6 +61,10 @@ class InEveryHeader(InHeader):
 
     A name that ends in `#` means headers counted from 1, such as `X-DocuSign-Signature-1`.
     """
+
+    @property
+    def title(self) -> str:
+        return self.names[0].replace("#", "N")
 
     def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
         del payload

@@ -1,5 +1,6 @@
 """A scheme that a user wrote in Python: a class whose answer counts, and whose mistakes count as no."""
 
+import dataclasses
 import inspect
 import logging
 import traceback
@@ -57,7 +58,8 @@ class VerifierScheme(Scheme):
         if not usable:
             return self._conclude("secret_unusable", "the secret is empty", "Unusable")
         try:
-            verdict: object = self.verifier.verify(capture, usable, now)
+            # A copy: what the class changes in its request must not be what is kept and delivered.
+            verdict: object = self.verifier.verify(dataclasses.replace(capture), usable, now)
         except Exception as error:  # noqa: BLE001 - code of the user's own may raise anything, and a request must be answered
             # The message may quote the request or the secret, so only the kind of error is kept.
             log.warning("the verifier %s raised %s", self.reference, type(error).__name__)
@@ -81,7 +83,7 @@ class VerifierScheme(Scheme):
                 hint="add sign(capture, secret, now), which returns the capture signed",
             )
         try:
-            signed: object = make(capture, secret, now)
+            signed: object = make(dataclasses.replace(capture), secret, now)
         except Exception as error:
             raise SigningError(f"{self.reference}.sign {self._describe_error(error, 'sign')}.") from error
         if not isinstance(signed, Capture):

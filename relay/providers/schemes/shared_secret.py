@@ -16,7 +16,7 @@ from relay.model.values import dataclass
 from relay.providers.schemes.base import (
     HEADER_STEP,
     RefusalError,
-    Scheme,
+    SteppedScheme,
     build_check,
     build_verification,
     format_reference,
@@ -120,7 +120,10 @@ class Hmac(SignedText):
             checks.append(age)
             signed = signed.replace(b"{ts}", ts)
         if self.ident is not None:
-            signed = signed.replace(b"{id}", _read_header(self.ident, capture) or b"{id}")
+            ident = _read_header(self.ident, capture)
+            if ident is None or not ident.strip():
+                return None
+            signed = signed.replace(b"{id}", ident)
         for secret in secrets:
             key = self.read_key(secret)
             if key is not None and hmac.compare_digest(
@@ -164,7 +167,7 @@ class _UsualForm(NamedTuple):
     presented: Check
 
     def find_time(self, received: bytes) -> bytes:
-        """Return the time in a header's text, or what stands in its place."""
+        """Return the time in a header's text, or what is written where it belongs."""
         start = len(self.before)
         return received[start : received.find(self.between, start)]
 
@@ -252,7 +255,7 @@ _BASIC = re.compile(rb"basic +([A-Za-z0-9+/]+={0,2}) *", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SharedToken(Scheme):
+class SharedToken(SteppedScheme):
     """The secret itself at a place, perhaps after a prefix such as `Bearer `, which with `bare` may be missing.
 
     `refuses` are prefixes of secrets that are keys of another scheme and no tokens.

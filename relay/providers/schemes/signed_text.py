@@ -17,8 +17,8 @@ from relay.model.values import dataclass
 from relay.providers.schemes.base import (
     HEADER_STEP,
     RefusalError,
-    Scheme,
     SignatureInput,
+    SteppedScheme,
     build_check,
     format_reference,
 )
@@ -29,7 +29,7 @@ from relay.providers.schemes.timestamps import Time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignedText(Scheme):
+class SignedText(SteppedScheme):
     """A signature at `place`, laid out as `layout`, over the text that `signed` describes.
 
     `ident` is where the delivery id is when it is signed; `urls` are the spellings of the

@@ -16,8 +16,8 @@ from relay.model.values import dataclass
 from relay.providers.schemes.base import (
     HEADER_STEP,
     RefusalError,
-    Scheme,
     SignatureInput,
+    SteppedScheme,
     format_reference,
     to_wire_bytes,
 )
@@ -47,7 +47,7 @@ _ADYEN_SIGNATURE = ("additionalData", "hmacSignature")
 
 # https://docs.adyen.com/development-resources/webhooks/
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdyenItems(Scheme):
+class AdyenItems(SteppedScheme):
     """HMAC-SHA256 in base64 inside each item; all of them must be right. The key is hex."""
 
     key: KeyFormat = field(default_factory=lambda: KeyFormat(form="hex"))

@@ -147,6 +147,8 @@ class Engine:
 
     def _hear(self, signal: Signal) -> None:
         match signal:
+            case DeliveryChanged(state=DeliveryState.PENDING, target=target) if target in self.circuit_breaker.down:
+                return  # the probe that finds it up again rings
             case EventStored(wakes=True) | DeliveryChanged(state=DeliveryState.PENDING):
                 self.ring()
 
@@ -202,7 +204,8 @@ class Engine:
         waits = [_POLL_SECONDS]
         if not self._bell.is_set():
             # After the last claim, not after now: what fell due in between would be seen by neither.
-            due = await self._store.deliveries.next_due(self._claimed_at, self._options.above)
+            held = self.circuit_breaker.down
+            due = await self._store.deliveries.next_due(self._claimed_at, self._options.above, held)
             waits += [(due - now).total_seconds()] if due is not None else []
         moments = (self.circuit_breaker.next_probe(), self._scheduler.next_start())
         waits += [moment - self._clock.monotonic() for moment in moments if moment is not None]

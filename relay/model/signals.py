@@ -31,12 +31,16 @@ class EventChanged:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryChanged:
-    """A delivery was made, claimed or settled; `delivery` is how it stands, None where the store has to be asked."""
+    """A delivery was made, claimed or settled; `delivery` is how it stands, None where the store has to be asked.
+
+    `target` is where a new one goes that nobody asked for, which a target that is down need not hear of; else "".
+    """
 
     delivery_id: int
     event_id: int
     state: str
     delivery: Delivery | None = field(default=None, compare=False, repr=False)
+    target: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, delivery: Delivery) -> "DeliveryChanged":

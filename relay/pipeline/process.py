@@ -198,8 +198,8 @@ def _plan(event: NewEvent, routing: Routing, source: Source, stored: CapturedEve
 def publish_stored(bus: Bus, stored: StoredEvent) -> None:
     """Announce a new event, its deliveries, and the messages whose status it changed."""
     bus.publish(EventStored(stored.id, stored.deliveries, stored.awaited is not None, stored.build_row))
-    for delivery in stored.deliveries:
-        bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
+    for delivery, new in zip(stored.deliveries, stored.planned, strict=True):
+        bus.publish(DeliveryChanged(delivery, stored.id, "pending", target=new.target))
     for moved in stored.moved:
         bus.publish(moved)
 

@@ -99,9 +99,9 @@ class Deliveries(Repository):
         values = (to_micros(due_at), detail, id_)
         await self._writer.execute(sql, values)
 
-    async def next_due(self, after: datetime, above: int = 0) -> datetime | None:
-        """Return when the next delivery falls due that is not due at `after`, or None."""
-        row = await self._readers.one(NEXT_DUE, (to_micros(after), above))
+    async def next_due(self, after: datetime, above: int = 0, held: Iterable[str] = ()) -> datetime | None:
+        """Return when the next delivery falls due that is not due at `after`; `above` and `held` as in ClaimLimits."""
+        row = await self._readers.one(NEXT_DUE, (to_micros(after), above, json.dumps(list(held))))
         return from_micros(row[0]) if row and row[0] is not None else None
 
     async def make_due(self, target: str, now: datetime) -> int:

@@ -23,10 +23,13 @@ _TARGETS = (
     f"WITH RECURSIVE waiting(target) AS ({_FIRST_TARGET} UNION ALL "
     f"SELECT ({_FIRST_TARGET} AND target > waiting.target) FROM waiting WHERE waiting.target IS NOT NULL)"
 )
-# When the next delivery falls due after a moment, among those with a higher id than the second value.
+_DUE_LATER = "AND target = waiting.target AND due_at > ?1 AND id > ?2 ORDER BY due_at, id LIMIT 1"
+# When the next delivery falls due after a moment, among those with a higher id than the second value. At the targets
+# that the third lists, which are down, only what was asked for counts.
 NEXT_DUE = (
-    f"{_TARGETS} SELECT MIN((SELECT due_at FROM {_QUEUE} AND target = waiting.target AND due_at > ?1 AND id > ?2 "
-    "ORDER BY due_at, id LIMIT 1)) FROM waiting WHERE target IS NOT NULL"
+    f"{_TARGETS} SELECT MIN(CASE WHEN target IN (SELECT value FROM json_each(?3)) "
+    f"THEN (SELECT due_at FROM {_ASKED} {_DUE_LATER}) ELSE (SELECT due_at FROM {_QUEUE} {_DUE_LATER}) END) "
+    "FROM waiting WHERE target IS NOT NULL"
 )
 
 

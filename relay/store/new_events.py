@@ -35,6 +35,7 @@ class StoredEvent:
     outcome: EventOutcome
     duplicate_of: int | None = None
     deliveries: tuple[int, ...] = ()
+    planned: tuple[NewDelivery, ...] = ()
     moved: tuple[MessageChanged, ...] = ()
     unknown: int = 0
     awaited: AwaitedDelivery | None = None
@@ -60,7 +61,6 @@ class EventInsert(StoredEvent):
     received_at: int
     columns: tuple[Any, ...]
     stored: tuple[Any, ...]
-    planned: tuple[NewDelivery, ...]
     queued: tuple[tuple[Any, ...], ...]
     counted: tuple[int, str, str, str]
     prepared: tuple[EventOutcome, tuple[NewDelivery, ...], tuple[tuple[Any, ...], ...]]

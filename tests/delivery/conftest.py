@@ -21,7 +21,7 @@ from relay.delivery.signing import RequestSigner
 from relay.delivery.targets import Targets
 from relay.model.delivery import NO_CHANGES, DeliveryReason, NewDelivery, RetryPolicy, Target
 from relay.model.event import EventOutcome, Verdict, Verification
-from relay.model.signals import EventStored
+from relay.pipeline.process import publish_stored
 from relay.store import Store, open_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -148,7 +148,7 @@ class World:
         )
         new = build_new_event(capture, provider=source, outcome=outcome, verification=Verification(verdict=verdict))
         stored = await self.store.events.add(new, tuple(NewDelivery(target=name, action="forward") for name in targets))
-        self.bus.publish(EventStored(stored.id))
+        publish_stored(self.bus, stored)
         return stored
 
     async def owe(self, event_id, target, action="forward", reason=DeliveryReason.ROUTED, changes=NO_CHANGES):

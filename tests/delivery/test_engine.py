@@ -8,6 +8,7 @@ import pytest
 from relay.actions.base import Action
 from relay.actions.forward import ForwardOptions
 from relay.clock import SystemClock
+from relay.delivery import circuit_breaker
 from relay.delivery import engine as engine_room
 from relay.delivery.attempts import AttemptRecorder, make_attempt
 from relay.errors import StoreError
@@ -21,7 +22,7 @@ from relay.model.delivery import (
     RetryPolicy,
 )
 from relay.model.signals import DeliveryChanged, EventStored
-from relay.store.deliveries import AttemptRecord
+from relay.store.deliveries import AttemptRecord, Deliveries
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PATIENT = RetryPolicy(attempts=4, first=3600.0, factor=1.0, max=3600.0, jitter=0.0)
@@ -39,7 +40,7 @@ async def test_what_is_owed_is_delivered_written_down_and_said(world, app):
     assert attempt.response.status == 200
     assert attempt.took > 0
     states = [signal.state for signal in it.signals if isinstance(signal, DeliveryChanged)]
-    assert states == ["running", "succeeded"]
+    assert states == ["pending", "running", "succeeded"]
     assert (it.signals[0], it.signals[-1]) == (EventStored(1), DeliveryChanged(delivery.id, 1, "succeeded"))
 
 
@@ -162,6 +163,28 @@ async def test_a_target_that_is_down_holds_its_queue_and_drains_when_it_is_back(
         assert engine.circuit_breaker.down == {}
         assert engine.circuit_breaker.health["app"].up
     assert len(app.got) == 23
+
+
+async def test_new_events_for_a_target_that_is_down_lead_to_no_claim(world, app, eventually, monkeypatch):
+    claims = []
+    claim_due = Deliveries.claim_due
+
+    async def count(*arguments):
+        claims.append(arguments)
+        return await claim_due(*arguments)
+
+    monkeypatch.setattr(Deliveries, "claim_due", count)
+    monkeypatch.setattr(circuit_breaker, "PROBE_SECONDS", 3600.0)
+    await app.stop()
+    async with world() as it, it.running() as engine:
+        await it.event("app")
+        await eventually(lambda: "app" in engine.circuit_breaker.down)
+        await it.event("app")
+        before = len(claims)
+        for _ in range(50):
+            await it.event("app")
+            await asyncio.sleep(0)
+        assert len(claims) <= before + 2
 
 
 async def test_what_waits_for_a_retry_is_hastened_when_its_target_is_back_and_keeps_its_place(world, app, eventually):

@@ -143,6 +143,14 @@ async def test_the_next_due_is_the_next_one_ahead(store, owe):
     assert await store.deliveries.next_due(NOW, above=first_ahead) is None
 
 
+async def test_at_a_target_that_is_down_only_what_was_asked_for_falls_due(store, owe):
+    await owe(after=4)
+    await owe("other", after=9)
+    assert await store.deliveries.next_due(NOW, held={"app"}) == NOW + timedelta(seconds=9)
+    await owe(reason=DeliveryReason.REPLAY, after=6)
+    assert await store.deliveries.next_due(NOW, held={"app"}) == NOW + timedelta(seconds=6)
+
+
 async def test_what_could_not_reach_a_target_is_hastened_when_it_is_back(store, owe):
     refused, untried, elsewhere = await owe(), await owe(after=30), await owe("other")
     await claimed(store)

@@ -48,7 +48,7 @@ async def export_events(request: web.Request) -> web.StreamResponse:
     if kind is None:
         raise UsageError("as names no format", hint=f"use {', '.join(FORMATS)}")
     raw = request.query.get("raw", "") in ("1", "true")
-    ids = (await relay.store.events.ids(params.parse_query(request)))[::-1]
+    ids = [row.id async for row in relay.store.events.iterate(params.parse_query(request))][::-1]
     response = web.StreamResponse(
         headers={
             "Content-Type": f"{kind.media_type}; charset=utf-8",

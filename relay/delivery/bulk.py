@@ -27,15 +27,14 @@ from relay.model.event import CapturedEvent, EventOutcome, EventRow, Verdict
 from relay.model.search import parse_query_strictly
 from relay.model.signals import DeliveryChanged, Signal
 from relay.store import Store
+from relay.store.connection import STORE_PAUSE
 
 log = logging.getLogger(__name__)
 
 MOST_EVENTS = 100_000  # events of one batch
 WINDOW = 16  # deliveries of a batch under way: enough to keep a target busy, few enough to stop at once
-_PAGE = 500
 _FEED_PAUSE = 0.01  # seconds between two looks, so that a burst of changes is one look
 _POLL_SECONDS = 10.0
-_STORE_PAUSE = 1.0
 _LATE_SECONDS = 0.25  # seconds of its rate that a batch makes up for when it was held up
 
 
@@ -134,10 +133,10 @@ class BulkReplays:
                     wait = min(wait, await self._feed(batch))
             except (StoreError, TimeoutError) as error:
                 log.log(log_level(error), "replays wait for the store: %s", error)
-                wait = _STORE_PAUSE
+                wait = STORE_PAUSE
             except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls a replay
                 log_traceback(log, "replays wait", error)
-                wait = _STORE_PAUSE
+                wait = STORE_PAUSE
             await self._rest(wait)
             await self._clock.sleep(_FEED_PAUSE)
 
@@ -226,18 +225,12 @@ class BulkReplays:
     async def _matching(self, new: NewBatch) -> list[EventRow]:
         """Return the events that match, oldest first."""
         query = parse_query_strictly(new.query, self._clock.now())
-        found: list[EventRow] = []
-        before: int | None = None
-        while True:
-            page = await self._store.events.page(query, limit=_PAGE, before=before)
-            found += page.rows
-            before = page.next_before
-            if len(found) > MOST_EVENTS:
-                raise UsageError(
-                    f"more than {MOST_EVENTS} events match", hint="narrow the query, by after: and before: perhaps"
-                )
-            if before is None:
-                return found[::-1]
+        found = [row async for row in self._store.events.iterate(query, most=MOST_EVENTS + 1)]
+        if len(found) > MOST_EVENTS:
+            raise UsageError(
+                f"more than {MOST_EVENTS} events match", hint="narrow the query, by after: and before: perhaps"
+            )
+        return found[::-1]
 
     async def _usual(self, row: EventRow) -> tuple[str, ...]:
         """Return where an event's routes lead, e-mail apart: a mail is repeated only where it is named."""

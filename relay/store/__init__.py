@@ -8,7 +8,6 @@ from relay.store.database import Store, build_busy_error, open_store, prepare_da
 from relay.store.deliveries import Deliveries
 from relay.store.delivery_queue import NOTHING_BLOCKED, BlockedWork, ClaimedDelivery, ClaimLimits
 from relay.store.events import EventCounts, EventPage, Events
-from relay.store.labs import LabLaunch
 from relay.store.messages import Messages, SentMails
 from relay.store.new_events import StoredEvent
 
@@ -21,7 +20,6 @@ __all__ = [
     "EventCounts",
     "EventPage",
     "Events",
-    "LabLaunch",
     "Messages",
     "SentMails",
     "Store",

@@ -3,8 +3,9 @@
 import json
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
+from math import inf
 from typing import Any
 
 from relay.errors import NotFoundError
@@ -49,7 +50,7 @@ class EventCounts:
 
 
 class Events(Repository):
-    """Typed questions about events."""
+    """Reads and writes events."""
 
     def __init__(self, writer: Writer, readers: Readers, indexer: Indexer) -> None:
         super().__init__(writer, readers)
@@ -140,19 +141,15 @@ class Events(Repository):
         unindexed = oldest if low > (after or 0) else None
         return await self._page(found, limit, high if high > low + 1 else unindexed, started)
 
-    async def ids(self, query: Query, *, before: int | None = None, most: int | None = None) -> tuple[int, ...]:
-        """Return the numbers of all events that match and lie below `before`, newest first.
-
-        Looks for a few more than `most` and no further.
-        """
-        found: list[int] = []
-        while most is None or len(found) <= most:
-            page = await self.page(query, limit=_AT_ONCE, before=before)
-            found += [row.id for row in page.rows]
-            before = page.next_before
+    async def iterate(self, query: Query, *, before: int | None = None, most: float = inf) -> AsyncIterator[EventRow]:
+        """Give the events that match and lie below `before`, newest first, no more than `most` of them."""
+        while most > 0:
+            page = await self.page(query, limit=int(min(most, _AT_ONCE)), before=before)
+            for row in page.rows:
+                yield row
+            most, before = most - len(page.rows), page.next_before
             if before is None:
                 break
-        return tuple(found)
 
     async def count(self, query: Query, limit: int = 10_000) -> int:
         """Return how many events match, counting no further than `limit`."""
@@ -249,39 +246,39 @@ class ImportedEvent:
 
 
 class Imports(Repository):
-    """Takes parcels in."""
+    """Keeps events that were exported from a store, each once."""
 
-    async def add(self, parcels: Iterable[ImportedEvent], now: datetime) -> tuple[int | None, ...]:
-        """Keep parcels in one transaction; return the id of each, None for what was here already.
+    async def add(self, imported: Iterable[ImportedEvent], now: datetime) -> tuple[int | None, ...]:
+        """Keep events in one transaction; return the id of each, None for what was here already.
 
         `now` is what retention counts their age from.
         """
-        listed = tuple(parcels)
+        listed = tuple(imported)
 
         def step(connection: sqlite3.Connection) -> tuple[int | None, ...]:
-            return tuple(_insert_import(connection, parcel, to_micros(now)) for parcel in listed)
+            return tuple(_insert_import(connection, one, to_micros(now)) for one in listed)
 
         return await self._writer.write(step)
 
 
-def _insert_import(connection: sqlite3.Connection, parcel: ImportedEvent, now: int) -> int | None:
-    values = prepare_insert(parcel.event, ())
-    if _is_imported(connection, parcel, values.received_at):
+def _insert_import(connection: sqlite3.Connection, imported: ImportedEvent, now: int) -> int | None:
+    values = prepare_insert(imported.event, ())
+    if _is_imported(connection, imported, values.received_at):
         return None
     (stored,) = insert_events(connection, [values])
-    connection.execute("INSERT INTO imports (digest, event_id, at) VALUES (?, ?, ?)", (parcel.digest, stored.id, now))
-    if parcel.pinned or parcel.note:
+    connection.execute("INSERT INTO imports (digest, event_id, at) VALUES (?, ?, ?)", (imported.digest, stored.id, now))
+    if imported.pinned or imported.note:
         connection.execute(
-            "UPDATE events SET pinned = ?, note = ? WHERE id = ?", (parcel.pinned, parcel.note, stored.id)
+            "UPDATE events SET pinned = ?, note = ? WHERE id = ?", (imported.pinned, imported.note, stored.id)
         )
     return stored.id
 
 
-def _is_imported(connection: sqlite3.Connection, parcel: ImportedEvent, received_at: int) -> bool:
-    if connection.execute("SELECT 1 FROM imports WHERE digest = ?", (parcel.digest,)).fetchone():
+def _is_imported(connection: sqlite3.Connection, imported: ImportedEvent, received_at: int) -> bool:
+    if connection.execute("SELECT 1 FROM imports WHERE digest = ?", (imported.digest,)).fetchone():
         return True
     # An export read back into the store it came from.
     row = connection.execute(
-        "SELECT received_at, source FROM events WHERE id = ?", (min(parcel.original_id, 2**62),)
+        "SELECT received_at, source FROM events WHERE id = ?", (min(imported.original_id, 2**62),)
     ).fetchone()
-    return row is not None and tuple(row) == (received_at, parcel.event.capture.source)
+    return row is not None and tuple(row) == (received_at, imported.event.capture.source)

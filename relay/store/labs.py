@@ -11,24 +11,12 @@ from relay.errors import NotFoundError, UsageError
 from relay.model.delivery import NewDelivery
 from relay.model.lab import LabRun, LabSend, LabSettings, LabState, LabTrial, PlannedLabRun
 from relay.model.payload import parse_json
-from relay.model.values import dataclass
 from relay.store.readers import Repository
 from relay.store.row_mappers import convert, from_micros, insert_delivery, to_micros
 
 _RUNS = "SELECT *, (SELECT COUNT(*) FROM lab_sends WHERE run_id = id) AS made FROM lab_runs"
 _OPEN = "state IN ('waiting', 'running')"
-_SEND_COLUMNS = (
-    "place, trial, round, role, label, event_id, delivery_id, attempt, started_at, took, status, detail, "
-    "answer, said, good, note"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabLaunch:
-    """A send about to be made, with the delivery to make for it; None where it is an attempt of one that is there."""
-
-    send: LabSend
-    new: NewDelivery | None
+_SEND_COLUMNS = ", ".join(LabSend.__slots__)
 
 
 class Labs(Repository):
@@ -91,14 +79,17 @@ class Labs(Repository):
         sql = "UPDATE lab_runs SET ended = ? WHERE id = ?"
         await self._writer.execute(sql, (ended, id_))
 
-    async def launch(self, id_: int, launches: Sequence[LabLaunch], now: datetime) -> tuple[LabSend, ...]:
-        """Write down sends together with the deliveries they make; return them with their places and these ids.
+    async def launch(
+        self, id_: int, sends: Sequence[LabSend], new: NewDelivery | None, now: datetime
+    ) -> tuple[LabSend, ...]:
+        """Write down sends about to be made; return them with their places and deliveries.
 
-        A send whose event is gone is over at once, and says so.
+        Each that has no delivery yet makes `new`; None makes none. A send whose event is gone is over at once, and
+        says so.
         """
 
         def step(connection: sqlite3.Connection) -> tuple[LabSend, ...]:
-            return tuple(_insert_send(connection, id_, launch, to_micros(now)) for launch in launches)
+            return tuple(_insert_send(connection, id_, send, new, to_micros(now)) for send in sends)
 
         return await self._writer.write(step)
 
@@ -136,18 +127,17 @@ class Labs(Repository):
         return await self._writer.write(step)
 
 
-def _insert_send(connection: sqlite3.Connection, run_id: int, launch: LabLaunch, now: int) -> LabSend:
-    send, new = launch.send, launch.new
-    delivery_id, good, detail = send.delivery_id, send.good, send.detail
-    if new is not None:
+def _insert_send(
+    connection: sqlite3.Connection, run_id: int, send: LabSend, new: NewDelivery | None, now: int
+) -> LabSend:
+    if new is not None and send.delivery_id is None:
         found = connection.execute("SELECT source FROM events WHERE id = ?", (send.event_id,)).fetchone()
         if found is None:
-            good, detail = False, f"event {send.event_id} is gone"
+            send = replace(send, good=False, detail=f"event {send.event_id} is gone")
         else:
-            delivery_id = insert_delivery(connection, send.event_id, found[0], new, now)
+            send = replace(send, delivery_id=insert_delivery(connection, send.event_id, found[0], new, now))
     last = connection.execute("SELECT MAX(place) FROM lab_sends WHERE run_id = ?", (run_id,)).fetchone()[0]
-    place = (last or 0) + 1
-    begun = replace(send, place=place, delivery_id=delivery_id, good=good, detail=detail)
+    begun = replace(send, place=(last or 0) + 1)
     plain = asdict(begun)
     marks = ",".join("?" * (len(plain) + 1))
     sql = f"INSERT INTO lab_sends (run_id, {', '.join(plain)}) VALUES ({marks})"
@@ -157,21 +147,10 @@ def _insert_send(connection: sqlite3.Connection, run_id: int, launch: LabLaunch,
 
 def _update_sends(connection: sqlite3.Connection, batch: list[tuple[int, LabSend]]) -> list[None]:
     connection.executemany(
-        "UPDATE lab_sends SET started_at = ?, took = ?, status = ?, detail = ?, answer = ?, said = ?, good = ?, "
-        "note = ? WHERE run_id = ? AND place = ?",
+        "UPDATE lab_sends SET started_at = :started_at, took = :took, status = :status, detail = :detail, "
+        "answer = :answer, said = :said, good = :good, note = :note WHERE run_id = :run_id AND place = :place",
         [
-            (
-                None if send.started_at is None else to_micros(send.started_at),
-                send.took,
-                send.status,
-                send.detail,
-                send.answer,
-                send.said,
-                send.good,
-                send.note,
-                run_id,
-                send.place,
-            )
+            asdict(send) | {"run_id": run_id, "started_at": send.started_at and to_micros(send.started_at)}
             for run_id, send in batch
         ],
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from builders import build_capture, build_event
 from relay.delivery.lab import EXPERIMENT_NAMES, EXPERIMENTS, find_experiment
-from relay.delivery.lab.experiment import worst_judgement
+from relay.delivery.lab.experiment import select_worst_verdict
 from relay.delivery.lab.fresh_ids import find_event_ids, find_object_id, renew_ids
 from relay.delivery.lab.report import max_concurrency, summarise_latency
 from relay.delivery.lab.retries import format_span
@@ -137,13 +137,13 @@ def test_the_same_seed_renews_alike_and_nothing_is_ever_raised(key, seed):
 def test_orders_are_all_different_none_is_their_own_and_a_seed_repeats_them(count, times, seed):
     rows = [event(None, b"", id_=id_).row for id_ in range(1, count + 1)]
     settings = LabSettings(times=times, seed=seed)
-    rounds = Shuffle().rounds(rows, settings)
+    rounds = Shuffle().plan_rounds(rows, settings)
     own, *orders = [tuple(shot.event_id for shot in one.shots) for one in rounds]
     assert own == tuple(range(1, count + 1))
     assert own not in orders
     assert len(set(orders)) == len(orders) >= min(times, 1)
     assert all(sorted(order) == list(own) for order in orders)
-    assert Shuffle().rounds(rows, settings) == rounds
+    assert Shuffle().plan_rounds(rows, settings) == rounds
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=60))
@@ -182,9 +182,9 @@ def test_what_many_events_came_to_is_the_worst_of_them_in_its_own_words():
         (1, TrialVerdict(LabFinding.PASSED, "fine")),
         *((event, TrialVerdict(LabFinding.FAILED, f"#{event} broke")) for event in (2, 3, 4, 5, 6, 7)),
     ]
-    assert worst_judgement(judged).sentence == "#2 broke; the same with #3, #4, #5 and 2 more"
-    assert worst_judgement(judged[:1]).sentence == "fine"
-    assert worst_judgement([]).finding is LabFinding.SKIPPED
+    assert select_worst_verdict(judged).sentence == "#2 broke; the same with #3, #4, #5 and 2 more"
+    assert select_worst_verdict(judged[:1]).sentence == "fine"
+    assert select_worst_verdict([]).finding is LabFinding.SKIPPED
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,8 @@ def _describe_selection(text: str) -> str:
 
 async def _find_matching(relay: RunningRelay, text: str, before: int | None) -> tuple[int, ...]:
     search = parse_query_strictly(text, relay.clock.now())
-    found = await relay.store.events.ids(search, before=before, most=_DELETE_LIMIT)
+    rows = relay.store.events.iterate(search, before=before, most=_DELETE_LIMIT + 1)
+    found = tuple([row.id async for row in rows])
     if len(found) > _DELETE_LIMIT:
         raise UsageError(f"more than {_DELETE_LIMIT:,} events match", hint="narrow the search, by before: perhaps")
     return found

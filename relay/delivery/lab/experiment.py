@@ -1,117 +1,111 @@
 """What an experiment is: what it finds, which sends it makes of an event, and how it judges the answers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from relay.model.values import dataclass
-
-if TYPE_CHECKING:
-    from relay.delivery.signing import SignatureForger
 from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import CapturedEvent, EventRow
-from relay.model.lab import (
-    LabFinding,
-    LabSend,
-    LabSettings,
-    LabTrial,
-    PlannedSend,
-    SendRound,
-    ShuffledOrder,
-    TrialVerdict,
-)
+from relay.model.lab import LabFinding, LabSend, LabSettings, PlannedSend, SendRound, ShuffledOrder, TrialVerdict
 
+if TYPE_CHECKING:  # `relay lab --help` lists the experiments, and needs no provider
+    from relay.delivery.signing import SignatureForger
+
+CONTROL = "control"  # the role of a send that shows how the app answers without the experiment
 UNSEEN_NOTE = (
     "relay sees answers alone: an app that acts on each copy and answers alike looks the same; --check asks it"
 )
-MOST_QUOTED = 3  # events that a sentence names; the report shows all
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptResult:
-    """What came back from one attempt: `status` None where nothing did, `took` in seconds; headers by lower name."""
-
-    status: int | None
-    took: float
-    headers: dict[str, str]
+_MOST_QUOTED = 3  # events that a sentence names; the report shows all
 
 
 class Experiment(ABC):
     """One kind of test of an app. Stateless: everything it needs is handed in.
 
-    `finds` is a sentence for help and dashboard, `good` what an app should answer. The app has seen each event as
-    it was stored, so an experiment sends it under an id of its own where relay can sign it so; with
-    `fresh_each_round` under another in each round, and what events share is renamed with them.
+    `finds` is a sentence for help and dashboard, `good` what an app should answer, `not_alone` why one event is too
+    few, "" where it is enough. The app has seen each event as it was stored, so an experiment sends it under an id of
+    its own where relay can sign it so; with `fresh_each_round` under another in each round, and what events share is
+    renamed with them.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     finds: ClassVar[str]
     good: ClassVar[str]
+    not_alone: ClassVar[str] = ""
     fresh_each_round: ClassVar[bool] = False
 
-    def refuses(self, event: CapturedEvent, forger: "SignatureForger") -> str:
+    def explain_refusal(self, event: CapturedEvent, forger: "SignatureForger") -> str:
         """Return why the experiment cannot be made on an event, "" where it can."""
         del event, forger
         return ""
 
-    def unfit(self, events: Sequence[int]) -> str:
-        """Return why it cannot be made on these events together, "" where it can."""
-        del events
-        return ""
-
-    def notes(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[str, ...]:
+    def list_notes(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[str, ...]:
         """Return what a person should know of how it is made on these events."""
         del events, settings
         return ()
 
     @abstractmethod
-    def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
+    def plan_rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
         """Return the sends, round by round; `events` are oldest first."""
 
-    def changes(self, event: CapturedEvent, shot: PlannedSend, forger: "SignatureForger") -> DeliveryChanges:
+    def build_changes(self, event: CapturedEvent, shot: PlannedSend, forger: "SignatureForger") -> DeliveryChanges:
         """Return how a send differs from its event. Raises SigningError where it cannot be made after all."""
         del event, shot, forger
         return DeliveryChanges(sign=SignMode.AUTO)
 
-    def again(self, changes: DeliveryChanges, event: CapturedEvent, before: LabSend) -> DeliveryChanges:
+    def change_retry(self, changes: DeliveryChanges, event: CapturedEvent, before: LabSend) -> DeliveryChanges:
         """Return how the next attempt of a delivery differs from its event, `before` being the last."""
         del event, before
         return changes
 
-    def settled(self, send: LabSend, answer: AttemptResult, event: CapturedEvent) -> LabSend:
-        """Return a send with whether the provider would call it delivered, and a note where there is one to make."""
-        del event
-        return replace(send, good=answer.status is not None and 200 <= answer.status < 300)
+    def judge_send(self, send: LabSend, headers: Mapping[str, str], event: CapturedEvent) -> LabSend:
+        """Return an answered send with whether the provider would call it delivered, and a note where there is one.
 
-    def over(self, send: LabSend) -> bool:
+        `headers` are those of the answer by lower-case name.
+        """
+        del headers, event
+        return replace(send, good=send.status is not None and 200 <= send.status < 300)
+
+    def ends_round(self, send: LabSend) -> bool:
         """Say whether the rest of a round is left out after this send."""
         del send
         return False
 
-    @abstractmethod
-    def judge(self, trial: LabTrial, sends: Sequence[LabSend]) -> TrialVerdict:
-        """Return what the answers mean, once all are there."""
+    def judge(self, sends: Sequence[LabSend]) -> TrialVerdict:
+        """Return what the answers mean, once all are there: the worst of all events."""
+        return select_worst_verdict(
+            [
+                (event, verdict)
+                for event, sent in group_by_event(sends).items()
+                if (verdict := self.judge_event(event, sent)) is not None
+            ]
+        )
 
-    def differing(self, sends: Sequence[LabSend]) -> frozenset[int]:
+    def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict | None:
+        """Return what the answers to the sends of one event mean; None where it was not sent as planned."""
+        raise NotImplementedError
+
+    def find_differing(self, sends: Sequence[LabSend]) -> frozenset[int]:
         """Return the places of sends that were answered otherwise than the first of their event."""
         del sends
         return frozenset()
 
-    def orders(self, sends: Sequence[LabSend]) -> tuple[ShuffledOrder, ...]:
+    def list_orders(self, sends: Sequence[LabSend]) -> tuple[ShuffledOrder, ...]:
         """Return the orders in which events were sent, where that is what it is about."""
         del sends
         return ()
 
 
-def worst_judgement(verdicts: Sequence[tuple[int, TrialVerdict]]) -> TrialVerdict:
-    """Return what all events together came to: the worst of them in its own words, and how many are like it."""
+def select_worst_verdict(verdicts: Sequence[tuple[int, TrialVerdict]]) -> TrialVerdict:
+    """Return the worst verdict on any event in its own words, and which other events have the same."""
     for finding in (LabFinding.FAILED, LabFinding.UNCLEAR, LabFinding.PASSED):
         alike = [(event, one) for event, one in verdicts if one.finding is finding]
         if alike:
-            first = alike[0][1]
-            return replace(first, sentence=first.sentence + _describe_others([event for event, _ in alike[1:]]))
+            first, others = alike[0][1], [event for event, _ in alike[1:]]
+            return replace(
+                first, sentence=first.sentence + (f"; the same with {name_events(others)}" if others else "")
+            )
     return TrialVerdict(LabFinding.SKIPPED, "nothing was sent")
 
 
@@ -123,9 +117,7 @@ def group_by_event(sends: Sequence[LabSend]) -> dict[int, list[LabSend]]:
     return grouped
 
 
-def _describe_others(events: Sequence[int]) -> str:
-    if not events:
-        return ""
-    named = ", ".join(f"#{event}" for event in events[:MOST_QUOTED])
-    more = f" and {len(events) - MOST_QUOTED} more" if len(events) > MOST_QUOTED else ""
-    return f"; the same with {named}{more}"
+def name_events(events: Sequence[int], most: int = _MOST_QUOTED) -> str:
+    """Return events on one line, `most` of them by their numbers: `#1, #2, #3 and 4 more`."""
+    named = ", ".join(f"#{event}" for event in events[:most])
+    return f"{named} and {len(events) - most} more" if len(events) > most else named

@@ -6,7 +6,7 @@ from dataclasses import field
 from relay.actions.egress import EgressRules, check_target
 from relay.clock import Clock
 from relay.delivery.lab import EXPERIMENT_NAMES, find_experiment
-from relay.delivery.lab.experiment import MOST_QUOTED, Experiment
+from relay.delivery.lab.experiment import Experiment, name_events
 from relay.delivery.lab.fresh_ids import find_event_ids
 from relay.delivery.signing import SignatureForger
 from relay.delivery.targets import Targets
@@ -130,14 +130,7 @@ class Planner:
                 raise NotFoundError(f"no event {gone}", hint="relay events lists those that there are")
             return tuple(rows[id_] for id_ in ids)
         query = parse_query_strictly(new.query, self.clock.now())
-        found: list[EventRow] = []
-        before: int | None = None
-        while len(found) <= MOST_EVENTS:
-            page = await self.store.events.page(query, limit=MOST_EVENTS + 1, before=before)
-            found += page.rows
-            before = page.next_before
-            if before is None:
-                break
+        found = [row async for row in self.store.events.iterate(query, most=MOST_EVENTS + 1)]
         if len(found) > MOST_EVENTS:
             raise _too_many_error()
         if not found:
@@ -160,7 +153,7 @@ class Planner:
             if not find_event_ids(event):
                 seen.without_id.add(row.id)
             for experiment in experiments:
-                if reason := experiment.refuses(event, self.forger):
+                if reason := experiment.explain_refusal(event, self.forger):
                     seen.refused[experiment.name][row.id] = reason
         return seen
 
@@ -181,20 +174,16 @@ def _find_experiments(names: Sequence[str]) -> tuple[Experiment, ...]:
 def _plan_trial(experiment: Experiment, rows: Sequence[EventRow], seen: _Inspection, settings: LabSettings) -> LabTrial:
     refused = seen.refused[experiment.name]
     fit = [row for row in rows if row.id not in refused]
-    if unfit := experiment.unfit([row.id for row in fit]):
-        refused |= {row.id: unfit for row in fit}
-        fit = []
-    notes = experiment.notes(fit, settings) if fit else ()
-    without = [f"#{row.id}" for row in fit if row.id in seen.without_id]
-    if without:
-        named = ", ".join(without[:MOST_QUOTED]) + (
-            f" and {len(without) - MOST_QUOTED} more" if len(without) > MOST_QUOTED else ""
-        )
-        notes = (f"{named}: sent under the id that the app has seen, for relay cannot give it a new one", *notes)
+    if len(fit) == 1 and experiment.not_alone:
+        refused[fit.pop().id] = experiment.not_alone
+    notes = experiment.list_notes(fit, settings) if fit else ()
+    if without := [row.id for row in fit if row.id in seen.without_id]:
+        known = f"{name_events(without)}: sent under the id that the app has seen, for relay cannot give it a new one"
+        notes = (known, *notes)
     return LabTrial(
         experiment=experiment.name,
         events=tuple(row.id for row in fit),
-        sends=sum(len(one.shots) for one in experiment.rounds(fit, settings)) if fit else 0,
+        sends=sum(len(one.shots) for one in experiment.plan_rounds(fit, settings)) if fit else 0,
         skipped=tuple(sorted(refused.items())),
         notes=notes,
     )

@@ -4,17 +4,15 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from relay.delivery.lab.experiment import Experiment, group_by_event, worst_judgement
-
-if TYPE_CHECKING:
-    from relay.delivery.signing import SignatureForger
+from relay.delivery.lab.experiment import CONTROL, Experiment
 from relay.errors import SigningError
 from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import CapturedEvent, EventRow
-from relay.model.lab import LabFinding, LabSend, LabSettings, LabTrial, PlannedSend, SendRound, TrialVerdict
+from relay.model.lab import LabFinding, LabSend, LabSettings, PlannedSend, SendRound, TrialVerdict
 from relay.model.payload import PayloadError, parse_json
 
-_CONTROL = "control"
+if TYPE_CHECKING:
+    from relay.delivery.signing import SignatureForger
 
 
 class _Refusal(Experiment):
@@ -25,20 +23,20 @@ class _Refusal(Experiment):
     taken: str  # what it means that the app took it
     advice: str
 
-    def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
+    def plan_rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
         """Return a round for each event: genuine, then forged."""
         del settings
         return tuple(
             SendRound(
                 shots=(
-                    PlannedSend(event_id=event.id, role=_CONTROL, label="genuine"),
+                    PlannedSend(event_id=event.id, role=CONTROL, label="genuine"),
                     PlannedSend(event_id=event.id, role=self.role, label=self.label),
                 )
             )
             for event in events
         )
 
-    def refuses(self, event: CapturedEvent, forger: "SignatureForger") -> str:
+    def explain_refusal(self, event: CapturedEvent, forger: "SignatureForger") -> str:
         """Return why this event cannot be forged."""
         try:
             self.forge_changes(event, forger)
@@ -46,22 +44,21 @@ class _Refusal(Experiment):
             return error.message
         return ""
 
-    def changes(self, event: CapturedEvent, shot: PlannedSend, forger: "SignatureForger") -> DeliveryChanges:
+    def build_changes(self, event: CapturedEvent, shot: PlannedSend, forger: "SignatureForger") -> DeliveryChanges:
         """Return nothing that differs for the genuine request, and what is to be refused for the other."""
-        return super().changes(event, shot, forger) if shot.role == _CONTROL else self.forge_changes(event, forger)
+        if shot.role == CONTROL:
+            return super().build_changes(event, shot, forger)
+        return self.forge_changes(event, forger)
 
     @abstractmethod
     def forge_changes(self, event: CapturedEvent, forger: "SignatureForger") -> DeliveryChanges:
         """Return how the request to refuse differs from its event. Raises SigningError where there is none."""
 
-    def judge(self, trial: LabTrial, sends: Sequence[LabSend]) -> TrialVerdict:
+    def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict | None:
         """Return failed where the app took what it should have refused."""
-        del trial
-        return worst_judgement(
-            [(event, self._judge(event, *sent)) for event, sent in group_by_event(sends).items() if len(sent) == 2]
-        )
-
-    def _judge(self, event: int, control: LabSend, forged: LabSend) -> TrialVerdict:
+        if len(sends) != 2:
+            return None
+        control, forged = sends
         if forged.good:
             return TrialVerdict(
                 LabFinding.FAILED, f"#{event}, {self.taken}, was taken: {forged.short_answer}", self.advice
@@ -72,9 +69,9 @@ class _Refusal(Experiment):
                 f"#{event}, {self.taken}, {forged.answered}; but the genuine one {control.answered} too",
                 "make the app take the genuine event first; relay verify says how it is signed",
             )
-        return self._refused(event, forged)
+        return self._judge_refusal(event, forged)
 
-    def _refused(self, event: int, forged: LabSend) -> TrialVerdict:
+    def _judge_refusal(self, event: int, forged: LabSend) -> TrialVerdict:
         if forged.status is not None and 400 <= forged.status < 500:
             return TrialVerdict(LabFinding.PASSED, f"#{event}, {self.taken}, was refused: {forged.status}")
         return TrialVerdict(
@@ -133,7 +130,7 @@ class Truncated(_Refusal):
     taken = "cut in half"
     advice = "answer 400 to a body that cannot be read, before anything of it is used"
 
-    def refuses(self, event: CapturedEvent, forger: "SignatureForger") -> str:
+    def explain_refusal(self, event: CapturedEvent, forger: "SignatureForger") -> str:
         """Return why no check could tell that this event's body was cut."""
         body = event.capture.body
         if len(body) < 2:
@@ -155,8 +152,8 @@ class Truncated(_Refusal):
         mode = SignMode.AUTO if _is_json(body) else SignMode.ORIGINAL
         return DeliveryChanges(sign=mode, body=_cut_in_half(body))
 
-    def _refused(self, event: int, forged: LabSend) -> TrialVerdict:
-        verdict = super()._refused(event, forged)
+    def _judge_refusal(self, event: int, forged: LabSend) -> TrialVerdict:
+        verdict = super()._judge_refusal(event, forged)
         if forged.status is None or verdict.finding is LabFinding.PASSED:
             return verdict
         return TrialVerdict(

@@ -45,8 +45,8 @@ def _build_result(run: LabRun, number: int, trial: LabTrial, sends: tuple[LabSen
         sends=sends,
         statuses=tuple(counted.most_common()),
         latency=summarise_latency([send.took for send in over if send.status is not None and send.took is not None]),
-        differing=experiment.differing(sends),
-        orders=experiment.orders(sends),
+        differing=experiment.find_differing(sends),
+        orders=experiment.list_orders(sends),
         at_once=max_concurrency(sends),
     )
 
@@ -57,7 +57,9 @@ def _judge_trial(run: LabRun, number: int, experiment: Experiment, sends: Sequen
         reasons = dict.fromkeys(reason for _, reason in trial.skipped)
         return TrialVerdict(LabFinding.SKIPPED, "; ".join(reasons) or "there was no event for it")
     if number < run.ended:
-        return experiment.judge(trial, sends) if sends else _no_judgement()
+        if not sends:
+            return TrialVerdict(LabFinding.SKIPPED, "its events were gone before they could be sent")
+        return experiment.judge(sends)
     done = sum(send.over for send in sends)
     if run.state in ENDED_STATES:
         word = "cancelled" if run.state is LabState.CANCELLED else "interrupted"
@@ -66,10 +68,6 @@ def _judge_trial(run: LabRun, number: int, experiment: Experiment, sends: Sequen
     if number == run.ended and run.state is LabState.RUNNING:
         return TrialVerdict(None, f"running: {done} of {trial.sends} sends")
     return TrialVerdict(None, "waits for its turn")
-
-
-def _no_judgement() -> TrialVerdict:
-    return TrialVerdict(LabFinding.SKIPPED, "its events were gone before they could be sent")
 
 
 def summarise_latency(took: Sequence[float]) -> Latency | None:

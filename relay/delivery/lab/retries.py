@@ -1,13 +1,13 @@
 """The experiment with a provider's own retries: its schedule, faster, until the app takes the event."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from relay.delivery.lab.experiment import AttemptResult, Experiment, group_by_event, worst_judgement
+from relay.delivery.lab.experiment import Experiment
 from relay.model.delivery import DeliveryChanges
 from relay.model.event import CapturedEvent, EventRow
-from relay.model.lab import LabFinding, LabSend, LabSettings, LabTrial, PlannedSend, SendRound, TrialVerdict
+from relay.model.lab import LabFinding, LabSend, LabSettings, PlannedSend, SendRound, TrialVerdict
 
 if TYPE_CHECKING:  # `relay lab --help` lists the experiments, and needs no provider
     from relay.providers.provider import Schedule
@@ -30,19 +30,19 @@ class Retries(Experiment):
     )
     good = "2xx within the provider's time limit"
 
-    def notes(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[str, ...]:
+    def list_notes(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[str, ...]:
         """Return each provider's schedule in words, how fast it runs, and where it stands."""
         notes = {event.provider: _describe_schedule(event.provider, settings) for event in events}
         return tuple(notes.values())
 
-    def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
+    def plan_rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
         """Return a round for each event: the first attempt and every retry, as attempts of one delivery."""
         return tuple(
             SendRound(shots=_plan_shots(event.id, _find_schedule(event.provider)[2], settings), one_delivery=True)
             for event in events
         )
 
-    def again(self, changes: DeliveryChanges, event: CapturedEvent, before: LabSend) -> DeliveryChanges:
+    def change_retry(self, changes: DeliveryChanges, event: CapturedEvent, before: LabSend) -> DeliveryChanges:
         """Return the changes with the headers that the provider adds to a retry."""
         marks = _find_schedule(event.row.provider)[2].retry_headers
         if not marks:
@@ -55,30 +55,46 @@ class Retries(Experiment):
         kept = tuple(pair for pair in headers if pair[0].lower() not in names)
         return replace(changes, headers=kept + added)
 
-    def settled(self, send: LabSend, answer: AttemptResult, event: CapturedEvent) -> LabSend:
+    def judge_send(self, send: LabSend, headers: Mapping[str, str], event: CapturedEvent) -> LabSend:
         """Return a send with what this provider makes of the answer."""
         schedule = _find_schedule(event.row.provider)[2]
-        if answer.status is None:
+        if send.status is None:
             return replace(send, good=False)
-        if schedule.limit is not None and answer.took > schedule.limit:
+        if schedule.limit is not None and (send.took or 0.0) > schedule.limit:
             late = f"{_LATE}: the provider waits {schedule.limit:g} s"
             return replace(send, good=False, note=late)
-        if answer.status in schedule.success_statuses:
+        if send.status in schedule.success_statuses:
             return replace(send, good=True)
-        stops = answer.status in schedule.stop_statuses or (
-            schedule.stop_header is not None
-            and answer.headers.get(schedule.stop_header[0].lower()) == schedule.stop_header[1]
+        stops = send.status in schedule.stop_statuses or (
+            schedule.stop_header is not None and headers.get(schedule.stop_header[0].lower()) == schedule.stop_header[1]
         )
         return replace(send, good=False, note=_STOP_NOTE if stops else "")
 
-    def over(self, send: LabSend) -> bool:
+    def ends_round(self, send: LabSend) -> bool:
         """Say that a provider stops once an event is delivered, or it is told to."""
         return bool(send.good) or send.note == _STOP_NOTE
 
-    def judge(self, trial: LabTrial, sends: Sequence[LabSend]) -> TrialVerdict:
+    def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict:
         """Return failed where the provider would have given the event up."""
-        del trial
-        return worst_judgement([(event, _judge_event(event, tries)) for event, tries in group_by_event(sends).items()])
+        last, count = sends[-1], len(sends)
+        if last.good and count == 1:
+            return TrialVerdict(
+                LabFinding.PASSED,
+                f"#{event} was taken at the first attempt, so that nothing was retried",
+                "stop the app, or let it answer 500, to see the retries",
+            )
+        if last.good:
+            return TrialVerdict(LabFinding.PASSED, f"#{event} was taken at attempt {count}: {last.label}")
+        reason = last.note or "the provider gives it up"
+        late = sum(one.note.startswith(_LATE) for one in sends)
+        why = f"{last.short_answer}, {reason}" if not late else f"{late} of {count} answers came {reason}"
+        return TrialVerdict(
+            LabFinding.FAILED,
+            f"#{event} was not taken in {count} {'attempt' if count == 1 else 'attempts'}: {why}",
+            "answer 2xx as soon as the event is kept, and work on it afterwards"
+            if late
+            else "bring the app back before the last retry, and fetch from the provider what was missed",
+        )
 
 
 def _describe_schedule(provider: str, settings: LabSettings) -> str:
@@ -124,28 +140,6 @@ def _plan_shots(event_id: int, schedule: "Schedule", settings: LabSettings) -> t
         for number, wait in enumerate(schedule.waits, start=1)
     )
     return (first, *retries)
-
-
-def _judge_event(event: int, tries: Sequence[LabSend]) -> TrialVerdict:
-    last = tries[-1]
-    if last.good and len(tries) == 1:
-        return TrialVerdict(
-            LabFinding.PASSED,
-            f"#{event} was taken at the first attempt, so that nothing was retried",
-            "stop the app, or let it answer 500, to see the retries",
-        )
-    if last.good:
-        return TrialVerdict(LabFinding.PASSED, f"#{event} was taken at attempt {len(tries)}: {last.label}")
-    reason = last.note or "the provider gives it up"
-    late = sum(one.note.startswith(_LATE) for one in tries)
-    why = f"{last.short_answer}, {reason}" if not late else f"{late} of {len(tries)} answers came {reason}"
-    return TrialVerdict(
-        LabFinding.FAILED,
-        f"#{event} was not taken in {len(tries)} {'attempt' if len(tries) == 1 else 'attempts'}: {why}",
-        "answer 2xx as soon as the event is kept, and work on it afterwards"
-        if late
-        else "bring the app back before the last retry, and fetch from the provider what was missed",
-    )
 
 
 def format_span(seconds: float) -> str:

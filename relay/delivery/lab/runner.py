@@ -12,7 +12,7 @@ from functools import partial
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.delivery.lab import find_experiment
-from relay.delivery.lab.experiment import AttemptResult, Experiment
+from relay.delivery.lab.experiment import Experiment
 from relay.delivery.lab.fresh_ids import find_event_ids, find_object_id, renew_ids
 from relay.delivery.lab.plan import Planner
 from relay.delivery.lab.report import build_report
@@ -41,7 +41,7 @@ from relay.model.lab import (
 from relay.model.signals import LabChanged
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
-from relay.store import ClaimedDelivery, LabLaunch, Store
+from relay.store import ClaimedDelivery, Store
 from relay.store.connection import STORE_PAUSE, keep_trying
 
 log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ class LabRunner:
         if not rows:
             return
         shared = await self._find_shared(rows) if experiment.fresh_each_round else frozenset()
-        for count, one in enumerate(experiment.rounds(rows, run.settings)):
+        for count, one in enumerate(experiment.plan_rounds(rows, run.settings)):
             place = _SendContext(run=run, trial=number, round=count, experiment=experiment, shared=shared)
             with suppress(NotFoundError):  # its event was deleted meanwhile
                 await (self._together(place, one) if one.at_once else self._send_in_turn(place, one))
@@ -176,8 +176,7 @@ class LabRunner:
     async def _together(self, place: _SendContext, one: SendRound) -> None:
         event = await self._store.events.get(one.shots[0].event_id)
         changes = self._changes(place, event, one.shots[0])
-        launches = [self._launch(place, shot, changes) for shot in one.shots]
-        sends = await self._launched(place, launches)
+        sends = await self._launch(place, [_plan_send(place, shot) for shot in one.shots], changes)
         async with asyncio.TaskGroup() as group:
             for send in sends:
                 if send.delivery_id is not None:
@@ -188,28 +187,26 @@ class LabRunner:
         for number, shot in enumerate(one.shots, start=1):
             if shot.wait:
                 await self._clock.sleep(shot.wait)
-            event = await self._store.events.get(shot.event_id)
+            event, send = await self._store.events.get(shot.event_id), _plan_send(place, shot)
             try:
                 changes = self._changes(place, event, shot)
             except SigningError as error:  # it could be signed when it was planned
-                send = replace(_plan_send(place, shot), good=False, detail=f"not sent: {error.message}")
-                await self._launched(place, [LabLaunch(send=send, new=None)])
+                await self._launch(place, [replace(send, good=False, detail=f"not sent: {error.message}")], None)
                 continue
-            launch = self._launch(place, shot, changes)
             if one.one_delivery and before is not None:
-                changes = place.experiment.again(changes, event, before)
-                launch = LabLaunch(send=replace(launch.send, delivery_id=before.delivery_id, attempt=number), new=None)
-            (send,) = await self._launched(place, [launch])
+                changes = place.experiment.change_retry(changes, event, before)
+                send = replace(send, delivery_id=before.delivery_id, attempt=number)
+            (send,) = await self._launch(place, [send], changes)
             if send.delivery_id is None:
                 continue
             more = one.one_delivery and number < len(one.shots)
             before = await self._send_and_record(place, event, send, changes, more=more)
-            if place.experiment.over(before):
+            if place.experiment.ends_round(before):
                 return
 
     def _changes(self, place: _SendContext, event: CapturedEvent, shot: PlannedSend) -> DeliveryChanges:
         forger = self._planner.forger
-        changes = place.experiment.changes(event, shot, forger)
+        changes = place.experiment.build_changes(event, shot, forger)
         if forger.signs(event) or not forger.signed(event):
             changes = self._renew(place, event, shot, changes)
         url = place.run.target if "://" in place.run.target else None
@@ -234,14 +231,20 @@ class LabRunner:
                 counted.update(filter(None, [find_object_id(await self._store.events.get(row.id))]))
         return frozenset(id_ for id_, count in counted.items() if count > 1)
 
-    def _launch(self, place: _SendContext, shot: PlannedSend, changes: DeliveryChanges) -> LabLaunch:
-        new = NewDelivery(
-            target=place.run.target, action="forward", reason=DeliveryReason.REPLAY, changes=changes, lab=place.run.id
-        )
-        return LabLaunch(send=_plan_send(place, shot), new=new)
-
-    async def _launched(self, place: _SendContext, launches: list[LabLaunch]) -> tuple[LabSend, ...]:
-        return await self._store.labs.launch(place.run.id, launches, self._clock.now())
+    async def _launch(
+        self, place: _SendContext, sends: Sequence[LabSend], changes: DeliveryChanges | None
+    ) -> tuple[LabSend, ...]:
+        """Write sends down before they are made; None for one that is not."""
+        new = None
+        if changes is not None:
+            new = NewDelivery(
+                target=place.run.target,
+                action="forward",
+                reason=DeliveryReason.REPLAY,
+                changes=changes,
+                lab=place.run.id,
+            )
+        return await self._store.labs.launch(place.run.id, sends, new, self._clock.now())
 
     async def _send_and_record(
         self, place: _SendContext, event: CapturedEvent, send: LabSend, changes: DeliveryChanges, *, more: bool = False
@@ -268,7 +271,7 @@ class LabRunner:
             settled = _with_answer(place, event, send, attempt)
             if settled.good:
                 return DeliveryState.SUCCEEDED
-            return DeliveryState.RUNNING if more and not experiment.over(settled) else DeliveryState.FAILED
+            return DeliveryState.RUNNING if more and not experiment.ends_round(settled) else DeliveryState.FAILED
 
         attempt = await self._attempt(ClaimedDelivery(delivery=delivery, event=event), state)
         settled = _with_answer(place, event, send, attempt)
@@ -305,5 +308,4 @@ def _with_answer(place: _SendContext, event: CapturedEvent, send: LabSend, attem
         said=escape_unprintable(body[:_LONGEST_BODY], _LONGEST_QUOTE),
     )
     headers = {name.lower(): value for name, value in response.headers} if response else {}
-    answer = AttemptResult(status=answered.status, took=attempt.took, headers=headers)
-    return place.experiment.settled(answered, answer, event)
+    return place.experiment.judge_send(answered, headers, event)

@@ -1,23 +1,15 @@
 """Experiments with copies: the same event several times, one after another or all at once."""
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from itertools import permutations
 from math import factorial
 from random import Random
 
-from relay.delivery.lab.experiment import UNSEEN_NOTE, Experiment, group_by_event, worst_judgement
+from relay.delivery.lab.experiment import CONTROL, UNSEEN_NOTE, Experiment, group_by_event, name_events
 from relay.model.event import EventRow
-from relay.model.lab import (
-    LabFinding,
-    LabSend,
-    LabSettings,
-    LabTrial,
-    PlannedSend,
-    SendRound,
-    ShuffledOrder,
-    TrialVerdict,
-)
+from relay.model.lab import LabFinding, LabSend, LabSettings, PlannedSend, SendRound, ShuffledOrder, TrialVerdict
 
 _DEDUPE_HINT = "keep the ids of events you have taken, and answer 2xx to one that is among them without acting again"
 
@@ -28,7 +20,7 @@ class _Copies(Experiment):
     usual: int
     at_once: bool
 
-    def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
+    def plan_rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
         """Return a round for each event: all its copies."""
         count = settings.times or self.usual
         return tuple(
@@ -41,12 +33,7 @@ class _Copies(Experiment):
             for event in events
         )
 
-    def judge(self, trial: LabTrial, sends: Sequence[LabSend]) -> TrialVerdict:
-        """Return failed where a copy was not taken, or the answers show that the app acted on several."""
-        del trial
-        return worst_judgement([(event, self._judge(event, copies)) for event, copies in group_by_event(sends).items()])
-
-    def differing(self, sends: Sequence[LabSend]) -> frozenset[int]:
+    def find_differing(self, sends: Sequence[LabSend]) -> frozenset[int]:
         """Return the copies that were answered otherwise than the first of their event."""
         return frozenset(
             copy.place
@@ -55,9 +42,10 @@ class _Copies(Experiment):
             if copy.over and copies[0].over and _answer_key(copy) != _answer_key(copies[0])
         )
 
-    def _judge(self, event: int, copies: Sequence[LabSend]) -> TrialVerdict:
-        refused = [copy for copy in copies if not copy.good]
-        if len(refused) == len(copies):
+    def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict:
+        """Return failed where a copy was not taken, or the answers show that the app acted on several."""
+        refused = [copy for copy in sends if not copy.good]
+        if len(refused) == len(sends):
             answers = ", ".join(dict.fromkeys(copy.short_answer for copy in refused))
             return TrialVerdict(
                 LabFinding.FAILED,
@@ -67,14 +55,15 @@ class _Copies(Experiment):
         if refused:
             return TrialVerdict(
                 LabFinding.FAILED,
-                f"{_count_refused(refused, copies)} of #{event} {refused[0].answered} rather than 2xx: "
+                f"{len(refused)} of {len(sends)} copies of #{event} {refused[0].answered} rather than 2xx: "
                 "a provider would send it again and again",
                 _DEDUPE_HINT,
             )
-        return self._alike(event, copies)
+        return self._compare_answers(event, sends)
 
-    def _alike(self, event: int, copies: Sequence[LabSend]) -> TrialVerdict:
-        raise NotImplementedError
+    @abstractmethod
+    def _compare_answers(self, event: int, copies: Sequence[LabSend]) -> TrialVerdict:
+        """Return what the answers mean where all copies were taken."""
 
 
 class Duplicates(_Copies):
@@ -87,7 +76,7 @@ class Duplicates(_Copies):
     usual = 3
     at_once = False
 
-    def _alike(self, event: int, copies: Sequence[LabSend]) -> TrialVerdict:
+    def _compare_answers(self, event: int, copies: Sequence[LabSend]) -> TrialVerdict:
         answers = [_answer_key(copy) for copy in copies]
         if len(set(answers)) == 1:
             return TrialVerdict(
@@ -127,7 +116,7 @@ class Burst(_Copies):
     usual = 20
     at_once = True
 
-    def _alike(self, event: int, copies: Sequence[LabSend]) -> TrialVerdict:
+    def _compare_answers(self, event: int, copies: Sequence[LabSend]) -> TrialVerdict:
         answers = Counter(_answer_key(copy) for copy in copies)
         if len(answers) == 1 or (len(answers) == 2 and min(answers.values()) == 1):
             one = " but one" if len(answers) == 2 else ""
@@ -149,13 +138,9 @@ def _answer_key(send: LabSend) -> tuple[int | None, str]:
     return send.status, send.answer
 
 
-def _count_refused(refused: Sequence[LabSend], copies: Sequence[LabSend]) -> str:
-    return f"{len(refused)} of {len(copies)} copies"
-
-
 _FEW_EVENTS = 6  # events whose orders are listed rather than drawn: 720 of them
 _MOST_ORDERS = 3
-_CONTROL = "control"
+_MOST_LISTED = 12  # events of an order that a sentence names
 
 
 class Shuffle(Experiment):
@@ -165,31 +150,27 @@ class Shuffle(Experiment):
     title = "Shuffled order"
     finds = "sends the events in other orders than they came in: finds an app that counts on their order"
     good = "2xx to every event in every order"
+    not_alone = "one event has no order; name several, or a query"
     fresh_each_round = True
 
-    def unfit(self, events: Sequence[int]) -> str:
-        """Return that one event has no order."""
-        return "one event has no order; name several, or a query" if len(events) < 2 else ""
-
-    def notes(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[str, ...]:
+    def list_notes(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[str, ...]:
         """Return what an order cannot undo."""
         del events, settings
         return ("what the app keeps that no id of an event or its object tells apart is there in the next order",)
 
-    def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
+    def plan_rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
         """Return a round for the order the events came in, then one for each order that the seed decides."""
         ids = tuple(event.id for event in events)
         drawn = _shuffle_orders(ids, settings.times or _MOST_ORDERS, settings.seed)
         labels = [f"order {number} of {len(drawn)}" for number in range(1, len(drawn) + 1)]
         return (
-            _make_round(ids, _CONTROL, "the order they came in"),
+            _make_round(ids, CONTROL, "the order they came in"),
             *(_make_round(order, "order", label) for order, label in zip(drawn, labels, strict=True)),
         )
 
-    def judge(self, trial: LabTrial, sends: Sequence[LabSend]) -> TrialVerdict:
+    def judge(self, sends: Sequence[LabSend]) -> TrialVerdict:
         """Return failed where an event was not taken in an order, and is in its own."""
-        del trial
-        orders = self.orders(sends)
+        orders = self.list_orders(sends)
         anyway = {event for order in orders if order.original for event in order.failed}
         failed = [order for order in orders if not order.original and set(order.failed) - anyway]
         if failed:
@@ -198,15 +179,15 @@ class Shuffle(Experiment):
             many = f"{len(failed)} of {len(orders) - 1} orders failed; " if len(orders) > 2 else ""
             return TrialVerdict(
                 LabFinding.FAILED,
-                f"{many}sent as {_join_ids(order.events)} the app does not take {_join_ids(blamed)}, "
-                "and does in the order they came in",
+                f"{many}sent as {name_events(order.events, _MOST_LISTED)} the app does not take "
+                f"{name_events(blamed, _MOST_LISTED)}, and does in the order they came in",
                 "providers promise no order: take an event without those before it, or fetch what it is "
                 "about from the provider",
             )
         if anyway:
             return TrialVerdict(
                 LabFinding.UNCLEAR,
-                f"the app does not take {_join_ids(sorted(anyway))} in the order they came in either",
+                f"the app does not take {name_events(sorted(anyway), _MOST_LISTED)} in the order they came in either",
                 "look why it is not taken at all; the order is not to blame",
             )
         count = len(orders) - 1
@@ -215,7 +196,7 @@ class Shuffle(Experiment):
             f"every event was taken in {f'each of {count} other orders' if count > 1 else 'the other order'}",
         )
 
-    def orders(self, sends: Sequence[LabSend]) -> tuple[ShuffledOrder, ...]:
+    def list_orders(self, sends: Sequence[LabSend]) -> tuple[ShuffledOrder, ...]:
         """Return each order with the events that were not taken in it."""
         rounds: dict[int, list[LabSend]] = {}
         for send in sends:
@@ -226,7 +207,7 @@ class Shuffle(Experiment):
                 events=tuple(send.event_id for send in found),
                 failed=tuple(send.event_id for send in found if send.good is False),
                 over=all(send.over for send in found),
-                original=found[0].role == _CONTROL,
+                original=found[0].role == CONTROL,
             )
             for number, found in sorted(rounds.items())
         )
@@ -240,27 +221,23 @@ class Delay(Experiment):
     finds = "waits before each event: finds an app that only takes an event right after what it is about"
     good = "2xx to every event, however late"
 
-    def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
+    def plan_rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
         """Return one round, with a wait before every event."""
         label = f"after {settings.delay:g} s"
         shots = (PlannedSend(event_id=event.id, role="late", label=label, wait=settings.delay) for event in events)
         return (SendRound(shots=tuple(shots)),)
 
-    def judge(self, trial: LabTrial, sends: Sequence[LabSend]) -> TrialVerdict:
+    def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict:
         """Return failed where a late event was not taken."""
-        del trial
-        return worst_judgement([(event, _judge_late(event, sent[-1])) for event, sent in group_by_event(sends).items()])
-
-
-def _judge_late(event: int, send: LabSend) -> TrialVerdict:
-    if send.good:
-        return TrialVerdict(LabFinding.PASSED, f"#{event} was taken {send.label}")
-    return TrialVerdict(
-        LabFinding.FAILED,
-        f"#{event} {send.answered} {send.label}",
-        "providers deliver late after an outage, theirs or yours: judge an event by its signature, "
-        "not by how long ago it happened",
-    )
+        send = sends[-1]
+        if send.good:
+            return TrialVerdict(LabFinding.PASSED, f"#{event} was taken {send.label}")
+        return TrialVerdict(
+            LabFinding.FAILED,
+            f"#{event} {send.answered} {send.label}",
+            "providers deliver late after an outage, theirs or yours: judge an event by its signature, "
+            "not by how long ago it happened",
+        )
 
 
 def _make_round(ids: Sequence[int], role: str, label: str) -> SendRound:
@@ -279,8 +256,3 @@ def _shuffle_orders(ids: tuple[int, ...], count: int, seed: int) -> list[tuple[i
         if order != ids:
             found[order] = None
     return list(found)
-
-
-def _join_ids(ids: Sequence[int]) -> str:
-    shown = ", ".join(f"#{id_}" for id_ in ids[:12])
-    return f"{shown} and {len(ids) - 12} more" if len(ids) > 12 else shown

@@ -35,10 +35,14 @@ from relay.model.signals import (
 MAX_ROWS = 50  # rows in one message; when more wait, the page is to ask for them
 MIN_INTERVAL = 0.25  # seconds between two messages of a kind
 LIVE_COUNT_LIMIT = 100_000  # deliveries up to which the numbers of their views are kept current
-_CALM = 0.02  # seconds without an event after which one that comes alone is sent at once
+# A row is sent at once while events come one by one: each takes this many seconds of quiet to be forgotten.
+_CALM = 0.02
+_MAX_CROWD = 4 * _CALM  # what may have gathered of them
 _MAX_NEWEST = 20  # rows whose deliveries may settle between a page and its stream
-_TEMPLATES = (
+LIVE_TEMPLATES = (  # with all that they import, which a test holds
     "macros.html",
+    "shell.html",
+    "banners.html",
     *(f"live/{name}.html" for name in ("cells", "counts", "lines", "new_deliveries", "status")),
 )
 _RETRY_FRAME = b"retry: 500\n"
@@ -91,7 +95,7 @@ class PageViewer:
         # What has gathered since it was last sent: by kind, the newest signal for each thing.
         self._waiting: dict[str, dict[Any, Any]] = {}
         self._sent: dict[str, float] = {}
-        self._arrived = 0.0
+        self._arrived = self._crowd = 0.0
         self._lost = 0
         # `rows` first: what a cell belongs to should be there before it.
         self._kinds: dict[str, Callable[[dict[Any, Any]], Awaitable[bytes]]] = {
@@ -112,7 +116,7 @@ class PageViewer:
         """
         yield _RETRY_FRAME + self._make_status_frame()
         # Off the loop: the first event to be shown would wait for it.
-        await asyncio.to_thread(self._renderer.compile_templates, *_TEMPLATES)
+        await asyncio.to_thread(self._renderer.compile_templates, *LIVE_TEMPLATES)
         store = self._relay.store
         if self._search is not None and self._last_seen is not None:
             yield await self._draw_missed(self._last_seen)
@@ -131,9 +135,10 @@ class PageViewer:
         for signal in signals:
             if isinstance(signal, EventStored):
                 now = self._relay.clock.monotonic()
-                if "rows" not in self._waiting and now - self._arrived >= _CALM:
-                    self._sent.pop("rows", None)
+                self._crowd = min(max(0.0, self._crowd - now + self._arrived) + _CALM, MIN_INTERVAL)
                 self._arrived = now
+                if "rows" not in self._waiting and self._crowd <= _MAX_CROWD:
+                    self._sent.pop("rows", None)
             for kind, field in _CHANGES.get(type(signal), ()):
                 self._add(kind, getattr(signal, field) if field else None, signal)
                 if kind == "counts" and self._relay.state.down:

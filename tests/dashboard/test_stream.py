@@ -7,12 +7,27 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+from jinja2 import Environment
+from jinja2.meta import find_referenced_templates
 
 from relay.app import run_relay
+from relay.clock import SystemClock
 from relay.config.build import Overrides, load
-from relay.dashboard.live import MAX_ROWS, make_frame
-from relay.http.event_stream import MAX_VIEWERS, FrameCache
-from relay.model.signals import DeliveryChanged
+from relay.dashboard.assets import Assets, find_resource_folder
+from relay.dashboard.live import LIVE_TEMPLATES, MAX_ROWS, PAGE_STREAMS, PageViewer, make_frame
+from relay.dashboard.render import RENDERER, Renderer, TemplateLines
+from relay.http.event_stream import MAX_VIEWERS, EventStreams, FrameCache
+from relay.http.responses import RELAY
+from relay.model.signals import DeliveryChanged, EventStored
+
+
+class ManualClock(SystemClock):
+    seconds = 1000.0
+
+    def monotonic(self):
+        return self.seconds
 
 
 class Reader:
@@ -126,7 +141,30 @@ async def test_a_burst_is_gathered_into_a_few_messages(at):
             messages += 1
         took = time.monotonic() - began
     assert sorted(seen) == list(range(1, 31))
-    assert messages <= 2 + took / 0.25
+    assert messages <= 5 + took / 0.25
+
+
+async def test_events_that_come_one_by_one_are_due_at_once_and_a_crowd_a_moment_later(at, monkeypatch):
+    clock = ManualClock()
+    monkeypatch.setattr(at.relay, "clock", clock)
+    app = web.Application()
+    app[RELAY], app[RENDERER], app[PAGE_STREAMS] = at.relay, Renderer("", Assets(), ""), EventStreams("")
+    viewer = PageViewer(make_mocked_request("GET", "/stream?q=", app=app))
+
+    async def arrive(seconds):
+        clock.seconds += seconds
+        viewer.take([EventStored(1)], lost=0)
+        is_due = viewer.wait() == 0.0
+        async for _ in viewer.frames():
+            pass
+        return is_due
+
+    # Twenty a second, one of which is late: the next one follows on its heels.
+    assert [await arrive(seconds) for seconds in (0.05, 0.05, 0.05, 0.095, 0.005, 0.05)] == [True] * 6
+    crowd = [await arrive(0.001) for _ in range(200)]
+    assert crowd[:2] == [True, True]
+    assert sum(crowd) <= 5
+    assert await arrive(1)
 
 
 async def test_what_became_of_an_event_replaces_its_cells(start):
@@ -251,3 +289,10 @@ async def test_what_settled_between_a_page_and_its_stream_is_told_first(at, quer
         assert "No target" in message["data"]
         await at.send()
         assert ids(await stream.row()) == [2]
+
+
+def test_whatever_the_live_parts_import_is_compiled_when_the_first_page_listens():
+    environment = Environment(extensions=[TemplateLines, "jinja2.ext.do"])
+    folder = find_resource_folder("ui")
+    parsed = [environment.parse((folder / name).read_text()) for name in LIVE_TEMPLATES]
+    assert {name for tree in parsed for name in find_referenced_templates(tree)} <= set(LIVE_TEMPLATES)

@@ -213,10 +213,9 @@ class EmailAction(Action[EmailOptions]):
             event_id=delivery.event_id,
             delivery_id=delivery.id,
             detail=outcome.detail,
-            source=source,
         )
         try:
-            id_ = await self._messages.add(new, self._clock.now())
+            id_ = await self._messages.add(new, source, self._clock.now())
         except StoreError as error:
             # The mail is out; trying again because of a missing row would send it twice.
             log.warning("a mail was sent but not written down: %s", error.message, extra={"delivery": delivery.id})

@@ -34,7 +34,7 @@ class MailClaim:
     per_hour: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SentMail:
     """A mail that went out, or is on its way: for which event, by which template, when, to whom."""
 

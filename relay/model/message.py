@@ -128,9 +128,9 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMessage:
-    """A message on its way into the store; `source` is the whole mail as RFC 5322 bytes.
+    """A message to be stored: `external_id` is its Message-ID or provider's id, `detail` belongs to its status.
 
-    `sent_at` None means now.
+    `event_id` and `delivery_id` are what caused it; `sent_at` None means now.
     """
 
     channel: str
@@ -142,32 +142,16 @@ class NewMessage:
     event_id: int | None = None
     delivery_id: int | None = None
     detail: str = ""
-    source: bytes = b""
     embedded_id: str = ""
     sent_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """One stored message; `id` is a small integer, `external_id` its Message-ID or provider id.
-
-    `status` is the furthest it was told, `code` and `detail` what was told with it; `event_id` and
-    `delivery_id` are what caused it.
-    """
+class Message(NewMessage):
+    """A stored message: `status` is the furthest that was reported, `code` and `detail` what was reported with it."""
 
     id: int
-    channel: str
-    provider: str
-    external_id: str
-    recipient: str
-    subject: str
-    status: MessageStatus
     created_at: datetime
-    event_id: int | None = None
-    delivery_id: int | None = None
-    detail: str = ""
-    embedded_id: str = ""
-    sent_at: datetime | None = None
     code: str = ""
     opened: bool = False
     clicked: bool = False

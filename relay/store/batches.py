@@ -2,14 +2,15 @@
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 
-from relay.errors import NotFoundError, UsageError
+from relay.errors import UsageError
 from relay.model.batch import Batch, BatchCounts, BatchState, BatchStep, NewBatch
 from relay.model.delivery import DeliveryState, NewDelivery, SignMode
 from relay.model.values import dataclass
 from relay.store.readers import Repository
-from relay.store.row_mappers import convert, from_micros, insert_delivery, to_micros
+from relay.store.row_mappers import convert, from_micros, insert_delivery, insert_row, to_micros
 
 ChangedDeliveries = tuple[tuple[int, int], ...]  # deliveries that changed: the id of each, and of its event
 
@@ -23,27 +24,16 @@ class BatchActivity:
 
 
 class Batches(Repository):
-    """Typed questions about batches."""
+    """Reads and writes batches."""
 
     async def add(self, new: NewBatch, steps: tuple[BatchStep, ...], now: datetime) -> int:
         """Keep a batch with all its steps and return its id."""
 
         def step(connection: sqlite3.Connection) -> int:
-            cursor = connection.execute(
-                "INSERT INTO batches (created_at, query, target, sign, rate, stop_on_failure, state, total) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    to_micros(now),
-                    new.query,
-                    new.target,
-                    new.sign.value,
-                    new.rate,
-                    new.stop_on_failure,
-                    BatchState.RUNNING.value,
-                    len(steps),
-                ),
-            )
-            id_ = cursor.lastrowid or 0
+            plain = asdict(new)
+            del plain["include"]  # it has chosen the steps
+            values = {"created_at": to_micros(now), "state": BatchState.RUNNING.value, "total": len(steps)}
+            id_ = insert_row(connection, "batches", plain | values)
             connection.executemany(
                 "INSERT INTO batch_steps VALUES (?, ?, ?, ?)",
                 [(id_, place, one.event_id, one.target) for place, one in enumerate(steps)],
@@ -54,10 +44,8 @@ class Batches(Repository):
 
     async def get(self, id_: int) -> Batch:
         """Return a batch. Raises NotFoundError."""
-        row = await self._readers.one("SELECT * FROM batches WHERE id = ?", (min(id_, 2**62),))
-        if row is None:
-            raise NotFoundError(f"no replay {id_}", hint="GET /api/replays lists those that there are")
-        return _read_batch(row)
+        hint = "GET /api/replays lists those that there are"
+        return _read_batch(await self._get("SELECT * FROM batches WHERE id = ?", id_, "replay", hint))
 
     async def page(self, limit: int = 50) -> tuple[Batch, ...]:
         """Return batches, newest first."""

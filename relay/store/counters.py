@@ -14,7 +14,7 @@ _INSERT = (
 
 
 class Counters(Repository):
-    """Typed questions about what happened."""
+    """Reads and writes what was counted."""
 
     async def add(self, tallies: Iterable[CounterValue]) -> None:
         """Count what no transaction of its own counts."""

@@ -12,12 +12,14 @@ from relay.model.counters import TYPED_ADDRESS, CounterLabel, CounterValue, find
 from relay.model.delivery import Attempt, Delivery, DeliveryCounts, DeliveryState, NewDelivery
 from relay.store import counters, row_mappers
 from relay.store.delivery_queue import NEXT_DUE, ClaimedDelivery, ClaimLimits, claim_deliveries
-from relay.store.readers import Repository
+from relay.store.readers import READ_DEADLINE, Repository
 from relay.store.row_mappers import DELIVERY_COLUMNS, from_micros, insert_delivery, to_micros
+
+_LISTED = "id IN (SELECT value FROM json_each(?))"
 
 
 class Deliveries(Repository):
-    """Typed questions about deliveries."""
+    """Reads and writes deliveries."""
 
     async def add(self, event_id: int, new: Iterable[NewDelivery], due_at: datetime) -> tuple[int, ...]:
         """Add deliveries of an event, due at `due_at`; return their ids. Raises NotFoundError."""
@@ -119,10 +121,10 @@ class Deliveries(Repository):
 
     async def get(self, id_: int) -> Delivery:
         """Return a delivery. Raises NotFoundError."""
-        row = await self._readers.one(f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE id = ?", (min(id_, 2**62),))
-        if row is None:
-            raise NotFoundError(f"no delivery {id_}", hint="relay deliveries lists those that there are")
-        return row_mappers.read_delivery(row)
+        sql = f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE id = ?"
+        return row_mappers.read_delivery(
+            await self._get(sql, id_, "delivery", "relay deliveries lists those that there are")
+        )
 
     async def attempts(self, id_: int) -> tuple[Attempt, ...]:
         """Return every attempt of a delivery in order; bodies equal to the event's are filled in."""
@@ -158,31 +160,20 @@ class Deliveries(Repository):
         where = [clause for clause, value in filters.items() if value is not None]
         where += [] if lab else ["lab IS NULL"]
         values = [value for value in filters.values() if value is not None]
-        found = await self._readers.all(
-            f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE {' AND '.join(where) or '1'} ORDER BY id DESC LIMIT ?",
-            (*values, limit),
-        )
-        return tuple(row_mappers.read_delivery(row) for row in found)
+        return await self._select(f"{' AND '.join(where) or '1'} ORDER BY id DESC LIMIT ?", (*values, limit))
 
     async def of_events(self, ids: Iterable[int]) -> dict[int, tuple[Delivery, ...]]:
         """Return the deliveries of several events, by event id, oldest first."""
         listed = list(ids)
         marks = ",".join("?" * len(listed))
-        found = await self._readers.all(
-            f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE event_id IN ({marks}) ORDER BY id", listed
-        )
         grouped: dict[int, tuple[Delivery, ...]] = dict.fromkeys(listed, ())
-        for row in found:
-            grouped[row["event_id"]] += (row_mappers.read_delivery(row),)
+        for delivery in await self._select(f"event_id IN ({marks}) ORDER BY id", listed):
+            grouped[delivery.event_id] += (delivery,)
         return grouped
 
     async def rows(self, ids: Iterable[int]) -> tuple[Delivery, ...]:
         """Return those of the deliveries that there are, newest first."""
-        found = await self._readers.all(
-            f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id DESC",
-            (json.dumps(list(ids)),),
-        )
-        return tuple(row_mappers.read_delivery(row) for row in found)
+        return await self._select(f"{_LISTED} ORDER BY id DESC", (json.dumps(list(ids)),))
 
     async def first_waiting(self, target: str) -> int | None:
         """Return the delivery that has waited longest for a target, or None."""
@@ -250,12 +241,14 @@ class Deliveries(Repository):
             return [row[0] for row in connection.execute(f"{sql} RETURNING id", parameters)]
 
         changed = await self._writer.write(step)
-        found = await self._readers.all(
-            f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
-            (json.dumps(changed),),
-            deadline=30.0,  # what was changed is changed: an answer that comes late says so, none would hide it
-        )
-        return tuple(row_mappers.read_delivery(row) for row in found)
+        # What was changed is changed: an answer that comes late says so, none would hide it.
+        return await self._select(f"{_LISTED} ORDER BY id", (json.dumps(changed),), deadline=30.0)
+
+    async def _select(
+        self, condition: str, values: Iterable[Any], deadline: float = READ_DEADLINE
+    ) -> tuple[Delivery, ...]:
+        sql = f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE {condition}"
+        return tuple(row_mappers.read_delivery(row) for row in await self._readers.all(sql, values, deadline))
 
     async def _change(self, id_: int, sql: str, parameters: tuple[Any, ...], refusal: str) -> Delivery:
         await self.get(id_)

@@ -16,7 +16,7 @@ from relay.model.values import dataclass
 from relay.store import row_mappers
 from relay.store.full_text import Indexer
 from relay.store.new_events import EventInsert, StoredEvent, insert_events, prepare_insert
-from relay.store.readers import Readers, Repository
+from relay.store.readers import Readers, Repository, limit_id
 from relay.store.row_mappers import EVENT_COLUMNS, to_micros
 from relay.store.search import CompiledQuery, compile_query
 from relay.store.writer import Callback, Writer
@@ -27,6 +27,7 @@ _INDEXING = 0.3  # seconds that a search waits for older events to be indexed
 _AT_ONCE = 500  # events in one statement, or one page, of something done to many
 _MAX_ID = 2**62
 _KEYS = 500  # keys looked up in one statement
+_HINT = "relay events lists those that there are"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +76,7 @@ class Events(Repository):
 
     async def get(self, id_: int) -> CapturedEvent:
         """Return an event whole. Raises NotFoundError."""
-        row = await self._readers.one(f"{row_mappers.WHOLE_EVENTS} WHERE events.id = ?", (_limit_id(id_),))
-        if row is None:
-            raise NotFoundError(f"no event {id_}", hint="relay events lists those that there are")
+        row = await self._get(f"{row_mappers.WHOLE_EVENTS} WHERE events.id = ?", id_, "event", _HINT)
         return row_mappers.read_whole_event(row)
 
     async def claimed(self, source: str, keys: Iterable[str]) -> frozenset[str]:
@@ -98,7 +97,7 @@ class Events(Repository):
 
     async def rows(self, ids: Iterable[int]) -> tuple[EventRow, ...]:
         """Return the narrow rows of those ids that exist, newest first."""
-        listed = [_limit_id(id_) for id_ in ids]
+        listed = [limit_id(id_) for id_ in ids]
         marks = ",".join("?" * len(listed))
         found = await self._readers.all(
             f"SELECT {EVENT_COLUMNS} FROM events WHERE id IN ({marks}) ORDER BY id DESC", listed
@@ -125,7 +124,7 @@ class Events(Repository):
             # What an older relay indexed in another way is found as far as it has been indexed again.
             oldest = (await self._indexer.catch_up(_INDEXING)).low
         if before is not None or compiled.everything:
-            high = _limit_id(before if before is not None else _MAX_ID)
+            high = _MAX_ID if before is None else limit_id(before)
         else:
             high = await self._readers.number("SELECT MAX(id) FROM events") + 1
         low = max(after or 0, oldest - 1)
@@ -177,7 +176,7 @@ class Events(Repository):
         """Pin or unpin an event, or write a note on it. Raises NotFoundError."""
         await self._change(
             "UPDATE events SET pinned = coalesce(?, pinned), note = coalesce(?, note) WHERE id = ?",
-            (pinned, note, _limit_id(id_)),
+            (pinned, note, limit_id(id_)),
             id_,
         )
 
@@ -191,22 +190,22 @@ class Events(Repository):
 
     async def answered(self, id_: int, status: int) -> None:
         """Write down what the provider was answered where that was not known before. Raises NotFoundError."""
-        await self._change("UPDATE events SET status = ? WHERE id = ?", (status, _limit_id(id_)), id_)
+        await self._change("UPDATE events SET status = ? WHERE id = ?", (status, limit_id(id_)), id_)
 
     async def delete(self, id_: int) -> None:
         """Forget an event with its deliveries and attempts. Raises NotFoundError."""
-        await self._change("DELETE FROM events WHERE id = ?", (_limit_id(id_),), id_)
+        await self._change("DELETE FROM events WHERE id = ?", (limit_id(id_),), id_)
 
     async def _each(self, sql: str, ids: Iterable[int], *values: Any) -> None:
         # A few at a time: what comes in meanwhile is not kept waiting for ten thousand.
-        listed = [_limit_id(id_) for id_ in ids]
+        listed = [limit_id(id_) for id_ in ids]
         for start in range(0, len(listed), _AT_ONCE):
             parameters = (*values, json.dumps(listed[start : start + _AT_ONCE]))
             await self._writer.execute(sql, parameters)
 
     async def _change(self, sql: str, parameters: tuple[Any, ...], id_: int) -> None:
         if not await self._writer.execute(sql, parameters):
-            raise NotFoundError(f"no event {id_}", hint="relay events lists those that there are")
+            raise NotFoundError(f"no event {id_}", hint=_HINT)
 
     async def _window(self, compiled: CompiledQuery, limit: int, low: int, high: int) -> list[EventRow]:
         where = " AND ".join((*compiled.where, "events.id > ?", "events.id < ?"))
@@ -228,10 +227,6 @@ class Events(Repository):
             searched_to = row_mappers.from_micros(row[0]) if row else None
         took = time.perf_counter() - started
         return EventPage(rows=tuple(found), next_before=next_before, took=took, searched_to=searched_to)
-
-
-def _limit_id(id_: int) -> int:
-    return max(-1, min(id_, _MAX_ID))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,6 +274,6 @@ def _is_imported(connection: sqlite3.Connection, imported: ImportedEvent, receiv
         return True
     # An export read back into the store it came from.
     row = connection.execute(
-        "SELECT received_at, source FROM events WHERE id = ?", (min(imported.original_id, 2**62),)
+        "SELECT received_at, source FROM events WHERE id = ?", (limit_id(imported.original_id),)
     ).fetchone()
     return row is not None and tuple(row) == (received_at, imported.event.capture.source)

@@ -7,49 +7,33 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from relay.errors import NotFoundError, UsageError
+from relay.errors import UsageError
 from relay.model.delivery import NewDelivery
 from relay.model.lab import LabRun, LabSend, LabSettings, LabState, LabTrial, PlannedLabRun
 from relay.model.payload import parse_json
 from relay.store.readers import Repository
-from relay.store.row_mappers import convert, from_micros, insert_delivery, to_micros
+from relay.store.row_mappers import convert, from_micros, insert_delivery, insert_row, list_columns, to_micros
 
 _RUNS = "SELECT *, (SELECT COUNT(*) FROM lab_sends WHERE run_id = id) AS made FROM lab_runs"
 _OPEN = "state IN ('waiting', 'running')"
-_SEND_COLUMNS = ", ".join(LabSend.__slots__)
+_SEND_COLUMNS = list_columns(LabSend)
 
 
 class Labs(Repository):
-    """Typed questions about runs of the lab."""
+    """Reads and writes runs of the lab."""
 
     async def add(self, planned: PlannedLabRun, now: datetime) -> int:
         """Keep a run that waits to begin and return its id."""
-        values = (
-            to_micros(now),
-            planned.query,
-            json.dumps(planned.events),
-            planned.target,
-            json.dumps(asdict(planned.settings)),
-            json.dumps([asdict(trial) for trial in planned.trials]),
-            json.dumps(planned.notes),
-            LabState.WAITING.value,
-        )
-
-        def step(connection: sqlite3.Connection) -> int:
-            sql = (
-                "INSERT INTO lab_runs (created_at, query, events, target, settings, trials, notes, state) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-            )
-            return connection.execute(sql, values).lastrowid or 0
-
-        return await self._writer.write(step)
+        values: dict[str, Any] = {
+            name: value if isinstance(value, str) else json.dumps(value) for name, value in asdict(planned).items()
+        }
+        values |= {"created_at": to_micros(now), "state": LabState.WAITING.value}
+        return await self._writer.write(lambda connection: insert_row(connection, "lab_runs", values))
 
     async def get(self, id_: int) -> LabRun:
         """Return a run. Raises NotFoundError."""
-        row = await self._readers.one(f"{_RUNS} WHERE id = ?", (min(id_, 2**62),))
-        if row is None:
-            raise NotFoundError(f"no lab run {id_}", hint="GET /api/labs lists those that there are")
-        return _read_run(row)
+        hint = "GET /api/labs lists those that there are"
+        return _read_run(await self._get(f"{_RUNS} WHERE id = ?", id_, "lab run", hint))
 
     async def page(self, *, limit: int = 50, before: int | None = None) -> tuple[LabRun, ...]:
         """Return runs, newest first."""
@@ -138,10 +122,7 @@ def _insert_send(
             send = replace(send, delivery_id=insert_delivery(connection, send.event_id, found[0], new, now))
     last = connection.execute("SELECT MAX(place) FROM lab_sends WHERE run_id = ?", (run_id,)).fetchone()[0]
     begun = replace(send, place=(last or 0) + 1)
-    plain = asdict(begun)
-    marks = ",".join("?" * (len(plain) + 1))
-    sql = f"INSERT INTO lab_sends (run_id, {', '.join(plain)}) VALUES ({marks})"
-    connection.execute(sql, (run_id, *plain.values()))
+    insert_row(connection, "lab_sends", {"run_id": run_id, **asdict(begun)})
     return begun
 
 

@@ -1,17 +1,13 @@
 """New messages: registered once for each id, and given the statuses that arrived before they were."""
 
 import sqlite3
+from dataclasses import asdict
 
 from relay.model.message import MatchWay, NewMessage, normalize_id, parse_addresses
 from relay.model.signals import MessageChanged
 from relay.model.values import dataclass
 from relay.store.message_statuses import OWN_PROVIDERS, attach_waiting, find_waiting_under, remember_ids, update_status
-from relay.store.row_mappers import to_micros
-
-_COLUMNS = (
-    "channel, provider, external_id, recipient, subject, status, detail, created_at, event_id, delivery_id, "
-    "source, embedded_id, sent_at"
-)
+from relay.store.row_mappers import insert_row, to_micros
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +48,9 @@ def register_message(connection: sqlite3.Connection, new: NewMessage, created_at
     )
 
 
-def add_own_message(connection: sqlite3.Connection, new: NewMessage, created_at: int) -> int:
+def add_own_message(connection: sqlite3.Connection, new: NewMessage, source: bytes, created_at: int) -> int:
     """Write down a mail that relay sent itself; sent again, its id leads to the latest. Inside a transaction."""
-    message = _insert_message(connection, new, created_at)
+    message = _insert_message(connection, new, created_at, source)
     connection.execute(
         "INSERT OR REPLACE INTO external_ids (external_id, provider, way, message_id) VALUES (?, ?, ?, ?)",
         (normalize_id(new.external_id), new.provider, MatchWay.EXTERNAL_ID.value, message),
@@ -94,25 +90,10 @@ def _undo_time_match(connection: sqlite3.Connection, provider: str, id_: str) ->
     return int(row[0])
 
 
-def _insert_message(connection: sqlite3.Connection, new: NewMessage, created_at: int) -> int:
+def _insert_message(connection: sqlite3.Connection, new: NewMessage, created_at: int, source: bytes = b"") -> int:
     sent_at = to_micros(new.sent_at) if new.sent_at else created_at
-    values = (
-        new.channel,
-        new.provider,
-        new.external_id,
-        new.recipient,
-        new.subject,
-        new.status.value,
-        new.detail,
-        created_at,
-        new.event_id,
-        new.delivery_id,
-        new.source,
-        normalize_id(new.embedded_id),
-        sent_at,
-    )
-    marks = ",".join("?" * len(values))
-    message = connection.execute(f"INSERT INTO messages ({_COLUMNS}) VALUES ({marks})", values).lastrowid or 0
+    values = asdict(new) | {"embedded_id": normalize_id(new.embedded_id), "sent_at": sent_at}
+    message = insert_row(connection, "messages", values | {"created_at": created_at, "source": source})
     connection.executemany(
         "INSERT OR IGNORE INTO recipients (address, message_id) VALUES (?, ?)",
         [(address, message) for address in parse_addresses(new.recipient)],

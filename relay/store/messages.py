@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from relay.errors import NotFoundError
 from relay.model.mail import MailClaim, MailLimitReached, MailState, SentMail
 from relay.model.message import (
     ARRIVED,
@@ -22,13 +21,10 @@ from relay.model.message import (
     parse_addresses,
 )
 from relay.store.message_register import MessageRegistration, add_own_message, register_message
-from relay.store.readers import Repository
-from relay.store.row_mappers import convert, from_micros, to_micros
+from relay.store.readers import Repository, limit_id
+from relay.store.row_mappers import convert, from_micros, list_columns, to_micros
 
-_COLUMNS = (
-    "id, channel, provider, external_id, recipient, subject, status, detail, created_at, event_id, delivery_id, "
-    "embedded_id, sent_at, code, opened, clicked"
-)
+_COLUMNS = list_columns(Message)
 
 
 def _quote_statuses(statuses: frozenset[str]) -> str:
@@ -45,11 +41,15 @@ _DAY = 86_400_000_000  # microseconds
 
 
 class Messages(Repository):
-    """Typed questions about messages."""
+    """Reads and writes messages."""
 
-    async def add(self, new: NewMessage, created_at: datetime) -> int:
-        """Write down a mail that relay sent itself and return its id; the same Message-ID may come again."""
-        return await self._writer.write(lambda connection: add_own_message(connection, new, to_micros(created_at)))
+    async def add(self, new: NewMessage, source: bytes, created_at: datetime) -> int:
+        """Write down a mail that relay sent itself and return its id; the same Message-ID may come again.
+
+        `source` is the whole mail as RFC 5322 bytes.
+        """
+        at = to_micros(created_at)
+        return await self._writer.write(lambda connection: add_own_message(connection, new, source, at))
 
     async def register(self, new: NewMessage, created_at: datetime) -> MessageRegistration:
         """Register a message sent elsewhere, once for each provider and external id.
@@ -60,23 +60,20 @@ class Messages(Repository):
 
     async def get(self, id_: int) -> Message:
         """Return a message. Raises NotFoundError."""
-        row = await self._readers.one(f"SELECT {_COLUMNS} FROM messages WHERE id = ?", (min(id_, 2**62),))
-        if row is None:
-            raise NotFoundError(f"no message {id_}", hint="the page Messages lists those that there are")
-        return _read_message(row)
+        hint = "the page Messages lists those that there are"
+        return _read_message(await self._get(f"SELECT {_COLUMNS} FROM messages WHERE id = ?", id_, "message", hint))
 
     async def history(self, id_: int, limit: int = 500) -> tuple[HistoryEntry, ...]:
         """Return what was reported about a message, the latest `limit` of it in the order received."""
         found = await self._readers.all(
-            "SELECT status, at, received_at, code, detail, event_id, way FROM history WHERE message_id = ? "
-            "ORDER BY id DESC LIMIT ?",
-            (min(id_, 2**62), limit),
+            f"SELECT {list_columns(HistoryEntry)} FROM history WHERE message_id = ? ORDER BY id DESC LIMIT ?",
+            (limit_id(id_), limit),
         )
         return tuple(_read_history_entry(row) for row in reversed(found))
 
     async def source(self, id_: int) -> bytes:
         """Return the whole mail as RFC 5322 bytes; empty for a message that relay did not compose."""
-        row = await self._readers.one("SELECT source FROM messages WHERE id = ?", (min(id_, 2**62),))
+        row = await self._readers.one("SELECT source FROM messages WHERE id = ?", (limit_id(id_),))
         return bytes(row[0]) if row else b""
 
     async def page(
@@ -148,11 +145,10 @@ def _read_counts(numbers: list[int]) -> MessageCounts:
 
 
 _HOUR = timedelta(hours=1)
-_MAIL_COLUMNS = "delivery_id, event_id, template, recipients, kept, state, at"
 # A mail of this very delivery counts too: it was handed over, and the outcome was not written
 # down. Only a file of the outbox can be written again without anybody getting it twice.
 _FIND_SAME = (
-    f"SELECT {_MAIL_COLUMNS} FROM sent_mails WHERE event_id = ?1 AND template = ?2 AND kept <= ?3 "
+    f"SELECT {list_columns(SentMail)} FROM sent_mails WHERE event_id = ?1 AND template = ?2 AND kept <= ?3 "
     "AND (delivery_id = ?4 OR NOT ?5) AND NOT (kept AND state = 'handing' AND delivery_id = ?4) "
     "ORDER BY state = 'sent' DESC, at LIMIT 1"
 )
@@ -177,7 +173,7 @@ def _read_history_entry(row: sqlite3.Row) -> HistoryEntry:
 
 
 class SentMails(Repository):
-    """Typed questions about mails that went out."""
+    """Reads and writes which mails went out."""
 
     async def standing(self, claim: MailClaim, now: datetime) -> SentMail | MailLimitReached | None:
         """Return what would keep a mail back, None for nothing."""
@@ -225,16 +221,9 @@ def _recent_values(claim: MailClaim, now: datetime) -> tuple[Any, ...]:
 def _read_sent_mail(found: Sequence[Any]) -> SentMail | None:
     if not found:
         return None
-    delivery_id, event_id, template, recipients, kept, state, at = found[0]
-    return SentMail(
-        delivery_id=delivery_id,
-        event_id=event_id,
-        template=template,
-        recipients=recipients,
-        kept=bool(kept),
-        state=MailState(state),
-        at=from_micros(at),
-    )
+    *plain, kept, state, at = found[0]
+    values: tuple[Any, ...] = (*plain, bool(kept), MailState(state), from_micros(at))
+    return SentMail(*values)
 
 
 def _check_limit(claim: MailClaim, found: Sequence[Any]) -> MailLimitReached | None:

@@ -59,7 +59,7 @@ def build_checked_event(id_: int, event: NewEvent, planned: tuple[NewDelivery, .
 
 
 class PendingVerification(Repository):
-    """Typed questions about events that wait for the vault."""
+    """Reads and writes events that wait for the vault."""
 
     async def page(self, after: int, last: int, limit: int) -> tuple[tuple[int, str], ...]:
         """Return ids and sources of events that wait, above `after` and up to `last`, as they came."""

@@ -37,7 +37,7 @@ class StoreUsage:
 
 
 class Pruning(Repository):
-    """Typed questions about what may be forgotten."""
+    """Finds the events that may be removed, and removes them."""
 
     async def usage(self) -> StoreUsage:
         """Return what is kept; free pages of the file hold nothing and count for nothing."""

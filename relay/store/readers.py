@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import aiosqlite
 
+from relay.errors import NotFoundError
 from relay.model.values import dataclass
 from relay.store.connection import build_reader_settings, explain_error
 from relay.store.writer import Writer
@@ -96,12 +97,24 @@ class Readers:
             self._free.put_nowait(reader)
 
 
+def limit_id(id_: int) -> int:
+    """Return an id, or one that no row has for a number that SQLite cannot hold."""
+    return max(-1, min(id_, 2**62))
+
+
 class Repository:
     """What reads and writes rows of one kind."""
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers
+
+    async def _get(self, sql: str, id_: int, noun: str, hint: str) -> sqlite3.Row:
+        """Return the row of an id, the one parameter of `sql`. Raises NotFoundError."""
+        row = await self._readers.one(sql, (limit_id(id_),))
+        if row is None:
+            raise NotFoundError(f"no {noun} {id_}", hint=hint)
+        return row
 
 
 def _is_past_deadline(reader: _Reader) -> bool:

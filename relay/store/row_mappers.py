@@ -3,8 +3,8 @@
 import base64
 import json
 import sqlite3
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
@@ -75,6 +75,17 @@ _TABLES = {
         nulls=("batch", "lab"),
     ),
 }
+
+
+def list_columns(kind: type) -> str:
+    """Return the columns that hold the fields of a dataclass, which have the same names."""
+    return ", ".join(one.name for one in fields(kind))
+
+
+def insert_row(connection: sqlite3.Connection, table: str, values: Mapping[str, Any]) -> int:
+    """Insert a row, its values by column, and return its id."""
+    sql = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({','.join('?' * len(values))})"
+    return connection.execute(sql, tuple(values.values())).lastrowid or 0
 
 
 def insert_rows(connection: sqlite3.Connection, table: str, values: list[Any], count: int) -> None:

@@ -302,7 +302,7 @@ def mail(provider="smtp", **more):
 def test_a_mail_that_relay_sent_is_found_by_whoever_carried_it(late, found_by):
     report = StatusReport(status=S.BOUNCED, provider="resend", channel="email", code="5.1.1", **found_by)
     with opened() as connection:
-        steps = [lambda: add_own_message(connection, mail(), to_micros(NOW)), lambda: tell(connection, report)]
+        steps = [lambda: add_own_message(connection, mail(), b"", to_micros(NOW)), lambda: tell(connection, report)]
         for step in reversed(steps) if late else steps:
             step()
         row = connection.execute("SELECT status, code FROM messages").fetchone()
@@ -314,14 +314,14 @@ def test_a_mail_in_the_outbox_was_not_sent_so_time_does_not_find_it():
         status=S.DELIVERED, provider="resend", channel="email", external_ids=("e-1",), recipients=("ada@example.com",)
     )
     with opened() as connection:
-        add_own_message(connection, mail("outbox", status=S.OUTBOX), to_micros(NOW))
+        add_own_message(connection, mail("outbox", status=S.OUTBOX), b"", to_micros(NOW))
         assert tell(connection, report).unknown
 
 
 def test_a_mail_sent_twice_is_told_of_at_its_latest_row():
     with opened() as connection:
         for status in (S.FAILED, S.SENT):
-            add_own_message(connection, mail(status=status), to_micros(NOW))
+            add_own_message(connection, mail(status=status), b"", to_micros(NOW))
         tell(
             connection,
             StatusReport(

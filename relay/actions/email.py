@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import logging
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,27 +30,17 @@ from relay.model.event import CapturedEvent
 from relay.model.mail import MailClaim
 from relay.model.message import MessageStatus, NewMessage
 from relay.model.signals import MessageChanged, Signal
-from relay.model.values import dataclass
 from relay.store import Messages, SentMails
 
-__all__ = ["EmailAction", "EmailOptions", "MailTransport"]
+__all__ = ["EmailAction", "EmailOptions"]
 
 log = logging.getLogger(__name__)
 
 _LOCAL_SENDER = "relay@localhost"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailTransport:
-    """Where mails go: to `smtp`, or to the folder `outbox` without one. `trust` as in `hand_over`."""
-
-    outbox: Path
-    smtp: SmtpOptions | None = None
-    trust: ssl.SSLContext | None = None
-
-
 class EmailAction(Action[EmailOptions]):
-    """Sends mails, each once, and writes each into the store as a message."""
+    """Sends mails to the server `smtp`, or to the folder `outbox` without one; each once, and stored as a message."""
 
     name = "email"
 
@@ -59,14 +48,16 @@ class EmailAction(Action[EmailOptions]):
         self,
         *,
         templates: Mapping[str, EmailOptions],
-        post: MailTransport,
+        outbox: Path,
+        smtp: SmtpOptions | None = None,
         messages: Messages,
         sent: SentMails,
         publish: Callable[[Signal], None],
         clock: Clock,
     ) -> None:
         self._templates = templates
-        self._post = post
+        self._outbox = outbox
+        self._smtp = smtp
         self._messages = messages
         self._publish = publish
         self._clock = clock
@@ -103,31 +94,27 @@ class EmailAction(Action[EmailOptions]):
 
     def use(self, smtp: SmtpOptions | None) -> None:
         """Hand mails to this server from now on: its credentials were found, or locked away."""
-        self._post = replace(self._post, smtp=smtp)
+        self._smtp = smtp
 
     @property
     def waits(self) -> bool:
         """Say whether mails wait, because a credential is missing or in the locked vault."""
-        return self._post.smtp is not None and bool(self._post.smtp.blocked)
+        return self._smtp is not None and bool(self._smtp.blocked)
 
     async def reachable(self, options: EmailOptions) -> bool:  # noqa: ARG002 - every template has the same server
         """Say whether the mail server takes a connection."""
-        if self._post.smtp is None:
+        if self._smtp is None:
             return True
-        return not self.waits and await takes_connections(self._post.smtp)
+        return not self.waits and await takes_connections(self._smtp)
 
     async def preview(self, event: CapturedEvent, template: str, to: tuple[str, ...] = ()) -> Mail:
         """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""
         return await asyncio.to_thread(render_mail, self._template(template), event, to)
 
-    async def check(
-        self, event: CapturedEvent, template: str, to: tuple[str, ...] = (), *, force: bool = False
-    ) -> Mail:
-        """Do as `preview` does, and also raise MailError for what would be refused: recipients, a second mail."""
-        mail = await self.preview(event, template, to)
-        self.check_allowed(mail)
+    async def check(self, event: CapturedEvent, template: str, to: tuple[str, ...] = (), force: bool = False) -> None:
+        """Raise what `preview` does, and MailError for what would be refused: recipients, a second mail."""
+        self.check_allowed(await self.preview(event, template, to))
         await self._once.refuse(self._claim(self._template(template), event.id, 0, forced=force))
-        return mail
 
     async def check_not_sent(self, event_id: int, options: EmailOptions, delivery: Delivery | None = None) -> None:
         """Raise MailError for a delivery, a new one or one to be tried again, whose mail was sent already."""
@@ -138,8 +125,8 @@ class EmailAction(Action[EmailOptions]):
     def check_allowed(self, mail: Mail) -> None:
         """Raise MailError for recipients that the configuration does not allow."""
         # Without [smtp] nothing leaves this computer, so no recipient needs protection.
-        if self._post.smtp is not None:
-            check_recipients(mail.recipients, mail.fixed, self._post.smtp.allow_recipients)
+        if self._smtp is not None:
+            check_recipients(mail.recipients, mail.fixed, self._smtp.allow_recipients)
 
     def _claim(self, options: EmailOptions, event_id: int, delivery_id: int, *, forced: bool) -> MailClaim:
         return MailClaim(
@@ -147,7 +134,7 @@ class EmailAction(Action[EmailOptions]):
             event_id=event_id,
             template=options.name,
             recipients="",
-            kept=self._post.smtp is None,
+            kept=self._smtp is None,
             once=options.once,
             forced=forced,
             per_hour=options.per_hour,
@@ -161,7 +148,7 @@ class EmailAction(Action[EmailOptions]):
             raise NotFoundError(f"no mail template '{name}'", hint=f"there is: {known}") from None
 
     def _stamp(self, event: CapturedEvent, delivery: Delivery) -> MailMetadata:
-        sender = self._post.smtp.sender if self._post.smtp else _LOCAL_SENDER
+        sender = self._smtp.sender if self._smtp else _LOCAL_SENDER
         # The same for every attempt of a delivery, so that a mail sent twice is seen to be one.
         made = f"{event.id} {delivery.id} {event.capture.received_at} {delivery.created_at}"
         token = hashlib.sha256(made.encode()).hexdigest()[:20]
@@ -176,22 +163,22 @@ class EmailAction(Action[EmailOptions]):
     async def _send(self, mail: Mail, stamp: MailMetadata, source: bytes, claim: MailClaim) -> Outcome:
         try:
             self.check_allowed(mail)
-            if self._post.smtp is None:
+            if self._smtp is None:
                 return await self._keep(stamp, source, claim)
         except MailError as error:
             return AttemptFailed(error.message)
-        if self._post.smtp.blocked:
+        if self._smtp.blocked:
             # It was claimed before the vault was locked: not tried, and not counted as a try.
-            return AttemptRetry(self._post.smtp.blocked, unreachable=True)
+            return AttemptRetry(self._smtp.blocked, unreachable=True)
         envelope = Envelope(sender=parse_named_address(stamp.sender)[1], to=mail.recipients)
-        return await send_mail(source, envelope, self._post.smtp, self._post.trust, lambda: self._once.take(claim))
+        return await send_mail(source, envelope, self._smtp, lambda: self._once.take(claim))
 
     async def _keep(self, stamp: MailMetadata, source: bytes, claim: MailClaim) -> Outcome:
         back = await self._once.take(claim)
         if back is not None:
             return back
         try:
-            await mail_compose.write_to_outbox(self._post.outbox, stamp.message_id, source)
+            await mail_compose.write_to_outbox(self._outbox, stamp.message_id, source)
         except MailError as error:
             # A full disk or a folder that is not there: neither is the mail's fault, and both pass.
             return AttemptRetry(error.message)
@@ -201,11 +188,11 @@ class EmailAction(Action[EmailOptions]):
         self, mail: Mail, stamp: MailMetadata, source: bytes, delivery: Delivery, outcome: Outcome
     ) -> None:
         sent = isinstance(outcome, AttemptSucceeded)
-        kept = MessageStatus.SENT if self._post.smtp else MessageStatus.OUTBOX
+        kept = MessageStatus.SENT if self._smtp else MessageStatus.OUTBOX
         status = kept if sent else MessageStatus.FAILED
         new = NewMessage(
             channel="email",
-            provider="smtp" if self._post.smtp else "outbox",
+            provider="smtp" if self._smtp else "outbox",
             external_id=stamp.message_id,
             recipient=", ".join(mail.to),
             subject=mail.subject,
@@ -223,7 +210,7 @@ class EmailAction(Action[EmailOptions]):
         self._publish(MessageChanged(id_, delivery.event_id, status.value))
 
     def _envelope(self, mail: Mail, stamp: MailMetadata) -> SentRequest:
-        smtp = self._post.smtp
+        smtp = self._smtp
         headers = {
             "From": stamp.sender,
             "To": ", ".join(mail.to),

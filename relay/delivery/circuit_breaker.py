@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from math import inf
 
 from relay.actions.forward import GONE
@@ -15,16 +14,15 @@ LONGEST_PROBE_WAIT = 30.0  # for one that takes connections and then none of wha
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetHealth:
-    """How a target is, in the words of its last attempt. `seen_at` is when it last answered.
+    """How a target is, in the words of its last attempt.
 
-    `gone`: that answer was 410, so it wants nothing more. `tried`: it took a connection, which no
+    `gone`: it answered 410, so it wants nothing more. `tried`: it took a connection, which no
     attempt has borne out yet; `misled` counts how often in a row that came to nothing.
     """
 
     up: bool = True
     gone: bool = False
     detail: str = ""
-    seen_at: datetime | None = None
     knock_at: float = 0.0
     tried: bool = False
     misled: int = 0
@@ -45,7 +43,7 @@ class CircuitBreaker:
         self.down: dict[str, str] = {}
         self.gone: dict[str, str] = {}
 
-    def note(self, target: str, result: ActionResult, now: datetime, at: float) -> bool:
+    def note(self, target: str, result: ActionResult, at: float) -> bool:
         """Learn from an attempt; return whether it shows that a target that was down is up again."""
         known = self.health.get(target, TargetHealth())
         outcome = result.outcome
@@ -54,7 +52,7 @@ class CircuitBreaker:
             return False  # nothing was sent, so nothing was learnt
         if not unreachable:
             gone = result.response is not None and result.response.status == GONE
-            self._put(target, TargetHealth(detail=outcome.detail, seen_at=now, gone=gone))
+            self._put(target, TargetHealth(detail=outcome.detail, gone=gone))
             return not known.up
         failed = replace(known, up=False, gone=False, detail=outcome.detail, tried=False)
         if known.up:

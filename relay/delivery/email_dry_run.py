@@ -80,8 +80,8 @@ class EmailDryRun:
 
     async def _of(self, row: EventRow, wanted: DryRunRequest) -> list[RehearsedMail]:
         by_hand = wanted.template is not None and wanted.target is None
-        ways = () if by_hand else self._find_mail_routes(row, wanted)
-        if not by_hand and not ways:
+        routes = {} if by_hand else self._find_mail_routes(row, wanted)
+        if not by_hand and not routes:
             return []
         try:
             event = await self._store.events.get(row.id)
@@ -89,32 +89,26 @@ class EmailDryRun:
             return []  # deleted meanwhile
         if by_hand:
             return [await self._mail(event, self._templates[wanted.template or ""], "")]
-        return _drop_repeats([await self._routed_mails(event, way) for way in ways], self._templates)
+        return _drop_repeats([await self._routed_mail(event, *led) for led in routes.items()], self._templates)
 
-    def _find_mail_routes(self, row: EventRow, wanted: DryRunRequest) -> tuple["_MailRoute", ...]:
+    def _find_mail_routes(self, row: EventRow, wanted: DryRunRequest) -> dict[str, tuple[Route, ...]]:
         """Return the targets that routes of this source and type lead to, each with those routes."""
-        fitting = tuple(route for route in self._routes if route.matches(row.source, row.types))
-        names = dict.fromkeys(name for route in fitting for name in route.targets)
-        return tuple(
-            _MailRoute(
-                target=name,
-                options=self._targets[name],
-                routes=tuple(route for route in fitting if name in route.targets),
-            )
-            for name in names
-            if name in self._targets
-            and wanted.target in (None, name)
-            and wanted.template in (None, self._targets[name].name)
-        )
+        found: dict[str, tuple[Route, ...]] = {}
+        for route in self._routes:
+            for name in dict.fromkeys(route.targets) if route.matches(row.source, row.types) else ():
+                options = self._targets.get(name)
+                if options and wanted.target in (None, name) and wanted.template in (None, options.name):
+                    found[name] = (*found.get(name, ()), route)
+        return found
 
-    async def _routed_mails(self, event: CapturedEvent, way: "_MailRoute") -> RehearsedMail:
-        matches = explain_routes(event, way.routes)
+    async def _routed_mail(self, event: CapturedEvent, target: str, routes: tuple[Route, ...]) -> RehearsedMail:
+        options, matches = self._targets[target], explain_routes(event, routes)
         if any(match.matched for match in matches):
-            return await self._mail(event, way.options, way.target)
+            return await self._mail(event, options, target)
         return RehearsedMail(
             event=event.row,
-            template=way.options.name,
-            target=way.target,
+            template=options.name,
+            target=target,
             outcome=RehearsalOutcome.UNTAKEN,
             why="; ".join(dict.fromkeys(match.why for match in matches)),
         )
@@ -140,15 +134,6 @@ class EmailDryRun:
             recipients=mail.recipients if mail else (),
             subject=mail.subject if mail else "",
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _MailRoute:
-    """A target that sends mail, and the routes that may lead there."""
-
-    target: str
-    options: EmailOptions
-    routes: tuple[Route, ...]
 
 
 def _drop_repeats(mails: list[RehearsedMail], templates: Mapping[str, EmailOptions]) -> list[RehearsedMail]:

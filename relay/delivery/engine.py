@@ -247,7 +247,7 @@ class Engine:
             await self._postpone(delivery, result.outcome, now)
             return
         lasting = self._targets.lasting(delivery)
-        back = lasting and self.circuit_breaker.note(delivery.target, result, now, ended)
+        back = lasting and self.circuit_breaker.note(delivery.target, result, ended)
         spared = lasting and isinstance(result.outcome, AttemptRetry) and result.outcome.unreachable
         attempt = make_attempt(delivery, started_at, took, result)
         if spared:

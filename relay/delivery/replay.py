@@ -50,11 +50,6 @@ class ReplayService:
         self._rules = rules
         self._email = email
 
-    @property
-    def mails(self) -> EmailAction:
-        """Return what mails are made and sent with."""
-        return self._email
-
     async def replay_event(self, event_id: int, to: str, changes: DeliveryChanges) -> int:
         """Send an event again, to a configured target or an address typed in; return the delivery's id.
 
@@ -93,7 +88,7 @@ class ReplayService:
 
     async def check_email(self, event: CapturedEvent, template: str, to: tuple[str, ...], force: bool = False) -> None:
         """Raise what `email` would, and plan nothing."""
-        await self._email.check(event, template, to, force=force)
+        await self._email.check(event, template, to, force)
 
     async def preview_email(self, event: CapturedEvent, template: str, to: tuple[str, ...]) -> Mail:
         """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""

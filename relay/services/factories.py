@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from relay.actions.base import Action
-from relay.actions.email import EmailAction, MailTransport
+from relay.actions.email import EmailAction
 from relay.actions.forward import ForwardAction
 from relay.actions.handler import HandlerAction
 from relay.actions.mail import EmailOptions
@@ -42,7 +42,8 @@ def build_email_action(relay: RunningRelay) -> EmailAction:
     """Return the action that sends mails."""
     return EmailAction(
         templates=relay.config.emails,
-        post=MailTransport(outbox=relay.config.server.data_dir / "outbox", smtp=relay.config.smtp),
+        outbox=relay.config.server.data_dir / "outbox",
+        smtp=relay.config.smtp,
         messages=relay.store.messages,
         sent=relay.store.mails,
         publish=relay.bus.publish,

@@ -12,7 +12,7 @@ import pytest
 from aiosmtpd import smtp as sinks
 
 from builders import build_capture, build_new_event
-from relay.actions.email import EmailAction, MailTransport
+from relay.actions.email import EmailAction
 from relay.actions.mail import EmailOptions, SmtpOptions, sandbox
 from relay.clock import SystemClock
 from relay.errors import MailError, NotFoundError, SentAlreadyError
@@ -83,7 +83,7 @@ class Desk:
     signals: list
     clock: StillClock
     new: NewEvent
-    post: MailTransport
+    post: dict
 
     async def run(self, options=RECEIPT, delivery=None):
         return await self.action.run(self.event, delivery or self.delivery, options)
@@ -121,7 +121,7 @@ async def desk(tmp_path, *, changes=None, payload=None, **smtp):
     signals, clock = [], StillClock()
     async with open_store(tmp_path / "data") as store:
         stored = await store.events.add(new, (owed(changes or DeliveryChanges()),))
-        post = MailTransport(outbox=tmp_path / "data" / "outbox", smtp=SmtpOptions(**smtp) if smtp else None)
+        post = {"outbox": tmp_path / "data" / "outbox", "smtp": SmtpOptions(**smtp) if smtp else None}
         event = await store.events.get(stored.id)
         delivery = await store.deliveries.get(stored.deliveries[0])
         action = emailing(store, post, signals, clock)
@@ -136,7 +136,7 @@ def owed(changes):
 def emailing(store, post, signals, clock):
     return EmailAction(
         templates={"receipt": RECEIPT, "notice": NOTICE, "often": OFTEN},
-        post=post,
+        **post,
         messages=store.messages,
         sent=store.mails,
         publish=signals.append,
@@ -428,7 +428,7 @@ async def test_what_was_kept_in_the_outbox_may_be_sent_for_real_and_not_the_othe
         assert (await it.run()).outcome == AttemptSucceeded("kept in the outbox")
         again = (await it.run(delivery=await it.owe())).outcome
         assert again.detail.startswith("not sent again: #1 was kept in the outbox with receipt already")
-        with_server = MailTransport(outbox=it.post.outbox, smtp=SmtpOptions(**sink.smtp, allow_recipients=("*",)))
+        with_server = it.post | {"smtp": SmtpOptions(**sink.smtp, allow_recipients=("*",))}
         real = replace(it, post=with_server).restarted()
         assert (await real.run(delivery=await it.owe())).outcome == AttemptSucceeded("250 queued")
         assert (await it.run(delivery=await it.owe())).outcome.detail.startswith("not sent again: ")

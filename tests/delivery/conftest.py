@@ -10,7 +10,7 @@ from aiohttp import web
 
 from builders import build_capture, build_new_event
 from relay.actions.egress import EgressRules
-from relay.actions.email import EmailAction, MailTransport
+from relay.actions.email import EmailAction
 from relay.actions.forward import ForwardAction, ForwardOptions
 from relay.actions.mail import EmailOptions
 from relay.bus import Bus
@@ -214,7 +214,7 @@ def make_world(folder, app):
             )
             email = EmailAction(
                 templates=emails,
-                post=MailTransport(outbox=folder / "data" / "outbox"),
+                outbox=folder / "data" / "outbox",
                 messages=store.messages,
                 sent=store.mails,
                 publish=bus.publish,

@@ -89,19 +89,18 @@ ANSWERED = ActionResult(outcome=AttemptRetry("500"), request=SENT, response=Rece
 
 def test_a_target_is_down_at_its_first_refusal_and_up_at_its_first_answer():
     circuit_breaker = CircuitBreaker()
-    assert not circuit_breaker.note("app", ANSWERED, NOW, 0.0)
-    assert not circuit_breaker.note("app", refused(), NOW, 0.0)
+    assert not circuit_breaker.note("app", ANSWERED, 0.0)
+    assert not circuit_breaker.note("app", refused(), 0.0)
     assert circuit_breaker.down == {"app": "connection refused"}
-    assert circuit_breaker.health["app"].seen_at == NOW
-    assert circuit_breaker.note("app", ANSWERED, NOW, 0.0)
+    assert circuit_breaker.note("app", ANSWERED, 0.0)
     assert circuit_breaker.down == {}
-    assert not circuit_breaker.note("app", ANSWERED, NOW, 0.0)
+    assert not circuit_breaker.note("app", ANSWERED, 0.0)
 
 
 def test_a_target_that_is_down_is_asked_once_at_a_time_and_at_most_a_second_apart():
     circuit_breaker = CircuitBreaker()
     for _ in range(4):
-        circuit_breaker.note("app", refused(), NOW, 100.0)
+        circuit_breaker.note("app", refused(), 100.0)
     assert circuit_breaker.next_probe() == 100.0 + PROBE_SECONDS
     assert circuit_breaker.take_probes(100.0) == ()
     assert circuit_breaker.take_probes(101.0) == ("app",)
@@ -115,24 +114,24 @@ def test_a_target_that_is_down_is_asked_once_at_a_time_and_at_most_a_second_apar
 
 def test_a_target_that_takes_connections_but_no_request_is_asked_ever_more_rarely():
     circuit_breaker, pauses = CircuitBreaker(), []
-    circuit_breaker.note("app", refused(), NOW, 0.0)
+    circuit_breaker.note("app", refused(), 0.0)
     for _ in range(9):
         circuit_breaker.note_probe("app", answered=True, at=0.0)
-        circuit_breaker.note("app", refused(), NOW, 0.0)
+        circuit_breaker.note("app", refused(), 0.0)
         pauses.append(circuit_breaker.next_probe())
     assert pauses[:3] == [2 * PROBE_SECONDS, 4 * PROBE_SECONDS, 8 * PROBE_SECONDS]
     assert pauses[-1] == LONGEST_PROBE_WAIT
-    circuit_breaker.note("app", ANSWERED, NOW, 0.0)
-    circuit_breaker.note("app", refused(), NOW, 0.0)
+    circuit_breaker.note("app", ANSWERED, 0.0)
+    circuit_breaker.note("app", refused(), 0.0)
     assert circuit_breaker.next_probe() == PROBE_SECONDS
 
 
 def test_a_410_marks_its_target_until_another_answer():
     circuit_breaker = CircuitBreaker()
     gone = ActionResult(outcome=AttemptFailed("410 (gone)"), request=SENT, response=ReceivedResponse(status=410))
-    circuit_breaker.note("app", gone, NOW, 0.0)
+    circuit_breaker.note("app", gone, 0.0)
     assert (circuit_breaker.gone, circuit_breaker.down) == ({"app": "410 (gone)"}, {})
-    circuit_breaker.note("app", ANSWERED, NOW, 0.0)
+    circuit_breaker.note("app", ANSWERED, 0.0)
     assert circuit_breaker.gone == {}
 
 
@@ -219,6 +218,6 @@ def test_the_line_of_a_target_that_is_down_is_given_back():
 
 def test_what_was_never_sent_says_nothing_about_a_target():
     circuit_breaker = CircuitBreaker()
-    circuit_breaker.note("app", ActionResult(outcome=AttemptFailed("not an allowed target")), NOW, 0.0)
-    circuit_breaker.note("app", ActionResult(outcome=AttemptRetry("relay stumbled")), NOW, 0.0)
+    circuit_breaker.note("app", ActionResult(outcome=AttemptFailed("not an allowed target")), 0.0)
+    circuit_breaker.note("app", ActionResult(outcome=AttemptRetry("relay stumbled")), 0.0)
     assert circuit_breaker.health == {}

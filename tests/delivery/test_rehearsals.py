@@ -20,7 +20,7 @@ def rehearsed(world):
             rehearsals = EmailDryRun(
                 store=it.store,
                 clock=it.clock,
-                email=it.replays.mails,
+                email=it.actions["email"],
                 templates=templates,
                 routes=routes,
                 targets=targets,

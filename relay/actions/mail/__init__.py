@@ -40,11 +40,11 @@ class EmailOptions:
 class SmtpOptions:
     """The table [smtp]. `security` is starttls, tls or none; `timeout` in seconds for each step.
 
-    `insecure` allows a server elsewhere that offers no encryption; `ca_file` names who vouches for its
-    certificate, which `verify_tls` asks for. Without `allow_recipients` only addresses written out in
-    the configuration get mail. `retry` is for mails sent by hand and for targets with no rule of their own.
-    `locked` names credentials whose values are in the vault while that is locked. `blocked` says in words which
-    credential is locked away or missing, "" for none: nothing is handed over meanwhile.
+    `insecure` allows a server elsewhere that offers no encryption; `ca_file` holds the CA certificates to trust in
+    place of the system's, `verify_tls` says whether the server's certificate is checked. Without `allow_recipients`
+    only addresses written out in the configuration get mail. `retry` is for mails sent by hand and for targets with no
+    rule of their own. `locked` names credentials whose values are in the vault while that is locked. `blocked` says
+    which credential is locked away or missing, "" for none: nothing is sent meanwhile.
     """
 
     host: str

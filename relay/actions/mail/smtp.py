@@ -66,20 +66,15 @@ _ERRORS = (SMTPException, OSError, ValueError, *_OURS)
 
 
 async def send_mail(
-    source: bytes,
-    envelope: Envelope,
-    options: SmtpOptions,
-    trust: ssl.SSLContext | None = None,
-    ready: CheckBeforeSending | None = None,
+    source: bytes, envelope: Envelope, options: SmtpOptions, ready: CheckBeforeSending | None = None
 ) -> Outcome:
     """Give a mail to the server. 4xx and a lost connection are a Retry, 5xx is Failed, in its own words.
 
     If one recipient is refused no one gets the mail, so that trying again cannot send it twice. A
-    connection that was lost after the mail had gone out over it makes the Retry unsure. `trust` says
-    which certificates hold; None means what `options` says, else those the system trusts.
+    connection that was lost after the mail had gone out over it makes the Retry unsure.
     """
     try:
-        trust = trust or await asyncio.to_thread(build_tls_context, options.ca_file, options.verify_tls)
+        tls_context = await asyncio.to_thread(build_tls_context, options.ca_file, options.verify_tls)
     except OSError as error:
         return AttemptFailed(f"smtp.ca_file cannot be used: {escape_unprintable(str(error), 200)}")
     client = SMTP(
@@ -88,7 +83,7 @@ async def send_mail(
         timeout=options.timeout,
         use_tls=options.security == "tls",
         start_tls=False,
-        tls_context=trust,
+        tls_context=tls_context,
         local_hostname=_own_name(),
     )
     try:
@@ -104,9 +99,9 @@ async def send_mail(
     return outcome
 
 
-async def check_server(options: SmtpOptions, trust: ssl.SSLContext | None = None) -> Outcome:
-    """Connect, encrypt and log in, then leave: for `relay doctor`."""
-    return await send_mail(b"", Envelope(sender="", to=()), options, trust)
+async def check_server(options: SmtpOptions) -> Outcome:
+    """Connect, encrypt and log in, then disconnect: for `relay doctor`."""
+    return await send_mail(b"", Envelope(sender="", to=()), options)
 
 
 @lru_cache(maxsize=4)
@@ -191,7 +186,7 @@ async def _quit(client: SMTP) -> None:
     try:
         await client.quit()
     except (SMTPException, OSError):
-        return  # the mail is with the server; how it says goodbye changes nothing
+        return  # the server has taken the mail already
 
 
 def _describe_error(error: Exception, options: SmtpOptions) -> Outcome:
@@ -227,9 +222,9 @@ def _describe_unreachable(error: Exception, options: SmtpOptions, server: str) -
     unsafe = next((one for one in (error, cause) if isinstance(one, ssl.SSLError)), None)
     if isinstance(unsafe, ssl.SSLCertVerificationError):
         why = escape_unprintable(unsafe.verify_message, 200)
-        return AttemptFailed(f"cannot talk to {server} in secret: {why}; smtp.ca_file names who vouches for it")
+        return AttemptFailed(f"the certificate of {server} is not trusted: {why}; name its CA in smtp.ca_file")
     if unsafe is not None:
-        return AttemptRetry(f"cannot talk to {server} in secret: no TLS there")
+        return AttemptRetry(f"{server} does not speak TLS")
     if isinstance(error, SMTPTimeoutError | TimeoutError):
         connecting = isinstance(error, SMTPConnectTimeoutError)
         what = f"cannot reach {server}" if connecting else f"{server} stopped answering"

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Iterator
 
-from relay.model.event import Check
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.providers.doctor.case import AS_RECEIVED, SignatureCase, SignatureFinding, VariantTester, format_secret_name
 from relay.providers.schemes.signed_text import SignedText
-from relay.providers.schemes.timestamps import TIMESTAMP_STEP, Time
+from relay.providers.schemes.timestamps import TIMESTAMP_STEP, Time, choose_unit, format_span
 
 # Some proxies and replays put their own time into the header.
 _MAX_OFFSET = 3600  # seconds around the arrival that are tried
@@ -92,12 +91,14 @@ def explain_age(case: SignatureCase, lead: str) -> SignatureFinding | None:
         return None
     verification = scheme.verify(case.source.secrets, capture, capture.received_at)
     check = next((step for step in verification.checks if step.name == TIMESTAMP_STEP and step.passed is False), None)
-    if check is None:
+    if check is None or check.age is None:
         return None
-    if units := _find_other_unit(case, check):
+    if units := _find_other_unit(case, check.age):
         return _explain_wrong_unit(case, *units)
-    age, limit = _parse_age_and_limit(check)
-    if verification.reason == "timestamp_future" or "ahead" in check.detail:
+    age = _format_minutes(format_span(abs(check.age)))
+    # The step reads "14 min old when received, limit 300 s".
+    limit = _format_minutes(check.detail.rpartition(", limit ")[2])
+    if check.age < 0:
         return SignatureFinding(
             cause="clock_behind",
             title=f"Your clock is {age} behind",
@@ -105,28 +106,23 @@ def explain_age(case: SignatureCase, lead: str) -> SignatureFinding | None:
             fix="Set this machine's clock by network time; this shows how far it is off:",
             line="relay doctor",
         )
-    if check.result != "Too old":
-        return None
     return SignatureFinding(
         cause="timestamp_stale",
         title=f"{lead} {age} old (limit {limit})",
         sentence="A replay by the provider or a slow way here looks like this; a clock of this machine that is ahead "
         "does too.",
         fix=f"To accept older requests, widen the limit under {case.header}:",
-        line=f'tolerance = "{_suggest_tolerance(check)}"',
+        line=f'tolerance = "{_suggest_tolerance(check.age)}"',
     )
 
 
-def _find_other_unit(case: SignatureCase, check: Check) -> tuple[str, str] | None:
+def _find_other_unit(case: SignatureCase, age: float) -> tuple[str, str] | None:
     """Return the unit a timestamp is in and the one that is read, where it makes sense in another only."""
     units = {leaf.time.unit for leaf in case.schemes if isinstance(leaf, SignedText) and leaf.time}
-    offset = re.match(r"([0-9,]+) days (old|ahead)", check.detail)
-    if offset is None:
-        return None
-    days, ahead = int(offset[1].replace(",", "")), offset[2] == "ahead"
-    if ahead and days > _FAR_DAYS and units & {"s"}:
-        return next(word for word, least in _FINER_UNITS if days >= least), "seconds"
-    return ("seconds", "milliseconds") if not ahead and days > _FAR_DAYS // 2 and units & {"ms"} else None
+    days = round(age / 86_400)
+    if days < -_FAR_DAYS and "s" in units:
+        return next(word for word, least in _FINER_UNITS if -days >= least), "seconds"
+    return ("seconds", "milliseconds") if days > _FAR_DAYS // 2 and "ms" in units else None
 
 
 def _explain_wrong_unit(case: SignatureCase, written: str, read: str) -> SignatureFinding:
@@ -140,13 +136,6 @@ def _explain_wrong_unit(case: SignatureCase, written: str, read: str) -> Signatu
     )
 
 
-def _parse_age_and_limit(check: Check) -> tuple[str, str]:
-    # The step reads "14 min old when received, limit 300 s".
-    age, _, limit = check.detail.partition(", limit ")
-    age = age.removesuffix(" old when received").removesuffix(" ahead of this clock")
-    return _format_minutes(age), _format_minutes(limit)
-
-
 def _format_minutes(text: str) -> str:
     seconds = re.fullmatch(r"([0-9]+) s", text)
     if seconds is None or int(seconds[1]) < 120:
@@ -156,12 +145,11 @@ def _format_minutes(text: str) -> str:
 
 
 # Never "off": with it a copy of a request would be valid for ever.
-def _suggest_tolerance(check: Check) -> str:
-    """Return a limit that takes the request, with some time to spare: never none at all."""
-    age = re.match(r"([0-9,]+) (s|min|h|days) ", check.detail)
-    size = {"s": 1, "min": 60, "h": 3600, "days": 86_400}
-    # The age is rounded, and the next request may be somewhat older.
-    seconds = (int(age[1].replace(",", "")) + 1) * size[age[2]] + _SPARE_SECONDS if age else 3600
+def _suggest_tolerance(age: float) -> str:
+    """Return a limit that takes a request of that age, with some time to spare: never none at all."""
+    unit = choose_unit(age)[1]
+    # The age is rounded as it is shown, and the next request may be somewhat older.
+    seconds = (round(age / unit) + 1) * unit + _SPARE_SECONDS
     if seconds <= 3600:
         return "1h"
     return f"{-(-seconds // 3600)}h" if seconds <= 48 * 3600 else f"{-(-seconds // 86_400)}d"

@@ -80,12 +80,20 @@ class Time:
 
 def format_age(age: float) -> str:
     """Return an age in words: `14 min old when received`, or how far it is ahead."""
-    size = abs(age)
-    unit, seconds = "s", 1
-    if size >= _UNITS[-1][2]:
-        unit, seconds = next((unit, seconds) for unit, seconds, least in _UNITS if size >= least)
-    number = f"{size / seconds:,.0f} {unit}"
-    return f"{number} old when received" if age >= 0 else f"{number} ahead of this clock"
+    return f"{format_span(age)} old when received" if age >= 0 else f"{format_span(-age)} ahead of this clock"
+
+
+def format_span(seconds: float) -> str:
+    """Return a span of time in the unit that suits it: `14 min`."""
+    unit, size = choose_unit(seconds)
+    return f"{seconds / size:,.0f} {unit}"
+
+
+def choose_unit(seconds: float) -> tuple[str, int]:
+    """Return the unit that suits a span of time, and its seconds."""
+    if seconds < _UNITS[-1][2]:
+        return "s", 1
+    return next((unit, size) for unit, size, least in _UNITS if seconds >= least)
 
 
 def _parse_iso(text: bytes) -> float | None:

@@ -7,7 +7,7 @@ from functools import partial
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from relay.errors import UsageError
-from relay.model.json_paths import Key, PathError, Splice, splice_json, write_text
+from relay.model.json_paths import Key, PathError, Splice, splice_json, split_pointer, write_text
 from relay.model.parsing import MAX_FIELDS, PayloadError, parse_json
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
@@ -44,7 +44,7 @@ def edit_body(body: bytes, content_type: str, changes: Mapping[str, object]) -> 
 def parse_path(path: str) -> tuple[Key, ...]:
     """Return the keys along a path. Raises UsageError for what is no path."""
     if path.startswith("/"):
-        return tuple(part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/"))
+        return split_pointer(path)
     text = path.removeprefix("$.") if len(path) > len("$.") else path
     keys: list[Key] = []
     at = 0

@@ -216,9 +216,14 @@ def format_pointer(keys: Iterable[str | int]) -> str:
 def format_dotted_path(pointer: str) -> str:
     """Return the path people know for a JSON Pointer: `/data/items/0` is `data.items[0]`."""
     path = ""
-    for part in pointer.split("/")[1:]:
-        path = append_to_path(path, part.replace("~1", "/").replace("~0", "~"), listed=part.isdigit())
+    for key in split_pointer(pointer):
+        path = append_to_path(path, key, listed=key.isdigit())
     return path
+
+
+def split_pointer(pointer: str) -> tuple[str, ...]:
+    """Return the keys along a JSON Pointer."""
+    return tuple([part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]])
 
 
 def append_to_path(path: str, key: str, *, listed: bool) -> str:

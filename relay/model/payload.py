@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from relay.model.content_encoding import Unpacked, unpack
-from relay.model.json_paths import find_below
+from relay.model.json_paths import find_below, split_pointer
 from relay.model.parsing import (
     JSON_LINES,
     PayloadError,
@@ -224,8 +224,7 @@ class Payload:
         """Return what stands at a JSON Pointer (RFC 6901) of the value, such as `/data/object/id`."""
         if path in ("", "/"):
             return self.value
-        keys = [part.replace("~1", "/").replace("~0", "~") for part in path.removeprefix("/").split("/")]
-        return self.at(*keys)
+        return self.at(*split_pointer(path))
 
     @property
     def _charset(self) -> str:

@@ -16,9 +16,11 @@ _MAX_ITEMS = 10_000
 # Prefixed ids (pi_, cus_, txn_) are recognised by their kind and first characters, as dashboards shorten them.
 _ID = re.compile(r"(?:.*_)?[^_]{1,4}")
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,4})?")
-_SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹"}
+_SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹", "KRW": "₩", "ILS": "₪", "NGN": "₦"}
 # Currencies without a smaller unit, whose amounts providers send as they are: https://docs.stripe.com/currencies
-_WITHOUT_CENTS = frozenset(("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "XAF", "XOF"))
+_WITHOUT_CENTS = frozenset(
+    ("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF")
+)
 
 
 @make_extractor
@@ -65,7 +67,7 @@ def format_amount(
     amount, unit = extractor(capture, payload), currency(capture, payload)
     if amount is None or unit is None or not _NUMBER.fullmatch(amount):
         return None
-    return _format_money(amount, unit.upper(), minor)
+    return format_money(float(amount), unit.upper(), minor=minor)
 
 
 @make_extractor
@@ -117,14 +119,11 @@ def only_single(capture: Capture, payload: Payload, extractor: Extractor, *lists
     return extractor(capture, payload)
 
 
-def _format_money(amount: str, currency: str, minor: bool) -> str:
-    number = float(amount)
-    if minor and currency not in _WITHOUT_CENTS:
-        number /= 100
+def format_money(amount: float, currency: str, *, minor: bool) -> str:
+    """Return an amount with its currency (ISO 4217), which is in the smaller unit where it is `minor`."""
     digits = 0 if currency in _WITHOUT_CENTS else 2
-    symbol = _SYMBOLS.get(currency)
-    sign = "-" if number < 0 else ""
-    text = f"{abs(number):,.{digits}f}"
+    text = f"{abs(amount) / (100 if minor and digits else 1):,.{digits}f}"
+    symbol, sign = _SYMBOLS.get(currency), "-" if amount < 0 else ""
     return f"{sign}{symbol}{text}" if symbol else f"{sign}{text} {currency}"
 
 

@@ -60,6 +60,7 @@ def test_a_status_without_a_name_stands_alone():
         ("amount_due", 1900, {"currency": "usd"}, "$19.00"),
         ("total", 500, {"currency": "jpy"}, "¥500"),
         ("amount", 990, {"currency": "chf"}, "9.90 CHF"),
+        ("tax", -500, {"currency": "eur"}, "-€5.00"),
         ("created", 1795356450, {}, "22 Nov 2026, 14:07:30 UTC"),
         ("created_ms", 1795356450000, {}, "22 Nov 2026, 14:07:30 UTC"),
         ("amount", 4800, {}, ""),

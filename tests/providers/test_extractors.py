@@ -111,6 +111,7 @@ def test_an_id_is_cut_to_its_kind_and_four_characters(id_, expected, pick):
         ("1234567", "USD", True, "$12,345.67"),
         ("500", "jpy", True, "¥500"),
         ("-1200", "chf", True, "-12.00 CHF"),
+        ("1200", "xpf", True, "1,200 XPF"),
         ('"86.40"', "EUR", False, "€86.40"),
         ('"abc"', "EUR", True, None),
         ("1e30", "EUR", True, None),

@@ -1,7 +1,6 @@
 """The tabs of an event: each built from the event and what the address asks for."""
 
 import asyncio
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +18,7 @@ from relay.http.params import parse_whole_number
 from relay.http.responses import get_relay
 from relay.model.delivery import Delivery
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
-from relay.model.json_paths import format_dotted_path
+from relay.model.json_paths import find_below, format_dotted_path, split_pointer
 from relay.model.message import MessageFilter
 from relay.model.payload import Payload
 from relay.model.text import escape_unprintable, format_size
@@ -240,23 +239,11 @@ def build_subtree(value: object, request: web.Request) -> tuple[body_tree.TreeNo
         depth=min(parse_whole_number(request.query, "depth") or 0, 200),
     )
     return body_tree.build_branch(
-        _resolve_pointer(value, pointer),
+        find_below(value, split_pointer(pointer)),
         place,
         parse_whole_number(request.query, "from") or 0,
         parse_whole_number(request.query, "to"),
     )
-
-
-def _resolve_pointer(value: object, pointer: str) -> object:
-    for part in pointer.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(value, dict):
-            value = value.get(key)
-        elif isinstance(value, list) and re.fullmatch(r"[0-9]{1,9}", key) and int(key) < len(value):
-            value = value[int(key)]
-        else:
-            return None
-    return value
 
 
 def _list_fitting_views(event: CapturedEvent, body: ParsedBody) -> list[str]:

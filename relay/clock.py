@@ -1,6 +1,7 @@
 """The only access to time: the clock, and sleeping."""
 
 import asyncio
+import re
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -10,6 +11,22 @@ from typing import Protocol
 def format_time(moment: datetime) -> str:
     """Return a time in UTC as RFC 3339 with microseconds, as the API and exports write it."""
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
+
+
+def parse_time(value: object) -> datetime | None:
+    """Return a time given as ISO 8601, in UTC unless it names a zone, or as seconds since 1970; None for neither."""
+    try:
+        if isinstance(value, str) and not _SECONDS.fullmatch(value):
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(float(value), UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
 
 
 class Clock(Protocol):

@@ -4,7 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -136,19 +136,6 @@ def select_headers(headers: object) -> Headers:
         for name, value in pairs
         if _TOKEN.fullmatch(name) and isinstance(value, str | int) and not set("\r\n\0") & set(str(value))
     )
-
-
-def parse_time(value: object) -> datetime | None:
-    """Return a time given as ISO 8601 or as seconds since 1970, aware; None for anything else."""
-    try:
-        if isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return None
 
 
 MOST_ITEMS = 1000  # events that a report names one by one

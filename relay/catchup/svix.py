@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from urllib.parse import quote
 
-from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, parse_time
+from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest
+from relay.clock import parse_time
 from relay.model.event import Headers
 from relay.model.parsing import encode_json
 from relay.model.values import dataclass

@@ -3,11 +3,11 @@
 import re
 import tomllib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from relay.clock import parse_time
 from relay.model.event import Capture, Extractor
 from relay.model.message import MAX_ADDRESSES, MAX_ID, MessageStatus, StatusReport, normalize_id, parse_addresses
 from relay.model.payload import Payload
@@ -70,7 +70,8 @@ class MessageStatuses:
             external_ids=tuple(dict.fromkeys(normalize_id(text) for text in ids if text)),
             embedded_id=normalize_id(self.embedded(capture, item) or ""),
             recipients=parse_addresses(self.recipient(capture, item) or ""),
-            at=parse_moment(self.at(capture, item)) if self.at else None,
+            # Twilio tells no time, SendGrid and Mailgun seconds (Mailgun with a fraction), the others ISO 8601.
+            at=parse_time(self.at(capture, item)) if self.at else None,
             code=escape_unprintable(code or "", 80),
             detail=escape_unprintable(detail or "", _MAX_DETAIL),
         )
@@ -106,22 +107,6 @@ def status_words(**words: str) -> tuple[tuple[str, MessageStatus | None], ...]:
     """Return what each of a provider's words means, from the words of each status; those of `none` mean no status."""
     meant: dict[str, MessageStatus | None] = {"none": None, **{status.value: status for status in MessageStatus}}
     return tuple((word, meant[status]) for status, listed in words.items() for word in listed.split())
-
-
-# Twilio tells no time, SendGrid and Mailgun seconds (Mailgun with a fraction), Resend and Postmark ISO 8601.
-def parse_moment(text: str | None) -> datetime | None:
-    """Return the time that a text means: ISO 8601, or seconds since 1970; None for anything else."""
-    if not text:
-        return None
-    try:
-        return datetime.fromtimestamp(float(text), UTC)
-    except (ValueError, OverflowError, OSError):
-        pass
-    try:
-        read = datetime.fromisoformat(text)
-        return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _name_value_pairs(held: object) -> Iterator[tuple[object, object]]:

@@ -13,7 +13,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.catchup.base import Access, ApiResponse, parse_time, select_headers
+from relay.catchup.base import Access, ApiResponse, select_headers
 from relay.catchup.client import LARGEST_RESPONSE, open_client
 from relay.catchup.github import GitHubHook
 from relay.catchup.stripe import StripeEvents
@@ -305,15 +305,6 @@ def test_only_headers_that_http_can_carry_are_rebuilt(value):
         assert name in ("X-A", "X-E")
         assert text.encode("latin-1") == text.encode("latin-1", "ignore")
         assert not set("\r\n\0") & set(text)
-
-
-@pytest.mark.parametrize("value", ["soon", "", 1e300, -(10**30), True, None, [], "2026-13-01", float("inf")])
-def test_what_is_no_time_is_none(value):
-    assert parse_time(value) is None
-
-
-def test_times_without_a_zone_are_utc():
-    assert parse_time("2026-03-01T12:00:00") == parse_time("2026-03-01T12:00:00Z") == parse_time(1772366400) == NOW
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from relay.model.message import MessageStatus
 from relay.model.payload import Payload
 from relay.model.request_items import MAX_ITEMS
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.message_status import explain_code, parse_moment
+from relay.providers.message_status import explain_code
 from relay.providers.samples import prepare_sample
 
 S = MessageStatus
@@ -178,27 +178,6 @@ def test_what_twilio_is_to_hand_back_stands_in_the_callbacks_address():
     assert report.embedded_id == "order-7"
     (report,) = read("twilio", make_capture(body, (*form, ("X-Message-ID", "order-8"))))
     assert report.embedded_id == "order-8"
-
-
-@pytest.mark.parametrize(
-    ("text", "read_as"),
-    [
-        ("1700000000", datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)),
-        ("1700000000.5", datetime(2023, 11, 14, 22, 13, 20, 500_000, tzinfo=UTC)),
-        ("2024-11-22T23:41:12.126Z", datetime(2024, 11, 22, 23, 41, 12, 126_000, tzinfo=UTC)),
-        ("2014-08-01T13:28:10.2735393-04:00", datetime(2014, 8, 1, 17, 28, 10, 273_539, tzinfo=UTC)),
-        ("2024-11-22T23:41:12", datetime(2024, 11, 22, 23, 41, 12, tzinfo=UTC)),
-        ("inf", None),
-        ("nan", None),
-        ("1e300", None),
-        ("0001-01-01T00:00:00+14:00", None),
-        ("soon", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_a_time_is_read_in_either_form(text, read_as):
-    assert parse_moment(text) == read_as
 
 
 json_values = st.recursive(

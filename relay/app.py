@@ -81,7 +81,7 @@ def _import_late_modules(*, has_pages: bool) -> None:
 async def _start_services(relay: RunningRelay, stack: AsyncExitStack, newest: tuple[int, int], *, quiet: bool) -> None:
     """Start what delivers and all that works behind it; leave deliveries and batches up to the `newest` ids alone."""
     from relay.services import factories  # noqa: PLC0415 - see run_relay
-    from relay.tunnel.supervisor import open_tunnel  # noqa: PLC0415 - see run_relay
+    from relay.tunnel.supervisor import Supervisor, choose_tunnel  # noqa: PLC0415 - see run_relay
 
     config, store, clock = relay.config, relay.store, relay.clock
     relay.notices = (*_list_folder_notices(config.server.data_dir), *relay.notices)
@@ -89,7 +89,9 @@ async def _start_services(relay: RunningRelay, stack: AsyncExitStack, newest: tu
     email = factories.build_email_action(relay)
     handler = await stack.enter_async_context(factories.build_handler_action(relay))
     engine = factories.build_engine(relay, (forward, email, handler), email, above=newest[0])
-    tunnel = None if quiet else open_tunnel(config.tunnel, relay.ingress_url, clock=clock)
+    tunnel = None
+    if not quiet:
+        tunnel = Supervisor(choose_tunnel(config.tunnel, relay.ingress_url), config.tunnel.data_dir, clock=clock)
     start_task = await stack.enter_async_context(_own_tasks())
     factories.connect_services(relay, email, engine, tunnel, newest_batch=newest[1], quiet=quiet)
     await relay.lab.recover()

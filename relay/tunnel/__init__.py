@@ -3,8 +3,3 @@
 ngrok, a command, a fixed address or none, under one supervisor. It leads to the public port only, downloads nothing
 unasked, and capture does not depend on it.
 """
-
-from relay.tunnel.base import Tunnel, TunnelOptions, TunnelState
-from relay.tunnel.supervisor import Supervisor, open_tunnel
-
-__all__ = ["Supervisor", "Tunnel", "TunnelOptions", "TunnelState", "open_tunnel"]

@@ -6,6 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 from relay.clock import Clock
 from relay.errors import TunnelError
@@ -27,36 +28,21 @@ LEFTOVER_SECONDS = 5.0
 
 
 class Supervisor:
-    """A tunnel that comes back by itself; `state`, `public_url` and `detail` say how it is now."""
+    """A tunnel that comes back by itself; `current` says how it is now: its address has no last slash."""
 
     def __init__(
-        self, tunnel: Tunnel, pid_file: PidFile, *, clock: Clock, spread: Callable[[], float] = random.random
+        self, tunnel: Tunnel, data_dir: Path, *, clock: Clock, spread: Callable[[], float] = random.random
     ) -> None:
         self._tunnel = tunnel
-        self._pid_file = pid_file
+        self._pid_file = PidFile.within(data_dir)
         self._clock = clock
         self._spread = spread
         self._report: Callable[[TunnelChanged], None] = lambda _: None
-        self._now = TunnelChanged(TunnelState.DOWN, None, "the tunnel was not opened yet")
+        self.current = TunnelChanged(TunnelState.DOWN, None, "the tunnel was not opened yet")
         self._last_url: str | None = None
         self._up_since: float | None = None
         self._asked = False
         self._scope: asyncio.Timeout | None = None
-
-    @property
-    def state(self) -> TunnelState:
-        """Return where the tunnel stands."""
-        return TunnelState(self._now.state)
-
-    @property
-    def public_url(self) -> str | None:
-        """Return the address relay is reached at from outside, without a last slash; None if it is not."""
-        return self._now.public_url
-
-    @property
-    def detail(self) -> str:
-        """Return one sentence on the state."""
-        return self._now.detail
 
     async def run(self, report: Callable[[TunnelChanged], None]) -> None:
         """Hold the tunnel open until cancelled, telling `report` of every change.
@@ -131,9 +117,9 @@ class Supervisor:
         if public_url is not None:
             detail = self._address_change(public_url) or detail
         changed = TunnelChanged(state, public_url, detail)
-        if changed == self._now:
+        if changed == self.current:
             return
-        self._now = changed
+        self.current = changed
         level = logging.WARNING if state is TunnelState.DOWN else logging.INFO
         log.log(level, "tunnel %s: %s", state, escape_unprintable(detail), extra={"public_url": public_url})
         self._report(changed)
@@ -151,31 +137,17 @@ class Supervisor:
 _DEFAULT_TIMEOUTS = TunnelTimeouts()
 
 
-def open_tunnel(
-    options: TunnelOptions,
-    ingress_url: str,
-    *,
-    clock: Clock,
-    spread: Callable[[], float] = random.random,
-    environ: Mapping[str, str] = os.environ,
-    timeouts: TunnelTimeouts = _DEFAULT_TIMEOUTS,
-) -> Supervisor:
-    """Return the supervised tunnel to `ingress_url` (`http://127.0.0.1:8400`); `run()` opens it.
-
-    `auto` means ngrok when there is an authtoken, else none. `environ` is what commands and the
-    agent inherit and where the agent is searched.
-    """
-    tunnel = choose_tunnel(options, ingress_url, environ, timeouts)
-    return Supervisor(tunnel, PidFile.within(options.data_dir), clock=clock, spread=spread)
-
-
 def choose_tunnel(
     options: TunnelOptions,
     ingress_url: str,
     environ: Mapping[str, str] = os.environ,
     timeouts: TunnelTimeouts = _DEFAULT_TIMEOUTS,
 ) -> Tunnel:
-    """Return the tunnel that options ask for, not opened yet; the rest as for `open_tunnel`."""
+    """Return the tunnel to `ingress_url` (`http://127.0.0.1:8400`) that options ask for, not opened yet.
+
+    `auto` means ngrok when there is an authtoken, else none. `environ` is what commands and the agent inherit and
+    where the agent is searched.
+    """
     match options.provider:
         case "command":
             from relay.tunnel.command import CommandTunnel  # noqa: PLC0415 - with the parser of what it prints

@@ -12,7 +12,7 @@ from aiosmtpd import smtp as sinks
 from relay.model.delivery import SignMode
 from relay.model.secret import Secret
 from relay.tunnel.base import TunnelOptions
-from relay.tunnel.supervisor import choose_tunnel, open_tunnel
+from relay.tunnel.supervisor import Supervisor, choose_tunnel
 
 KEY = "whsec_canary_stripe"
 
@@ -136,7 +136,7 @@ async def test_what_would_be_signed_anew_waits_for_its_secret(start, saved, app,
 async def test_a_tunnel_whose_token_is_locked_is_opened_later(tmp_path, clock):
     said = []
     locked = TunnelOptions(data_dir=tmp_path, provider="auto", locked=True)
-    tunnel = open_tunnel(locked, "http://127.0.0.1:8400", clock=clock)
+    tunnel = Supervisor(choose_tunnel(locked, "http://127.0.0.1:8400"), tmp_path, clock=clock)
 
     async def heard(count):
         async with asyncio.timeout(60):

@@ -17,7 +17,7 @@ from relay.model.secret import Secret
 from relay.model.signals import TunnelChanged
 from relay.platform import read_command_line
 from relay.tunnel.base import TunnelOptions, TunnelTimeouts
-from relay.tunnel.supervisor import open_tunnel
+from relay.tunnel.supervisor import Supervisor, choose_tunnel
 
 TOKEN = "2ZtokenThatNobodyMaySee_7Qm4"
 INGRESS = "http://127.0.0.1:8400"
@@ -74,7 +74,8 @@ async def eventually(claim):
 async def held(options, *, ingress=INGRESS, environ=os.environ, **pace):
     clock = FastClock()
     timeouts = TunnelTimeouts(**(FAST | pace))
-    tunnel = open_tunnel(options, ingress, clock=clock, spread=lambda: 0.5, environ=environ, timeouts=timeouts)
+    chosen = choose_tunnel(options, ingress, environ, timeouts)
+    tunnel = Supervisor(chosen, options.data_dir, clock=clock, spread=lambda: 0.5)
     holding = Held(tunnel, clock)
     running = asyncio.ensure_future(tunnel.run(holding.said.append))
     try:

@@ -75,7 +75,7 @@ async def test_a_new_address_of_a_running_command_is_taken_and_said(by_command, 
         await held.until("up")
         go.touch()
         up = await held.until("up", 2)
-        assert held.tunnel.public_url == "https://d4.lhr.example"
+        assert held.tunnel.current.public_url == "https://d4.lhr.example"
     assert up.detail == (
         "public URL changed: https://a1.lhr.example -> https://d4.lhr.example; update your webhook settings"
     )

@@ -23,7 +23,7 @@ async def test_the_tunnel_is_up_with_the_address_ngrok_gave(agent):
         up = await held.until("up")
         assert up.public_url == "https://first.ngrok.app"
         assert held.states == ["connecting", "up"]
-        assert (held.tunnel.state, held.tunnel.public_url) == ("up", up.public_url)
+        assert (held.tunnel.current.state, held.tunnel.current.public_url) == ("up", up.public_url)
     assert agent.seen["tunnel"] == {
         "name": "relay",
         "addr": "http://127.0.0.1:8400",
@@ -188,7 +188,7 @@ async def test_a_killed_agent_is_replaced_and_a_new_address_said_aloud(agent, is
         assert up.detail == (
             "public URL changed: https://first.ngrok.app -> https://second.ngrok.app; update your webhook settings"
         )
-        assert held.tunnel.public_url == "https://second.ngrok.app"
+        assert held.tunnel.current.public_url == "https://second.ngrok.app"
     assert len(agent.pids) == 2
     assert not any(is_alive(pid) for pid in agent.pids)
 
@@ -248,10 +248,10 @@ RELAY = """
 import asyncio, functools, pathlib, sys
 from relay.clock import SystemClock
 from relay.model.secret import Secret
-from relay.tunnel.supervisor import open_tunnel
+from relay.tunnel.supervisor import Supervisor, choose_tunnel
 from relay.tunnel.base import TunnelOptions
 options = TunnelOptions(provider="ngrok", data_dir=pathlib.Path(sys.argv[1]), authtoken=Secret("", "t"))
-tunnel = open_tunnel(options, "http://127.0.0.1:1", clock=SystemClock())
+tunnel = Supervisor(choose_tunnel(options, "http://127.0.0.1:1"), options.data_dir, clock=SystemClock())
 asyncio.run(tunnel.run(functools.partial(print, flush=True)))
 """
 

@@ -65,7 +65,7 @@ def live(until, tmp_path):
     async def lived(lives, spread=lambda: 0.5):
         clock = Stepping()
         tunnel = Scripted(list(lives), clock)
-        supervisor = Supervisor(tunnel, PidFile.within(tmp_path), clock=clock, spread=spread)
+        supervisor = Supervisor(tunnel, tmp_path, clock=clock, spread=spread)
         said = []
         running = asyncio.ensure_future(supervisor.run(said.append))
         many = len(lives)
@@ -117,7 +117,11 @@ async def test_every_change_is_reported_once_with_one_sentence(live):
         TunnelChanged("up", b, f"public URL changed: {a} -> {b}; update your webhook settings"),
         TunnelChanged("down", None, "the scripted tunnel ended; trying again in 4 s"),
     ]
-    assert (supervisor.state, supervisor.public_url, supervisor.detail) == ("down", None, said[-1].detail)
+    assert (supervisor.current.state, supervisor.current.public_url, supervisor.current.detail) == (
+        "down",
+        None,
+        said[-1].detail,
+    )
 
 
 async def test_an_unforeseen_failure_does_not_stop_relay(live, caplog):
@@ -130,13 +134,13 @@ async def test_an_unforeseen_failure_does_not_stop_relay(live, caplog):
 async def test_a_reconnect_drops_the_tunnel_and_opens_it_at_once(until, tmp_path):
     clock = Stepping()
     tunnel = Scripted([["https://a.dev", None], ["https://b.dev", None]], clock)
-    supervisor = Supervisor(tunnel, PidFile.within(tmp_path), clock=clock)
+    supervisor = Supervisor(tunnel, tmp_path, clock=clock)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(supervisor.run(lambda _: None))
-        await until(lambda: supervisor.public_url == "https://a.dev")
+        await until(lambda: supervisor.current.public_url == "https://a.dev")
         supervisor.reconnect()
         supervisor.reconnect()
-        await until(lambda: supervisor.public_url == "https://b.dev")
+        await until(lambda: supervisor.current.public_url == "https://b.dev")
         running.cancel()
     assert tunnel.closed == 2
     assert clock.slept == []
@@ -145,12 +149,12 @@ async def test_a_reconnect_drops_the_tunnel_and_opens_it_at_once(until, tmp_path
 async def test_a_reconnect_ends_a_wait_that_would_never_end(until, tmp_path):
     clock = Stepping()
     tunnel = Scripted([[RefusedError("bad token", again=None)], ["https://a.dev", None]], clock)
-    supervisor = Supervisor(tunnel, PidFile.within(tmp_path), clock=clock)
+    supervisor = Supervisor(tunnel, tmp_path, clock=clock)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(supervisor.run(lambda _: None))
-        await until(lambda: supervisor.detail == "bad token; not tried again until you reconnect")
+        await until(lambda: supervisor.current.detail == "bad token; not tried again until you reconnect")
         supervisor.reconnect()
-        await until(lambda: supervisor.public_url == "https://a.dev")
+        await until(lambda: supervisor.current.public_url == "https://a.dev")
         running.cancel()
 
 

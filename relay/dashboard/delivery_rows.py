@@ -91,13 +91,12 @@ def format_attempt_title(attempt: Attempt) -> str:
 
 def mask_headers(headers: Headers) -> tuple[tuple[str, str], ...]:
     """Return headers made harmless, the values of sensitive ones hidden."""
-    return tuple(
-        (
-            escape_unprintable(name, 120),
-            HIDDEN_VALUE if is_sensitive(name) else escape_unprintable(decode_header_text(value), 2000),
-        )
-        for name, value in headers
-    )
+    return tuple((escape_unprintable(name, 120), mask_value(name, value, 2000)) for name, value in headers)
+
+
+def mask_value(name: str, value: str, limit: int | None = None) -> str:
+    """Return the value of a header made harmless, that of a sensitive one hidden."""
+    return HIDDEN_VALUE if is_sensitive(name) else escape_unprintable(decode_header_text(value), limit)
 
 
 def format_body(body: bytes) -> str:

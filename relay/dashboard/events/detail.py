@@ -35,6 +35,13 @@ _REASON_WORDS = {
     "loop": "Came back from a relay",
     "handshake": "Handshake",
 }
+_SEGMENT_STYLES = {  # kind and icon
+    DeliveryState.SUCCEEDED: ("ok", "check"),
+    DeliveryState.FAILED: ("err", "x"),
+    DeliveryState.RUNNING: ("", "loader-circle"),
+    DeliveryState.CANCELLED: ("off", ""),
+    DeliveryState.PENDING: ("warn", "clock"),
+}
 _MAX_SEGMENT_TEXT = 40  # characters that fit into a chip; the rest is in its title
 _RULE_REASONS = frozenset({"schema", "content_type", "idempotency_key_missing", "invalid_recipient"})
 
@@ -102,20 +109,13 @@ def _build_check_segment(event: EventRow) -> PipelineSegment:
 
 
 def _build_delivery_segment(delivery: Delivery, now: datetime) -> PipelineSegment:
-    chip, title = build_delivery_chip(delivery), escape_unprintable(delivery.detail, 300)
+    chip, state = build_delivery_chip(delivery), delivery.state
     text = f"{chip.text} · {chip.more}" if chip.more else chip.text
-    match delivery.state:
-        case DeliveryState.SUCCEEDED:
-            return PipelineSegment("ok", text, "check", title)
-        case DeliveryState.FAILED:
-            return PipelineSegment("err", text, "x", title)
-        case DeliveryState.RUNNING:
-            return PipelineSegment("", text, "loader-circle")
-        case DeliveryState.CANCELLED:
-            return PipelineSegment("off", text, title=title)
-        case DeliveryState.PENDING:
-            due = f" {format_due(delivery.due_at, now)}" if delivery.attempts else ""
-            return PipelineSegment("warn", f"{chip.text}{due}", "clock", title)
+    if state is DeliveryState.PENDING and delivery.attempts:
+        text += f" {format_due(delivery.due_at, now)}"
+    kind, icon = _SEGMENT_STYLES[state]
+    title = "" if state is DeliveryState.RUNNING else escape_unprintable(delivery.detail, 300)
+    return PipelineSegment(kind, text, icon, title)
 
 
 def _build_unsent_target(event: EventRow, addresses: Mapping[str, str]) -> PipelineTarget:

@@ -5,7 +5,7 @@ import re
 from itertools import islice
 
 from relay.dashboard.body_text import is_binary
-from relay.dashboard.delivery_rows import HIDDEN_VALUE
+from relay.dashboard.delivery_rows import HIDDEN_VALUE, mask_value
 from relay.model.delivery import Delivery, DeliveryChanges, SignMode
 from relay.model.differences import MISSING, compare_json, is_same_value
 from relay.model.event import CapturedEvent, Headers, Verdict
@@ -121,10 +121,7 @@ def build_replay_warning(event: CapturedEvent, changes: DeliveryChanges, *, sign
 
 def _list_editable_headers(event: CapturedEvent) -> list[tuple[str, str]]:
     return [
-        (
-            escape_unprintable(decode_header_text(name)),
-            HIDDEN_VALUE if is_sensitive(name) else escape_unprintable(decode_header_text(value)),
-        )
+        (escape_unprintable(decode_header_text(name)), mask_value(name, value))
         for name, value in event.capture.headers
         if name.lower() not in _FRAMING_HEADERS
     ]
@@ -190,9 +187,7 @@ def _find_header_differences(event: CapturedEvent, headers: Headers) -> list[Rep
 
 
 def _format_header_value(header: tuple[str, str] | None) -> str:
-    if header is None:
-        return ""
-    return HIDDEN_VALUE if is_sensitive(header[0]) else escape_unprintable(decode_header_text(header[1]), 120)
+    return "" if header is None else mask_value(*header, 120)
 
 
 def _find_body_differences(before: bytes, after: bytes) -> list[ReplayDifference]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from aiohttp import web
 
 from relay.api.resource import ApiRoute, Json
-from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams
+from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams, make_frame
 from relay.http.params import parse_whole_number
 from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryCounts
@@ -45,7 +45,7 @@ class _ApiViewer:
         self._signals: list[Signal] = []
 
     async def greet(self) -> AsyncIterator[bytes]:
-        yield _make_frame("status", _make_status_frame(self._relay))
+        yield _make_json_frame("status", _make_status_frame(self._relay))
         if self._last is not None:
             page = await self._relay.store.events.page(after=self._last, limit=_MAX_RESUMED)
             rows = await self._load_events(row.id for row in page.rows)
@@ -80,14 +80,14 @@ class _ApiViewer:
                 return await self._cache.get(signal, (), lambda: _draw_stored(signal))
             case DeliveryChanged():
                 plain = {"delivery": signal.delivery_id, "event": signal.event_id, "state": signal.state}
-                return _make_frame("delivery", plain)
+                return _make_json_frame("delivery", plain)
             case MessageChanged():
                 plain = {"message": signal.message_id, "event": signal.event_id, "status": signal.status}
-                return _make_frame("message", plain)
+                return _make_json_frame("message", plain)
             case LabChanged():
-                return _make_frame("lab", {"lab": signal.run_id, "state": signal.state})
+                return _make_json_frame("lab", {"lab": signal.run_id, "state": signal.state})
             case TunnelChanged() | VaultChanged():
-                return _make_frame("status", _make_status_frame(self._relay))
+                return _make_json_frame("status", _make_status_frame(self._relay))
         return b""
 
 
@@ -97,7 +97,7 @@ async def _draw_stored(signal: EventStored) -> bytes:
 
 
 def _make_event_frame(row: EventRow, counts: DeliveryCounts) -> bytes:
-    return _make_frame("event", serialize_event_row(row, counts), row.id)
+    return _make_json_frame("event", serialize_event_row(row, counts), row.id)
 
 
 def _make_status_frame(relay: RunningRelay) -> Json:
@@ -112,8 +112,5 @@ def _make_status_frame(relay: RunningRelay) -> Json:
     }
 
 
-def _make_frame(name: str, value: object, id_: int | None = None) -> bytes:
-    # ASCII JSON holds no line break of any kind, so nothing captured can start a frame of its own.
-    text = json.dumps(value, separators=(",", ":"))
-    head = f"id: {id_}\n" if id_ is not None else ""
-    return f"{head}event: {name}\ndata: {text}\n\n".encode("ascii")
+def _make_json_frame(name: str, value: object, id_: int | None = None) -> bytes:
+    return make_frame(json.dumps(value, separators=(",", ":")), name, id_)

@@ -1,10 +1,10 @@
 """Refusals and failures of the dashboard: JSON for programs, a page or a message in place for a person."""
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from relay.dashboard.assets import STATIC_PREFIX
 from relay.dashboard.filters import TIME_ZONE, capitalize_first
@@ -17,7 +17,6 @@ from relay.model.text import escape_unprintable
 
 _PROGRAM_PREFIXES = ("/api/", "/metrics", "/healthz", "/stream", STATIC_PREFIX, LOGIN_STATIC_PREFIX)
 _HOME = "/events"
-PageHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def error_response_for(request: web.Request, status: int, code: str, message: str, hint: str = "") -> web.Response:
@@ -87,7 +86,7 @@ def _format_sentence(text: str) -> str:
     return f"{capitalize_first(sentence)}." if sentence else ""
 
 
-def handle_page_errors(handler: PageHandler) -> PageHandler:
+def handle_page_errors(handler: Handler) -> Handler:
     """Return the handler with what it raises on purpose shown as HTML."""
 
     async def answer(request: web.Request) -> web.StreamResponse:

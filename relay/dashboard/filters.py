@@ -18,7 +18,7 @@ from relay.model.event import EventRow, Source
 from relay.model.message import LOST, Message, MessageStatus
 from relay.model.text import decode_header_text, escape_unprintable, format_size, is_sensitive
 from relay.model.values import dataclass
-from relay.providers.catalogue import PROVIDERS
+from relay.providers.catalogue import find_provider
 from relay.providers.doctor.case import secret_tail
 from relay.providers.message_status import explain_code
 from relay.providers.provider import Provider
@@ -127,11 +127,6 @@ def make_avatar(name: str, title: str = "", letters: str = "") -> Avatar:
     return Avatar(title=title, letters=letters or title[:2].capitalize(), hue=f"u{hue}")
 
 
-def find_provider(name: str) -> Provider | None:
-    """Return a provider of the catalogue, or None."""
-    return PROVIDERS.get(name)
-
-
 def format_provider_title(name: str) -> str:
     """Return the title of a provider; its name where the catalogue has none."""
     known = find_provider(name)
@@ -213,8 +208,7 @@ def format_message_recipient(message: Message) -> str:
     """Return whom a message is for, or who sent an SMS that is called by its recipient."""
     if message.channel != "sms" or message.subject:
         return escape_unprintable(message.recipient, 200)
-    provider = find_provider(message.provider)
-    return escape_unprintable(f"by {provider.title if provider else message.provider}", 80)
+    return escape_unprintable(f"by {format_provider_title(message.provider)}", 80)
 
 
 def format_message_time(message: Message, now: datetime) -> str:

@@ -13,7 +13,7 @@ from relay.dashboard.render import RENDERER, get_target_id, html_response, make_
 from relay.dashboard.responses import format_error, read_fields, read_values, redirect, render_page, render_part
 from relay.delivery.lab import EXPERIMENTS
 from relay.errors import RelayError, UsageError
-from relay.http.params import parse_id, parse_number
+from relay.http.params import parse_digits, parse_id, parse_number
 from relay.http.responses import get_relay
 from relay.model.lab import ENDED_STATES, LabRun, LabSend, NewLabRun, TrialResult
 from relay.model.text import escape_unprintable
@@ -138,11 +138,11 @@ def _parse_whole_number(form: Mapping[str, str], name: str) -> int | None:
     text = form.get(name, "").strip()
     if not text:
         return None
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+    if (number := parse_digits(text)) is None:
         raise UsageError(
             f"{name}: '{escape_unprintable(text, 40)}' is not a whole number", hint="leave it empty for the usual one"
         )
-    return int(text)
+    return number
 
 
 def _parse_delay(text: str) -> float | None:

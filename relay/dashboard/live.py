@@ -13,7 +13,7 @@ from relay.dashboard import layout
 from relay.dashboard.event_list import EventListRow, build_count_line, build_event_row, list_saved_views, load_rows
 from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.render import RENDERER, make_partial
-from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams
+from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams, make_frame
 from relay.http.params import parse_whole_number
 from relay.http.responses import get_relay
 from relay.model.event import EventOutcome
@@ -291,13 +291,3 @@ def _get_newest(waiting: dict[int, Signal]) -> Signal:
 
 def _make_data_frame(name: str, plain: Mapping[str, object], id_: int | None = None) -> bytes:
     return make_frame(json.dumps(plain), name, id_)
-
-
-def make_frame(data: str, event: str = "", id_: int | None = None) -> bytes:
-    """Return one message; every kind of line break that a browser knows starts a `data:` line of its own."""
-    if not data:
-        return b""
-    head = (f"id: {id_}\n" if id_ is not None else "") + (f"event: {event}\n" if event else "")
-    lines = data.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    text = head + "".join(f"data: {line}\n" for line in lines if line) + "\n"
-    return text.encode("utf-8", "backslashreplace")

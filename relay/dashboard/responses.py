@@ -10,6 +10,7 @@ from relay.dashboard import layout
 from relay.dashboard.event_list import MAX_ROWS
 from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.errors import RelayError, UsageError
+from relay.http.params import parse_digits
 from relay.model.search import format_spans
 from relay.model.text import escape_unprintable
 
@@ -28,10 +29,11 @@ async def read_values(request: web.Request, name: str) -> list[str]:
 def parse_selected_ids(fields: MultiMapping[Any]) -> tuple[int, ...]:
     """Return the events that were ticked: `id` once for each row, `ids` those that left the page meanwhile."""
     texts = [text for name in ("id", "ids") for text in fields.getall(name, []) if isinstance(text, str)]
-    ids = {part for text in texts for part in text.split(",") if part}
-    if len(ids) > 2 * MAX_ROWS or not all(text.isascii() and text.isdigit() and len(text) <= 18 for text in ids):
+    ids = {parse_digits(part) for text in texts for part in text.split(",") if part}
+    known = [id_ for id_ in ids if id_ is not None]
+    if len(ids) > 2 * MAX_ROWS or len(known) < len(ids):
         raise UsageError("the selection cannot be read", hint="select the events again")
-    return tuple(sorted(map(int, ids)))
+    return tuple(sorted(known))
 
 
 def build_selection_query(fields: MultiMapping[Any]) -> str:

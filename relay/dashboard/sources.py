@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from relay.catchup.base import APIS
-from relay.dashboard.filters import find_provider, format_count, format_moment
+from relay.dashboard.filters import format_count, format_moment
 from relay.dashboard.render import get_target_id
 from relay.dashboard.responses import format_error, read_fields, redirect, render_page, render_part
 from relay.errors import NotFoundError, RelayError, UsageError
@@ -20,6 +20,7 @@ from relay.model.json_paths import format_dotted_path
 from relay.model.text import escape_unprintable, format_size
 from relay.pipeline.limits import RefusalKind
 from relay.pipeline.validate import describe_location
+from relay.providers.catalogue import find_provider
 from relay.services.relay import RunningRelay
 
 _MAX_DETAIL = 400  # characters
@@ -51,11 +52,9 @@ _SHORT_WORDS: Mapping[int, tuple[str, str]] = {
 
 async def show_sources(request: web.Request) -> web.Response:
     """GET /sources, /sources/{name}: what may send, as configured."""
-    relay, name = get_relay(request), request.match_info.get("name")
+    relay, is_named = get_relay(request), "name" in request.match_info
     sources = relay.sources.by_name
-    if name is not None and name not in sources:
-        raise NotFoundError("no such source", hint="the page Sources lists those in relay.toml")
-    chosen = sources[name] if name else next(iter(sources.values()), None)
+    chosen = _find_source(request) if is_named else next(iter(sources.values()), None)
     return await render_page(
         request,
         "sources/page.html",
@@ -64,7 +63,7 @@ async def show_sources(request: web.Request) -> web.Response:
         origin=f"from {relay.config.path.name}" if relay.config.path else "no relay.toml",
         sources=sources.values(),
         chosen=chosen,
-        detail_shown=name is not None,
+        detail_shown=is_named,
         unclaimed=describe_refusals(relay.state.refused.list_others(sources), None, relay.config.server.max_body),
         **(_describe_source(relay, chosen) if chosen else {}),
     )

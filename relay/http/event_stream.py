@@ -15,6 +15,16 @@ HEARTBEAT_INTERVAL = 15.0  # seconds after which a comment shows that the stream
 CACHE_SIZE = 256  # frames kept for the other viewers
 
 
+def make_frame(data: str, event: str = "", id_: int | None = None) -> bytes:
+    """Return one message; every kind of line break that a browser knows starts a `data:` line of its own."""
+    if not data:
+        return b""
+    head = (f"id: {id_}\n" if id_ is not None else "") + (f"event: {event}\n" if event else "")
+    lines = data.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    text = head + "".join(f"data: {line}\n" for line in lines if line) + "\n"
+    return text.encode("utf-8", "backslashreplace")
+
+
 class Viewer(Protocol):
     """What one open stream shows."""
 

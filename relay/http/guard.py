@@ -3,13 +3,12 @@
 import hmac
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 
 from relay.errors import RelayError, StoreError
 from relay.http.responses import REFUSAL_RENDERER, error_response
@@ -19,8 +18,6 @@ from relay.platform import is_of_another_user, make_private, write_private
 log = logging.getLogger(__name__)
 
 LOGIN_STATIC_PREFIX = "/login/static/"
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; "

@@ -23,10 +23,10 @@ DEFAULT_SINCE = "24h"  # of a catch-up
 
 def parse_id(request: web.Request, noun: str = "event") -> int:
     """Return the number in the path. Raises NotFoundError: what is no number cannot be found."""
-    text = request.match_info["id"]
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+    id_ = parse_digits(request.match_info["id"])
+    if id_ is None:
         raise NotFoundError(f"no such {noun}", hint=f"{noun}s have small numbers")
-    return int(text)
+    return id_
 
 
 def parse_number(request: web.Request, name: str, default: int | None, most: int = 2**62) -> int | None:
@@ -34,14 +34,18 @@ def parse_number(request: web.Request, name: str, default: int | None, most: int
     text = request.query.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) < 1:
+    if not (number := parse_digits(text)):
         raise UsageError(f"{name} is not a positive number", hint=f"write {name}=50")
-    return min(int(text), most)
+    return min(number, most)
 
 
 def parse_whole_number(values: Mapping[str, str], name: str) -> int | None:
     """Return a number of a query string or of headers, 0 included, or None for anything else."""
-    text = values.get(name, "")
+    return parse_digits(values.get(name, ""))
+
+
+def parse_digits(text: str) -> int | None:
+    """Return the number that a text of at most 18 digits is, or None for anything else."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 

@@ -3,10 +3,10 @@
 import json
 import re
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Protocol
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -70,13 +70,8 @@ def json_response(value: object, status: int = 200) -> web.Response:
     return web.Response(status=status, body=body, content_type="application/json")
 
 
-class RefusalRenderer(Protocol):
-    """Turns a refusal into a response: JSON for programs, a page for a person."""
-
-    def __call__(self, request: web.Request, status: int, code: str, message: str, hint: str = "") -> web.Response:
-        """Return the response."""
-        ...
-
+RefusalRenderer = Callable[[web.Request, int, str, str, str], web.Response]
+"""Turns a refusal (status, code, message and hint) into a response: JSON for programs, a page for a person."""
 
 RELAY: web.AppKey[RunningRelay] = web.AppKey("relay", RunningRelay)
 REFUSAL_RENDERER: web.AppKey[RefusalRenderer] = web.AppKey("refusal")

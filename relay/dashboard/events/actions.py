@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 from multidict import MultiMapping
 
-from relay.dashboard.event_list import parse_list_query
+from relay.dashboard.event_list import parse_list_suffix
 from relay.dashboard.events import page as events_page
 from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
@@ -20,7 +20,7 @@ from relay.dashboard.responses import (
     toast_header,
 )
 from relay.errors import UsageError
-from relay.http.params import parse_id
+from relay.http.params import parse_digits, parse_id
 from relay.http.responses import get_relay
 from relay.model.search import parse_query_strictly
 from relay.model.signals import EventChanged
@@ -50,7 +50,7 @@ async def delete_event(request: web.Request) -> web.Response:
     id_ = parse_id(request)
     await relay.store.events.delete(id_)
     relay.bus.publish(EventChanged(id_))
-    suffix = build_url("", q=parse_list_query(request).text)
+    suffix = parse_list_suffix(request)
     if get_target_id(request) is None:
         return redirect(f"/events{suffix}")
     gone = request.app[RENDERER].part("events/missing.html", gone=f"Event {id_} was deleted.", suffix=suffix)
@@ -65,13 +65,13 @@ async def _render_annotated(
     await relay.store.events.annotate(id_, pinned=pinned, note=note)
     relay.bus.publish(EventChanged(id_))
     if get_target_id(request) is None:
-        return redirect(f"/events/{id_}{build_url('', q=parse_list_query(request).text)}")
+        return redirect(f"/events/{id_}{parse_list_suffix(request)}")
     event = await relay.store.events.get(id_)
     return render_part(request, "events/detail.html", **await events_page.build_detail(request, event, "payload"))
 
 
-def _list_path(fields: MultiMapping[Any]) -> str:
-    return f"/events{build_url('', q=join_search(fields))}"
+def _list_path(fields: MultiMapping[Any], name: str = "q") -> str:
+    return build_url("/events", q=join_search(fields, name))
 
 
 async def pin_selected(request: web.Request) -> web.Response:
@@ -113,13 +113,13 @@ async def delete_selected(request: web.Request) -> web.Response:
     """POST /events/delete with `q` and `upto`: what matched when it was asked goes with its deliveries."""
     relay = get_relay(request)
     fields = await request.post()
-    upto = fields.get("upto")
-    if not isinstance(upto, str) or not (upto.isascii() and upto.isdigit()) or len(upto) > 18:
+    upto = parse_digits(str(fields.get("upto")))
+    if upto is None:
         raise UsageError("deleting asks first", hint="select events and press Delete")
-    found = await _find_matching(relay, build_selection_query(fields), int(upto) + 1)
+    found = await _find_matching(relay, build_selection_query(fields), upto + 1)
     await relay.store.events.delete_all(found)
     _publish_changes(relay, found)
-    return redirect(f"/events{build_url('', q=join_search(fields, 'shown'))}")
+    return redirect(_list_path(fields, "shown"))
 
 
 def _describe_selection(text: str) -> str:

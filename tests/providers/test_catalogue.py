@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from cases import check_each
 from relay.providers.catalogue import PROVIDERS, find_provider, recognise_provider
 from relay.providers.provider import Provider
 from relay.providers.samples import sample_types
@@ -11,7 +12,7 @@ from relay.providers.samples import sample_types
 ENTRIES = [pytest.param(entry, id=name) for name, entry in PROVIDERS.items()]
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
+@check_each("entry", ENTRIES)
 def test_an_entry_is_complete(entry):
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", entry.name)
     assert len(entry.monogram) == 2
@@ -24,7 +25,7 @@ def test_an_entry_is_complete(entry):
     assert entry.secret_env
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
+@check_each("entry", ENTRIES)
 def test_the_steps_say_what_to_paste_and_which_variable_to_set(entry):
     text = " ".join(entry.list_steps("{url}"))
     if not entry.name.endswith("-simple"):
@@ -39,7 +40,7 @@ def test_find_knows_a_provider_by_its_name():
     assert find_provider("custom") is None
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("headers", "name"),
     [
         (("stripe-signature",), "stripe"),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_event, build_source
+from cases import check_each
 from relay.clock import SystemClock
 from relay.delivery.signing import SignatureForger, alter_secret
 from relay.errors import SigningError
@@ -53,7 +54,7 @@ def forged(now, secret_for):
     return make
 
 
-@pytest.mark.parametrize("name", [name for name in SIGNING if name not in UNFORGEABLE])
+@check_each("name", [name for name in SIGNING if name not in UNFORGEABLE])
 def test_a_forged_request_has_a_signature_that_does_not_verify(name, forged, now):
     source, event, forger = forged(name)
     forger.check_forgeable(event)
@@ -64,14 +65,14 @@ def test_a_forged_request_has_a_signature_that_does_not_verify(name, forged, now
     assert source.secrets[0].reveal() not in notes[0]
 
 
-@pytest.mark.parametrize("name", sorted(UNFORGEABLE))
+@check_each("name", sorted(UNFORGEABLE))
 def test_where_no_wrong_signature_is_known_that_is_said(name, forged):
     _, event, forger = forged(name)
     with pytest.raises(SigningError, match="knows no wrong signature"):
         forger.check_forgeable(event)
 
 
-@pytest.mark.parametrize("name", SIGNING)
+@check_each("name", SIGNING)
 def test_a_stale_request_verifies_but_for_its_age_or_the_provider_has_no_limit(name, forged, now):
     source, event, forger = forged(name)
     try:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from builders import build_source
+from cases import check_each
 from relay.errors import NotFoundError
 from relay.model.event import Verdict, Verification
 from relay.model.payload import Payload
@@ -66,12 +67,12 @@ def test_the_main_providers_have_a_sample_of_every_event_people_use():
         assert load_sample(name, type_).type.startswith(type_)
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
+@check_each("name", PROVIDERS)
 def test_no_provider_falls_back_to_the_plain_event(name):
     assert sample_types(name)
 
 
-@pytest.mark.parametrize(("name", "type_"), OWN_SAMPLES)
+@check_each(("name", "type_"), OWN_SAMPLES)
 def test_every_sample_verifies_and_is_identified(name, type_, now, secret_for):
     provider = PROVIDERS[name]
     scheme = next((scheme for scheme in provider.schemes if scheme.name != "platform"), provider.schemes[0])
@@ -88,14 +89,14 @@ def test_every_sample_verifies_and_is_identified(name, type_, now, secret_for):
     assert provider.summary is None or provider.summary(made, payload)
 
 
-@pytest.mark.parametrize(("name", "type_"), OWN_SAMPLES)
+@check_each(("name", "type_"), OWN_SAMPLES)
 def test_no_placeholder_is_left(name, type_, now):
     text = json.dumps(filled(name, type_, now))
     assert "${" not in text
     assert "#{" not in text
 
 
-@pytest.mark.parametrize(("name", "type_"), OWN_SAMPLES)
+@check_each(("name", "type_"), OWN_SAMPLES)
 def test_the_same_seed_gives_the_same_event_and_another_seed_another(name, type_, now):
     assert filled(name, type_, now) == filled(name, type_, now)
     different = filled(name, type_, now, seed=2), filled(name, type_, now + timedelta(hours=1))

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from builders import build_source
+from cases import check_each
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.doctor import SignatureCase, diagnose
 from relay.providers.schemes.locations import InEveryHeader, InHeader, with_header
@@ -76,14 +77,14 @@ def with_signature(scheme, capture, value):
     return with_header(capture, (name,), text.replace(signature_of(scheme, capture), value))
 
 
-@pytest.mark.parametrize(("provider", "scheme"), SHARED)
+@check_each(("provider", "scheme"), SHARED)
 def test_a_signature_that_was_cut_short(provider, scheme, signed, examine):
     whole = signed(scheme)
     cut = with_signature(scheme, whole, signature_of(scheme, whole)[:-9])
     assert examine(provider, scheme, cut).cause == "signature_cut"
 
 
-@pytest.mark.parametrize(("provider", "scheme"), SHARED)
+@check_each(("provider", "scheme"), SHARED)
 def test_a_signature_in_another_encoding(provider, scheme, signed, examine):
     whole = signed(scheme)
     text = signature_of(scheme, whole)
@@ -97,7 +98,7 @@ def test_a_signature_in_another_encoding(provider, scheme, signed, examine):
         assert (found.cause, "on the way" in found.title) == ("signature_encoding", True)
 
 
-@pytest.mark.parametrize(("provider", "scheme"), TIMED)
+@check_each(("provider", "scheme"), TIMED)
 def test_a_time_that_was_replaced(provider, scheme, signed, examine):
     whole = signed(scheme)
     late = scheme.time.place.write(whole, str(int(whole.received_at.timestamp()) + 3).encode())
@@ -105,13 +106,13 @@ def test_a_time_that_was_replaced(provider, scheme, signed, examine):
     assert found.cause == "timestamp_replaced"
 
 
-@pytest.mark.parametrize(("provider", "scheme"), SIGNED.values())
+@check_each(("provider", "scheme"), SIGNED.values())
 def test_a_body_that_was_cut_in_the_middle(provider, scheme, signed, examine):
     whole = signed(scheme)
     assert examine(provider, scheme, dataclasses.replace(whole, body=whole.body[:30])).cause == "body_cut"
 
 
-@pytest.mark.parametrize(("provider", "scheme"), SIGNED.values())
+@check_each(("provider", "scheme"), SIGNED.values())
 def test_a_body_whose_last_byte_is_missing(provider, scheme, signed, examine):
     whole = signed(scheme)
     found = examine(provider, scheme, dataclasses.replace(whole, body=whole.body[:-1]))
@@ -119,7 +120,7 @@ def test_a_body_whose_last_byte_is_missing(provider, scheme, signed, examine):
     assert "cut" in found.title
 
 
-@pytest.mark.parametrize(("provider", "scheme"), SIGNED.values())
+@check_each(("provider", "scheme"), SIGNED.values())
 def test_keys_in_alphabetical_order(provider, scheme, signed, examine):
     whole = signed(scheme, b'{"type":"test","webhookTimestamp":1,"id":"evt_1","note":"a/b"}')
     pairs = sorted(whole.payload.json.items())
@@ -128,19 +129,19 @@ def test_keys_in_alphabetical_order(provider, scheme, signed, examine):
     assert (found.cause, "another order" in found.title) == ("body_changed", True)
 
 
-@pytest.mark.parametrize(("provider", "scheme"), SIGNED.values())
+@check_each(("provider", "scheme"), SIGNED.values())
 def test_a_body_that_did_not_arrive(provider, scheme, signed, examine):
     assert examine(provider, scheme, dataclasses.replace(signed(scheme), body=b"")).cause == "body_empty"
 
 
-@pytest.mark.parametrize(("provider", "scheme"), SIGNED.values())
+@check_each(("provider", "scheme"), SIGNED.values())
 def test_a_body_in_an_envelope(provider, scheme, signed, examine):
     whole = signed(scheme)
     body = b'{"body":"%s","isBase64Encoded":true}' % b64encode(whole.body)
     assert "field body" in examine(provider, scheme, dataclasses.replace(whole, body=body)).title
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("provider", "scheme"),
     [item for scheme, item in SIGNED.items() if scheme.time is not None and scheme.time.past is not None],
 )

@@ -47,9 +47,20 @@ def run(copy, command):
 
 
 def test_its_tests_are_green(copy):
-    done = run(copy, find_block(PAGE, "-k acme"))
+    done = run(copy, find_block(PAGE, "python -m pytest"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 20, done.stdout
+
+
+def test_a_test_that_it_fails_names_it(copy):
+    sample = copy / "relay/providers/samples/acme/thing.created.json"
+    text = sample.read_text(encoding="utf-8")
+    sample.write_text(text.replace("thing.created", "thing.made"), encoding="utf-8")
+    try:
+        done = run(copy, "python -m pytest tests/providers/test_samples.py -k identified")
+    finally:
+        sample.write_text(text, encoding="utf-8")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"1 of \d+ cases: acme-thing\.created", done.stdout), done.stdout
 
 
 def test_its_sample_verifies(copy):

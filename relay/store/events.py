@@ -72,7 +72,7 @@ class Events(Repository):
         `callback(stored, None)` is called on the loop's thread once the event is on disk, `callback(None, error)`
         when nothing could be kept.
         """
-        self._writer.submit(insert_events, insert, callback)
+        self._writer.submit(insert_events, insert, callback, is_light=insert.is_light)
 
     async def get(self, id_: int) -> CapturedEvent:
         """Return an event whole. Raises NotFoundError."""

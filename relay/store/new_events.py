@@ -21,6 +21,8 @@ from relay.store.delivery_queue import AwaitedDelivery, resolve_earlier_tries
 from relay.store.message_statuses import apply_statuses, is_message_known
 from relay.store.row_mappers import MAX_ROWS, dump_delivery, insert_rows, round_up, to_micros
 
+_LIGHT_BODY = 8 * 1024  # bytes
+
 
 @dataclass(slots=True, kw_only=True)
 class StoredEvent:
@@ -72,6 +74,11 @@ class EventInsert(StoredEvent):
         """Return what makes its row; a signal that waits may hold it."""
         values = (self.id, *self.columns, self.outcome, self.duplicate_of)
         return partial(row_mappers.read_inserted_event, values, self.unknown)
+
+    @property
+    def is_light(self) -> bool:
+        """Say whether it takes some microseconds to write."""
+        return self.tracked is None and len(self.stored[2]) <= _LIGHT_BODY
 
 
 def prepare_insert(event: NewEvent, planned: tuple[NewDelivery, ...], answerer: str = "") -> EventInsert:

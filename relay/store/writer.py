@@ -1,13 +1,14 @@
-"""Group commit: what waits together is committed together, in one hop to one thread."""
+"""Group commit: what waits together is committed together, by the loop where that is quick, else by one thread."""
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from itertools import repeat
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, Self, TypeVar
 
 from relay.errors import RelayError, StoreError
@@ -21,15 +22,18 @@ Together = Callable[[sqlite3.Connection, list[Item]], list[T]]
 # Called on the loop's thread with the value once it is committed, or with None and what kept it from being so.
 Callback = Callable[[Any, BaseException | None], None]
 _Outcome = tuple[Any, BaseException | None]
-_Work = tuple[Together[Any, Any], Any, bool]
+_Work = tuple[Together[Any, Any], Any, bool, bool]  # what writes, what is written, is_durable, is_light
 
 _CHECKPOINT_EVERY = 2.0  # seconds
 # A commit waits for as many as the last one had, and as waited behind it, but not for long: measured with 16 senders,
 # that takes two thirds of the CPU for each event that commits of half as many take. So few are served at once.
 _FEW = 2
 _GATHER_SECONDS = 0.0007
+# While commits take no longer than this on average, the loop makes those of light items itself: it would do nothing
+# else meanwhile but hand the interpreter over and back, which cost a fifth of all that a request costs.
+_QUICK_SECONDS = 0.005
 # How long a commit waits for another program's lock, in milliseconds: once one has waited in vain, senders
-# are not held up any longer.
+# are not held up any longer. The loop does not wait.
 _WAIT = 5000
 _WAIT_IN_OUTAGE = 200
 _NORMAL = 1  # of PRAGMA synchronous: a commit is handed to the system, and not waited for until it is on the disk
@@ -39,7 +43,7 @@ _PROBE = "UPDATE counters SET value = value WHERE name = 'events'"
 def _group_work(works: list[_Work]) -> list[tuple[Together[Any, Any], list[int]]]:
     """Return each function that writes, with the places of the items it gets; a step's function is its own."""
     groups: dict[Together[Any, Any], list[int]] = {}
-    for place, (together, _, _) in enumerate(works):
+    for place, (together, *_) in enumerate(works):
         groups.setdefault(together, []).append(place)
     return list(groups.items())
 
@@ -66,6 +70,8 @@ class Writer:
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
         self._is_out = False
+        self._patience = _WAIT  # of PRAGMA busy_timeout
+        self._took = 0.0  # seconds of a transaction, on average over the last ten or so
         self._has_written = False
         self._level: int | None = None  # of PRAGMA synchronous, while commits do not wait for the disk
 
@@ -117,18 +123,27 @@ class Writer:
         self.submit(together, item, resolve, is_durable=is_durable)
         return await future
 
-    def submit(self, together: Together[Item, T], item: Item, callback: Callback, *, is_durable: bool = True) -> None:
+    def submit(
+        self,
+        together: Together[Item, T],
+        item: Item,
+        callback: Callback,
+        *,
+        is_durable: bool = True,
+        is_light: bool = False,
+    ) -> None:
         """Write `item` with whatever else waits for `together`; call from the loop's thread.
 
         `together(connection, items)` returns a value for each item. It exists because every statement hands the
         interpreter over and back: measured with 64 senders, a statement for each event cost three times what one
         for the whole batch does. `callback(value, error)` is called on the loop's thread, in the order submitted,
-        once the value is on disk (`error` is None), or when nothing of it was kept (`value` is None).
+        once the value is on disk (`error` is None), or when nothing of it was kept (`value` is None). The loop commits
+        by itself what `is_light`, which takes some microseconds to write, where nothing else is written with it.
         """
         if self._is_closed:
             self._loop.call_soon(callback, None, StoreError("the store is closed"))
             return
-        self._waiting.append((together, item, is_durable))
+        self._waiting.append((together, item, is_durable, is_light))
         self._callbacks.append(callback)
         if not self._busy and (len(self._waiting) == 1 or len(self._waiting) == self._expected):
             self._plan()
@@ -158,11 +173,25 @@ class Writer:
         if self._busy or not self._waiting:
             return
         works, callbacks, self._waiting, self._callbacks, self._busy = self._waiting, self._callbacks, [], [], True
-        self._jobs.put(lambda: self._run(works, callbacks))
-        if self._loop.time() > self._checkpoint_at and (self._copying is None or self._copying.done()):
+        is_copying = self._copying is not None and not self._copying.done()
+        if is_copying or (values := self._commit_here(works)) is None:
+            self._jobs.put(lambda: self._run(works, callbacks))
+        else:
+            self._settle(callbacks, list(zip(values, repeat(None))))
+        if not is_copying and self._loop.time() > self._checkpoint_at:
             # Behind the commit and not in it; by the clock, because the log's file never shrinks.
             self._checkpoint_at = self._loop.time() + _CHECKPOINT_EVERY
             self._copying = self._loop.run_in_executor(None, self._copy_pages)
+
+    def _commit_here(self, works: list[_Work]) -> list[Any] | None:
+        """Commit on the loop's thread while the other one rests; None leaves it to that, with nothing kept."""
+        if self._took > _QUICK_SECONDS or self.outages.now is not None or not all(is_light for *_, is_light in works):
+            return None
+        try:
+            self._set_patience(0)
+            return self._transact(works)
+        except Exception:  # noqa: BLE001 - tried again by the thread, which can wait, and finds out whose fault it is
+            return None
 
     def _settle(self, callbacks: list[Callback], found: list[_Outcome]) -> None:
         self._busy = False
@@ -188,14 +217,16 @@ class Writer:
         """Copy what the log holds into the file while commits go on, then have the writer copy the rest.
 
         Copying on the store's own thread alone held all senders up for 60 ms in 2 s at 6 000 events a second; without
-        the writer's part the log would grow for as long as they keep coming.
+        the writer's part the log would grow for as long as they keep coming. Returns once that is done.
         """
         # Into no other file that was put in its place: the log is found by its name, and would overwrite that one.
         if self._find_inode() == self._inode:
             address = f"{self.path.absolute().as_uri()}?mode=rw"  # never makes a file where there is none any more
             with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        self._jobs.put(self._checkpoint)
+        has_ended = Event()
+        self._jobs.put(lambda: self._checkpoint(has_ended))
+        has_ended.wait()
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -229,30 +260,30 @@ class Writer:
 
     def _commit(self, works: list[_Work]) -> list[_Outcome]:
         try:
+            self._set_patience(_WAIT_IN_OUTAGE if self._is_out else _WAIT)
             values = self._transact(works)
         except Exception as error:  # noqa: BLE001 - whatever a step raised belongs to its own caller
             outage = explain_outage(error, self.path)
             if outage is not None:
                 # It is none of these steps' fault: tried one by one, each would wait and fail by itself.
-                self._wait_for_lock(_WAIT_IN_OUTAGE)
+                self._is_out = True
                 return [(None, outage) for _ in works]
             if len(works) == 1:
                 return [(None, self._explained(error))]
         else:
-            self._wait_for_lock(_WAIT)
+            self._is_out = False
             return list(zip(values, repeat(None)))
         # One bad step must not take the others with it: each again, alone.
         return [outcome for work in works for outcome in self._commit([work])]
 
-    def _wait_for_lock(self, milliseconds: int) -> None:
-        if self._connection is not None and (milliseconds == _WAIT_IN_OUTAGE) is not self._is_out:
-            with suppress(sqlite3.Error):  # what was committed is committed, whatever comes of this
-                self._connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
-            self._is_out = not self._is_out
+    def _set_patience(self, milliseconds: int) -> None:
+        if self._connection is not None and milliseconds != self._patience:
+            self._connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
+            self._patience = milliseconds
 
     def _transact(self, works: list[_Work]) -> list[Any]:
-        connection = self._sound()
-        self._set_synchronous(connection, is_durable=any(is_durable for _, _, is_durable in works))
+        connection, began = self._sound(), time.perf_counter()
+        self._set_synchronous(connection, is_durable=any(is_durable for _, _, is_durable, _ in works))
         connection.execute("BEGIN IMMEDIATE")
         changes = connection.total_changes
         try:
@@ -263,6 +294,7 @@ class Writer:
                     values[place] = value
             connection.execute("COMMIT")
             self._has_written = connection.total_changes > changes
+            self._took += (time.perf_counter() - began - self._took) / 10
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -299,9 +331,11 @@ class Writer:
     def _explained(self, error: BaseException) -> BaseException:
         return explain_error(error, self.path) if isinstance(error, sqlite3.Error) else error
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, has_ended: Event) -> None:
         try:
             if self._connection is not None:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.Error:
-            return  # the next one will do; the commit itself is safe
+            return  # the next one will do; the commits themselves are safe
+        finally:
+            has_ended.set()

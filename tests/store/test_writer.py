@@ -1,4 +1,5 @@
 import asyncio
+import math
 import sqlite3
 import threading
 from contextlib import closing
@@ -11,7 +12,7 @@ from relay.errors import StoreError
 from relay.model.delivery import NewDelivery
 from relay.model.event import EventOutcome
 from relay.store import open_store
-from relay.store.new_events import prepare_insert
+from relay.store.new_events import insert_events, prepare_insert
 from relay.store.writer import Writer
 
 
@@ -233,3 +234,51 @@ async def test_a_file_put_in_the_place_of_the_stores_own_is_not_written_to(tmp_p
             await store.events.add(build_new_event())
         await store.writer._copying
     assert store.path.read_bytes() == content
+
+
+async def test_small_events_are_committed_by_the_loop_while_that_is_quick_and_all_else_by_the_stores_thread(
+    store, monkeypatch
+):
+    threads = []
+
+    def note(connection, items):
+        threads.append(threading.current_thread() is threading.main_thread())
+        return insert_events(connection, items)
+
+    monkeypatch.setattr("relay.store.events.insert_events", note)
+
+    async def add(*bodies):
+        stored = [asyncio.get_running_loop().create_future() for _ in bodies]
+        for body, future in zip(bodies, stored, strict=True):
+            insert = prepare_insert(build_new_event(build_capture(body=body)), ())
+            store.events.add_nowait(insert, lambda one, error, future=future: future.set_result((one.id, error)))
+        return await asyncio.gather(*stored)
+
+    if store.writer._copying:
+        await store.writer._copying
+    store.writer._checkpoint_at = math.inf
+    store.writer._took = 0.0
+    assert await add(b"1", b"2") == [(1, None), (2, None)]
+    assert await add(b"3", b"4" * 10_000) == [(3, None), (4, None)]
+    store.writer._took = 60.0
+    assert await add(b"5") == [(5, None)]
+    assert threads == [True, False, False]
+    assert store.writer._took < 60
+    assert [(await store.events.get(id_)).capture.body[:1] for id_ in range(1, 6)] == [b"1", b"2", b"3", b"4", b"5"]
+
+
+async def test_another_programs_lock_holds_up_a_commit_and_not_the_loop(store):
+    stored = asyncio.get_running_loop().create_future()
+    with closing(sqlite3.connect(store.writer.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store.writer._took = 0.0
+        insert = prepare_insert(build_new_event(), ())
+        store.events.add_nowait(insert, lambda one, error: stored.set_result((one, error)))
+        turns = 0
+        while turns < 100:
+            await asyncio.sleep(0.001)
+            turns += 1
+        assert not stored.done()
+        other.execute("COMMIT")
+    one, error = await stored
+    assert (one.id, error) == (1, None)

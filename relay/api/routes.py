@@ -13,7 +13,6 @@ from relay.api import (  # noqa: F401 - importing them fills API_ROUTES
     deliveries,
     emails,
     events,
-    explanations,
     labs,
     messages,
     replays,

@@ -12,8 +12,8 @@ from relay.http.responses import get_relay, json_response
 from relay.model.signals import EventStored
 from relay.services.relay import RunningRelay
 from relay.store.events import ImportedEvent
-from relay.transfer.context import ExportContext
 from relay.transfer.formats import FORMATS
+from relay.transfer.pytest_export import ExportContext
 from relay.transfer.records import parse_record, redact_event
 
 COUNT_HEADER = "X-Relay-Count"

@@ -13,12 +13,9 @@ from relay.model.event import CapturedEvent, Headers
 from relay.model.text import decode_header_text, decode_text, escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.sender_urls import request_target
-from relay.transfer.context import ExportContext
-from relay.transfer.pytest_export import TAIL, write_head, write_request
+from relay.transfer.pytest_export import OF_THE_CONNECTION, TAIL, ExportContext, write_head, write_request
 from relay.transfer.records import event_to_record
 
-# What the client that sends the request sets for its own connection.
-_OF_THE_CONNECTION = frozenset({"host", "content-length", "connection", "transfer-encoding", "keep-alive", "expect"})
 # What curl drops from an address, refuses in it, or encodes.
 _CURL_CHANGES = re.compile(r"[^\x21-\x7e]|#")
 _CURL_ADDS = ("Accept", "User-Agent", "Content-Type")
@@ -185,4 +182,4 @@ def _format_title(event: CapturedEvent) -> str:
 
 
 def _sendable_headers(headers: Headers) -> Iterator[tuple[str, str]]:
-    return ((name, value) for name, value in headers if name.lower() not in _OF_THE_CONNECTION)
+    return ((name, value) for name, value in headers if name.lower() not in OF_THE_CONNECTION)

@@ -229,13 +229,14 @@ def classify_response(response: ReceivedResponse, now: datetime) -> Outcome:
     if status in _FINAL:
         return AttemptFailed(f"{status} ({_FINAL[status]})")
     if status in _RETRIED_STATUSES or status >= 500:
-        return AttemptRetry(f"{status}", after=parse_retry_after(response, now))
+        value = next((value for name, value in response.headers if name.lower() == "retry-after"), "")
+        return AttemptRetry(f"{status}", after=parse_retry_after(value, now))
     return AttemptFailed(f"{status} (not followed)" if 300 <= status < 400 else f"{status}")
 
 
-def parse_retry_after(response: ReceivedResponse, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for, given as seconds or as a date."""
-    value = next((value for name, value in response.headers if name.lower() == "retry-after"), "").strip()
+def parse_retry_after(value: str, now: datetime) -> float | None:
+    """Return the seconds that a Retry-After header asks for, given as seconds or as a date; None for neither."""
+    value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
     try:

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
 import aiohttp
 from yarl import URL
 
 from relay import __version__
+from relay.actions.forward import parse_retry_after
 from relay.catchup.base import Access, ApiResponse
 from relay.clock import Clock
 from relay.errors import CatchUpError, CredentialError
@@ -171,16 +171,9 @@ class ListingApiClient:
     def _find_wait(self, raw: _RawResponse, otherwise: float) -> float:
         """Return the seconds to wait, as Retry-After or GitHub's X-RateLimit-Reset says."""
         now = self.clock.now()
-        after = raw.headers.get("Retry-After", "").strip()
-        if after.isascii() and after.isdigit():
-            return float(after[:9])
-        if after:
-            try:
-                until = parsedate_to_datetime(after)
-            except (ValueError, TypeError, OverflowError):
-                return otherwise
-            until = until if until.tzinfo else until.replace(tzinfo=UTC)
-            return max(0.0, (until - now).total_seconds())
+        if after := raw.headers.get("Retry-After", "").strip():
+            wait = parse_retry_after(after, now)
+            return otherwise if wait is None else wait
         reset = raw.headers.get("X-RateLimit-Reset", "")
         if _is_rate_limited(raw) and reset.isascii() and reset.isdigit():
             # A second more: the limit is lifted in it, not before it.

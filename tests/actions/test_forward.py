@@ -642,7 +642,7 @@ async def test_a_connection_that_was_reset_before_it_is_looked_at_is_open_withou
 )
 def test_retry_after_is_read_as_seconds_or_a_date(value, seconds):
     response = ReceivedResponse(status=503, headers=(("retry-AFTER", value),))
-    assert parse_retry_after(response, NOW) == seconds
+    assert parse_retry_after(value, NOW) == seconds
     assert classify_response(response, NOW) == AttemptRetry("503", after=seconds)
 
 

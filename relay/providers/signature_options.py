@@ -168,19 +168,24 @@ def _header_name(key: str, value: str) -> str:
 
 
 def _parse_field_location(key: str, text: str, kinds: tuple[str, ...]) -> Location:
-    kind, colon, name = text.partition(":")
-    if not colon:
-        kind, name = "header", text
-    if kind not in kinds or not name.strip():
-        raise ConfigError(
-            f"signature.{key}: '{escape_unprintable(text, 60)}' does not say where it stands",
-            hint=f"write {', '.join(f'{kind}:NAME' for kind in kinds)}",
-        )
+    hint = f"write {', '.join(f'{kind}:NAME' for kind in kinds)}"
+    kind, name = "header", text
+    if ":" in text or not text.strip():
+        kind, name = _split_location(key, text, kinds, "it", hint)
     if kind == "header":
         return InHeader(_header_name(key, name))
     if kind == "json":
         return InJson(tuple(name.split(".")))
     return InForm(name) if kind == "form" else InQuery(name)
+
+
+def _split_location(key: str, text: str, kinds: tuple[str, ...], what: str, hint: str) -> tuple[str, str]:
+    """Return the kind of place that a key names, and its name there. Raises ConfigError for another kind."""
+    kind, _, name = text.partition(":")
+    if kind not in kinds or not name.strip():
+        quoted = escape_unprintable(text, 60)
+        raise ConfigError(f"signature.{key}: '{quoted}' does not say where {what} stands", hint=hint)
+    return kind, name
 
 
 # Two families: one text with a prefix (GitHub, Slack) or a list of named items (Stripe, Paddle, Svix).
@@ -208,12 +213,9 @@ def _parse_timestamp(options: SignatureOptions) -> Time | None:
     unit = require_choice("timestamp_unit", options.timestamp_unit, "a unit", _UNITS)
     if options.timestamp is None:
         return None
-    kind, _, name = options.timestamp.partition(":")
-    if kind not in ("header", "item", "json", "form", "query") or not name.strip():
-        raise ConfigError(
-            f"signature.timestamp: '{escape_unprintable(options.timestamp, 60)}' does not say where the time stands",
-            hint='write timestamp = "header:X-Timestamp", or "item:t" for a header such as t=...,v1=...',
-        )
+    kinds = ("header", "item", "json", "form", "query")
+    hint = 'write timestamp = "header:X-Timestamp", or "item:t" for a header such as t=...,v1=...'
+    kind, _ = _split_location("timestamp", options.timestamp, kinds, "the time", hint)
     past, future = parse_age_limits(options)
     spot = None if kind == "item" else _parse_field_location("timestamp", options.timestamp, (kind,))
     return Time(place=spot, unit=unit, past=past, future=future)
@@ -222,13 +224,8 @@ def _parse_timestamp(options: SignatureOptions) -> Time | None:
 def _parse_body_hash(options: SignatureOptions) -> BodyHash | None:
     if options.body_hash is None:
         return None
-    kind, _, name = options.body_hash.partition(":")
-    if kind != "query" or not name.strip():
-        raise ConfigError(
-            f"signature.body_hash: '{escape_unprintable(options.body_hash, 60)}' does not say where the hash stands",
-            hint='write body_hash = "query:bodySHA256"',
-        )
-    return BodyHash(query=name)
+    hint = 'write body_hash = "query:bodySHA256"'
+    return BodyHash(query=_split_location("body_hash", options.body_hash, ("query",), "the hash", hint)[1])
 
 
 def _parse_content(options: SignatureOptions) -> Template:

@@ -109,24 +109,22 @@ def explain_failure(text: str, words: FailureContext) -> TunnelError:
     """
     code = _CODE.search(text)
     if code is not None and int(code[1]) in _BY_CODE:
-        return failure_error(_BY_CODE[int(code[1])], words, code=code[0])
-    if code is None and any(sign in text for sign in _UNTRUSTED):
-        return failure_error(INTERCEPTED, words, quote=_first_words(text, words))
-    if code is None and any(sign in text for sign in _OFFLINE):
-        return failure_error(OFFLINE, words, quote=_first_words(text, words))
+        return failure_error(_BY_CODE[int(code[1])], words, code[0])
+    for fault, signs in ((INTERCEPTED, _UNTRUSTED), (OFFLINE, _OFFLINE)):
+        if code is None and any(sign in text for sign in signs):
+            return failure_error(fault, words, _first_words(text, words))
     hint = f"see https://ngrok.com/docs/errors/{code[0].lower()}" if code else ""
     return TunnelError(f"ngrok failed: {_first_words(text, words) or 'it did not say why'}", hint=hint)
 
 
-def failure_error(fault: NgrokFailure, words: FailureContext, *, code: str = "", quote: str = "") -> TunnelError:
+def failure_error(fault: NgrokFailure, words: FailureContext, quote: str = "") -> TunnelError:
     """Return a fault as the error to raise, with ngrok's own code or words in brackets."""
     others = words.others() if "{others}" in fault.hint else []
     named = f" (here: process {', '.join(map(str, others))})" if others else ""
     kind, _, name = words.token.partition(":")
     token = f"{words.token} (relay vault set {name} changes it)" if kind == "vault" else words.token
     values = {"domain": words.domain or "asked for", "token": token, "others": named}
-    inside = code or quote
-    sentence = fault.sentence.format(**values) + (f" ({inside})" if inside else "")
+    sentence = fault.sentence.format(**values) + (f" ({quote})" if quote else "")
     hint = fault.hint.format(**values)
     if fault.passing:
         return TunnelError(sentence, hint=hint)

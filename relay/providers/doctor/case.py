@@ -12,7 +12,6 @@ from relay.model.event import Capture, SignatureScheme, Source, Verdict, Verific
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
-from relay.providers.catalogue import find_provider
 from relay.providers.provider import Provider
 from relay.providers.schemes.base import RefusalError, Scheme, SignatureInput
 from relay.providers.schemes.content import sender_address, spell_url
@@ -102,12 +101,6 @@ class SignatureCase:
     def with_body(self, body: bytes) -> Capture:
         """Return the request with another body."""
         return dataclasses.replace(self.capture, body=body)
-
-    @property
-    def secret_variable(self) -> str:
-        """Return the variable that usually holds the provider's secret; "" where it has none."""
-        provider = find_provider(self.source.provider)
-        return provider.secret_variable if provider else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -277,7 +277,8 @@ def _explain_handshake(case: SignatureCase, verification: Verification) -> Itera
     reply = challenge.reply(value, next(iter(case.source.secrets), None))
     link = find_subscription_link(case.capture)
     if reply is not None and reply.todo:
-        variable = case.secret_variable or "its secret"
+        provider = find_provider(case.source.provider)
+        variable = provider.secret_variable if provider else "its secret"
         todo = reply.todo.format(variable=variable)
         next_step = _explain_next_step(todo, verification, link)
         yield SignatureFinding(

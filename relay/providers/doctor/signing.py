@@ -21,9 +21,10 @@ from relay.providers.doctor.case import (
 from relay.providers.provider import Provider
 from relay.providers.schemes.base import RefusalError
 from relay.providers.schemes.content import template
-from relay.providers.schemes.encoding import Encoding, KeyForm, KeyFormat, decode_text
+from relay.providers.schemes.encoding import KeyFormat, decode_text
 from relay.providers.schemes.shared_secret import Algo, Digest, Hmac
 from relay.providers.schemes.signed_text import SignedText
+from relay.providers.signature_options import ENCODINGS, KEY_FORMS
 
 _KIND = "Signature written differently"
 _MIN_LENGTH = 10  # characters of a signature that cannot be there by chance
@@ -154,7 +155,7 @@ def _is_readable(scheme: SignedText, whole: bytes, part: bytes) -> bool:
 def _explain_encoding(scheme: Hmac | Digest, encoding: str) -> SignatureLikeness:
     expected, name = scheme.encoding, scheme.place.title
     spelt = {"base64 of the hex": "the base64 of its hex"}.get(encoding, encoding)
-    declare = f'encoding = "{encoding}"' if encoding in _ENCODINGS else "any_case = true"
+    declare = f'encoding = "{encoding}"' if encoding in ENCODINGS else "any_case = true"
     title = f"The signature came as {spelt}, where {expected} belongs"
     if {encoding, expected} == {"base64", "base64url"}:
         marks = "+ and /" if expected == "base64" else "- and _"
@@ -247,8 +248,6 @@ def _is_related(case: SignatureCase, provider: Provider) -> bool:
 
 
 _DIGEST_NAMES: tuple[Algo, ...] = ("sha256", "sha1", "sha512")
-_ENCODINGS: tuple[Encoding, ...] = ("hex", "base64", "base64url")
-_KEY_FORMS: tuple[KeyForm, ...] = ("text", "base64", "base64url", "hex")
 _CONTENTS = (
     *("{body}", "{url}{body}", "{body}{url}"),
     *("{method}{url}{body}", "{method}{path}{body}", "{method}{target}{body}"),
@@ -285,7 +284,7 @@ def _list_neighbours(declared: Hmac) -> Iterator[tuple[Hmac, tuple[str, ...]]]:
     timed = _TIMED_CONTENTS if declared.time else ()
     contents = dict.fromkeys((written, *whole, *_CONTENTS, *timed, *(_CONTENTS_WITH_ID if declared.ident else ())))
     found: list[tuple[Hmac, tuple[str, ...]]] = []
-    for algo, encoding, form, content in product(_DIGEST_NAMES, _ENCODINGS, _KEY_FORMS, contents):
+    for algo, encoding, form, content in product(_DIGEST_NAMES, ENCODINGS, KEY_FORMS, contents):
         changes = {
             "digest": (algo, declared.algo),
             "encoding": (encoding, declared.encoding),

@@ -3,12 +3,14 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import field
 from typing import Any, Protocol
 
 from aiohttp import web
 
 from relay.http.responses import error_response, get_relay
 from relay.model.signals import Signal
+from relay.model.values import dataclass
 
 MAX_VIEWERS = 64
 HEARTBEAT_INTERVAL = 15.0  # seconds after which a comment shows that the stream lives
@@ -93,6 +95,13 @@ class EventStreams:
             task.cancel()
 
 
+@dataclass(slots=True, eq=False)
+class _Frame:
+    signal: object
+    data: bytes | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class FrameCache:
     """Frames drawn for one viewer and given to the others.
 
@@ -100,38 +109,18 @@ class FrameCache:
     """
 
     def __init__(self) -> None:
-        self._frames: OrderedDict[tuple[object, ...], tuple[object, asyncio.Future[bytes]]] = OrderedDict()
+        self._frames: OrderedDict[tuple[object, ...], _Frame] = OrderedDict()
 
     async def get(self, signal: object, name: tuple[object, ...], draw: Callable[[], Awaitable[bytes]]) -> bytes:
         """Return what `draw` gives for this very signal, drawing it unless somebody does already."""
         key = (id(signal), *name)
-        while True:
-            found = self._frames.get(key)
-            if found is None or found[0] is not signal:
-                return await self._draw(key, signal, draw)
-            if found[1].done() and found[1].exception() is None:
-                return found[1].result()
-            try:
-                return await asyncio.shield(found[1])
-            except _AbandonedRenderError:
-                continue
-
-    async def _draw(self, key: tuple[object, ...], signal: object, draw: Callable[[], Awaitable[bytes]]) -> bytes:
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._frames[key] = (signal, future)
-        while len(self._frames) > CACHE_SIZE:
-            self._frames.popitem(last=False)
-        try:
-            frame = await draw()
-        except BaseException:
-            # The page that rendered was closed, or the store failed: the next one tries again.
-            self._frames.pop(key, None)
-            future.set_exception(_AbandonedRenderError)
-            future.exception()
-            raise
-        future.set_result(frame)
-        return frame
-
-
-class _AbandonedRenderError(Exception):
-    """A drawing that was not finished; never leaves this module."""
+        frame = self._frames.get(key)
+        if frame is None or frame.signal is not signal:
+            frame = self._frames[key] = _Frame(signal)
+            if len(self._frames) > CACHE_SIZE:
+                self._frames.popitem(last=False)
+        # Where the page that draws is closed, or the store fails, the next one that waits tries again.
+        async with frame.lock:
+            if frame.data is None:
+                frame.data = await draw()
+        return frame.data

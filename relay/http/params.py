@@ -49,9 +49,9 @@ def parse_digits(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
-def parse_limit(request: web.Request, default: int = 50) -> int:
+def parse_limit(request: web.Request) -> int:
     """Return how many rows to list at most."""
-    return parse_number(request, "limit", default, MAX_LIMIT) or default
+    return parse_number(request, "limit", None, MAX_LIMIT) or 50
 
 
 def parse_query(request: web.Request) -> Query:

@@ -49,6 +49,14 @@ def decode_text(value: bytes) -> str:
         return value.decode("latin-1")
 
 
+def decode_utf8(value: bytes) -> str | None:
+    """Return bytes as text where they are UTF-8, else None."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def decode_header_text(value: str) -> str:
     """Return a captured header value (latin-1, one character a byte) as readable text."""
     return value if value.isascii() else decode_text(value.encode("latin-1"))
@@ -56,10 +64,10 @@ def decode_header_text(value: str) -> str:
 
 def encode_body(data: bytes) -> dict[str, str]:
     """Return bytes as JSON has them: text where they are UTF-8, else base64."""
-    try:
-        return {"encoding": UTF_8, "text": data.decode()}
-    except UnicodeDecodeError:
+    text = decode_utf8(data)
+    if text is None:
         return {"encoding": "base64", "text": base64.b64encode(data).decode()}
+    return {"encoding": UTF_8, "text": text}
 
 
 def is_sensitive(name: str) -> bool:

@@ -3,14 +3,13 @@
 import json
 import re
 import shlex
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from textwrap import dedent
 
 from relay import __version__
 from relay.clock import format_time
 from relay.model.event import CapturedEvent, Headers
-from relay.model.text import decode_header_text, decode_text, escape_unprintable
+from relay.model.text import decode_header_text, decode_text, decode_utf8, encode_body, escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.sender_urls import request_target
 from relay.transfer.pytest_export import OF_THE_CONNECTION, TAIL, ExportContext, write_head, write_request
@@ -79,11 +78,10 @@ def _har(event: CapturedEvent, _: ExportContext) -> str:
 
 def _post_data(event: CapturedEvent) -> dict[str, str]:
     kind = decode_header_text(event.capture.header("Content-Type") or "application/octet-stream")
-    try:
-        return {"mimeType": kind, "text": event.capture.body.decode()}
-    except UnicodeDecodeError:
-        # HAR knows base64 for answers only; with the same word one line below, readers that care find it.
-        return {"mimeType": kind, "text": b64encode(event.capture.body).decode(), "encoding": "base64"}
+    body = encode_body(event.capture.body)
+    # HAR knows base64 for answers only; with the same word one line below, readers that care find it.
+    encoding = {"encoding": "base64"} if body["encoding"] == "base64" else {}
+    return {"mimeType": kind, "text": body["text"], **encoding}
 
 
 def _curl(event: CapturedEvent, _: ExportContext) -> str:
@@ -128,11 +126,8 @@ def _quote_for_shell(text: str) -> str:
 
 def _printf(body: bytes) -> str:
     """Return a shell command that prints exact bytes; printf is built in, so no length is too long for it."""
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" not in text:
+    text = decode_utf8(body)
+    if text is not None and "\0" not in text:
         return f"printf %s {shlex.quote(text)}"
     return "printf '" + "".join(f"\\{byte:03o}" for byte in body) + "'"
 

@@ -21,7 +21,7 @@ from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryReason
 from relay.model.event import CapturedEvent
 from relay.model.search import Query
-from relay.model.text import decode_header_text, is_sensitive
+from relay.model.text import decode_header_text, decode_utf8, is_sensitive
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.sender_urls import request_target
 from relay.services.relay import RunningRelay
@@ -302,10 +302,7 @@ async def show_curl(request: web.Request) -> web.Response:
 
 
 def _quote_for_shell(data: bytes) -> str:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = None
+    text = decode_utf8(data)
     if text is not None and "\0" not in text and not text.startswith("@"):
         return shlex.quote(text)
     # ANSI-C quoting keeps bytes that are no text; every shell people paste into knows it.

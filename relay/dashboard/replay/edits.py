@@ -10,7 +10,7 @@ from relay.model.delivery import Delivery, DeliveryChanges, SignMode
 from relay.model.differences import MISSING, compare_json, is_same_value
 from relay.model.event import CapturedEvent, Headers, Verdict
 from relay.model.payload import PayloadError, parse_json
-from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
+from relay.model.text import decode_header_text, decode_utf8, escape_unprintable, is_sensitive
 from relay.model.values import dataclass
 
 MAX_EDITABLE_BODY = 256 * 1024  # bytes of a body that a form offers for editing
@@ -42,12 +42,12 @@ class ReplayEdits:
 def build_original(event: CapturedEvent) -> ReplayOriginal:
     """Return what the form starts from; credentials in headers are dots in place of the real ones."""
     capture, body = event.capture, event.capture.body
-    editable = len(body) <= MAX_EDITABLE_BODY and not is_binary(body) and _is_utf8(body)
+    text = decode_utf8(body) if len(body) <= MAX_EDITABLE_BODY and not is_binary(body) else None
     return ReplayOriginal(
         method=capture.method,
         headers="\n".join(f"{name}: {value}" for name, value in _list_editable_headers(event)),
-        body=body.decode() if editable else "",
-        editable=editable,
+        body=text or "",
+        editable=text is not None,
     )
 
 
@@ -93,8 +93,8 @@ def prefill_from_delivery(event: CapturedEvent, delivery: Delivery) -> dict[str,
             f"{name}: {HIDDEN_VALUE if is_sensitive(name) and (name, value) in kept else decode_header_text(value)}"
             for name, value in changes.headers
         )
-    if changes.body is not None and _is_utf8(changes.body):
-        form["body"] = changes.body.decode()
+    if changes.body is not None and (text := decode_utf8(changes.body)) is not None:
+        form["body"] = text
     return form
 
 
@@ -205,14 +205,6 @@ def _find_body_differences(before: bytes, after: bytes) -> list[ReplayDifference
 
 def _format_json_value(value: object) -> str:
     return "" if value is MISSING else escape_unprintable(json.dumps(value, ensure_ascii=False), 60)
-
-
-def _is_utf8(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)

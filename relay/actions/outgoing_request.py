@@ -11,7 +11,7 @@ from relay.model.delivery import NO_CHANGES, Delivery, DeliveryChanges, Delivery
 from relay.model.event import Capture, CapturedEvent, Headers
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
-from relay.providers.sender_urls import build_public_url, request_target
+from relay.providers.sender_urls import build_public_url
 
 # RFC 9110, 7.6.1, with those that older software sends.
 HOP_BY_HOP = frozenset(
@@ -126,7 +126,7 @@ def build_request_target(
         # Gateways put raw spaces into a query; what is captured so could not be sent on as it is.
         notes += ("spaces and control characters in the path or query are percent-encoded",)
         path, query = (_UNSENDABLE.sub(lambda found: f"%{ord(found[0]):02X}", part) for part in (path, query))
-    if changes.path is None and not query and request_target(event.capture).endswith("?"):
+    if changes.path is None and not query and event.capture.request_target.endswith("?"):
         path += "?"
     return path, query, notes
 

@@ -3,34 +3,32 @@
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import AliasPath, Field
+from pydantic import Field
 
 from relay.api.resource import (
     ApiRequest,
     ApiRoute,
-    Body,
+    EncodedBody,
     HeaderPairs,
-    HeaderText,
-    Milliseconds,
     Refusal,
     Resource,
-    TextOrNull,
     Timestamp,
     default_to,
-    find_next_before,
     make_shape,
     read_request,
 )
 from relay.http import params
 from relay.http.responses import get_relay, json_response
 from relay.model.delivery import DeliveryReason, DeliveryState
+from relay.model.event_json import serialize_delivery
+from relay.services import answers
 
 
 class DeliverySummary(Resource):
     """A delivery as lists have it. `spared` of its attempts are not charged to the retry policy."""
 
     id: int
-    event: int = Field(validation_alias="event_id")
+    event: int
     source: str
     target: str
     action: str
@@ -38,11 +36,11 @@ class DeliverySummary(Resource):
     state: DeliveryState
     created_at: Timestamp
     due_at: Timestamp
-    attempts_made: int = Field(validation_alias="attempts")
+    attempts_made: int
     spared: int
     detail: str
     status: int | None
-    took_ms: Milliseconds | None = Field(validation_alias="took")
+    took_ms: float | None
     batch: int | None
     lab: int | None
 
@@ -51,9 +49,9 @@ class AttemptRequest(Resource):
     """What an attempt sent; `notes` say what differs from the original."""
 
     method: str
-    url: HeaderText
+    url: str
     headers: HeaderPairs
-    body: Body
+    body: EncodedBody
     notes: list[str]
 
 
@@ -62,7 +60,7 @@ class AttemptResponse(Resource):
 
     status: int
     headers: HeaderPairs
-    body: Body
+    body: EncodedBody
     cut: bool
     notes: list[str]
 
@@ -72,20 +70,20 @@ class AttemptDetail(Resource):
 
     number: int
     started_at: Timestamp
-    took_ms: Milliseconds = Field(validation_alias="took")
+    took_ms: float
     outcome: str
     detail: str
     request: AttemptRequest | None
     response: AttemptResponse | None
-    output: str | None = Field(None, validation_alias=AliasPath("output", "text"))
-    output_cut: bool = Field(False, validation_alias=AliasPath("output", "cut"))
-    traceback: TextOrNull = Field(None, validation_alias=AliasPath("output", "traceback"))
+    output: str | None
+    output_cut: bool
+    traceback: str | None
 
 
 class DeliveryDetail(DeliverySummary):
     """A delivery with its attempts."""
 
-    attempts: list[AttemptDetail] = Field(validation_alias="made")
+    attempts: list[AttemptDetail]
 
 
 DeliveryList = make_shape(
@@ -121,38 +119,28 @@ class CancelRequest(ApiRequest):
 @ApiRoute("GET", "/api/deliveries", {200: DeliveryList}, query="state event target batch before limit")
 async def list_deliveries(request: web.Request) -> web.Response:
     """List deliveries, newest first."""
-    limit = params.parse_limit(request)
-    found = await get_relay(request).store.deliveries.page(
-        state=request.query.get("state") or None,
-        event=params.parse_number(request, "event", None),
-        target=request.query.get("target") or None,
-        batch=params.parse_number(request, "batch", None),
-        before=params.parse_number(request, "before", None),
-        limit=limit,
-    )
-    return json_response(DeliveryList.serialize(deliveries=found, next_before=find_next_before(found, limit)))
+    return json_response(await answers.list_deliveries(get_relay(request).store, request.query))
 
 
 @ApiRoute("GET", "/api/deliveries/{id}", {200: DeliveryDetail})
 async def get_delivery(request: web.Request) -> web.Response:
     """Show a delivery with every attempt."""
-    store = get_relay(request).store
-    item = await store.deliveries.get(params.parse_id(request, "delivery"))
-    return json_response(DeliveryDetail.serialize(item, made=await store.deliveries.attempts(item.id)))
+    id_ = params.parse_id(request, "delivery")
+    return json_response(await answers.load_delivery(get_relay(request).store, id_))
 
 
 @ApiRoute("POST", "/api/deliveries/{id}/retry", {202: DeliverySummary})
 async def retry_delivery(request: web.Request) -> web.Response:
     """Try a delivery again now."""
     item = await get_relay(request).replays.retry_delivery(params.parse_id(request, "delivery"))
-    return json_response(DeliverySummary.serialize(item), 202)
+    return json_response(serialize_delivery(item), 202)
 
 
 @ApiRoute("POST", "/api/deliveries/{id}/cancel", {200: DeliverySummary})
 async def cancel_delivery(request: web.Request) -> web.Response:
     """Give up a delivery."""
     item = await get_relay(request).replays.cancel_delivery(params.parse_id(request, "delivery"))
-    return json_response(DeliverySummary.serialize(item))
+    return json_response(serialize_delivery(item))
 
 
 @ApiRoute("POST", "/api/deliveries/retry", {202: RetriedDeliveries}, RetryRequest)

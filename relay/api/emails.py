@@ -20,6 +20,7 @@ from relay.delivery.email_dry_run import DryRunRequest
 from relay.http import params
 from relay.http.responses import get_relay, json_response
 from relay.model.mail import RehearsalOutcome
+from relay.model.parameters import MAX_LIMIT
 
 _PositiveNumber = Annotated[
     int | None, Field(gt=0, lt=2**62), Refusal("{name} must be a positive number", 'send {"{name}": 50}')
@@ -126,7 +127,7 @@ async def run_dry_run(request: web.Request) -> web.Response:
             template=call.template or None,
             target=call.target or None,
             before=call.before,
-            limit=min(call.limit or 100, params.MAX_LIMIT),
+            limit=min(call.limit or 100, MAX_LIMIT),
         )
     )
     return json_response(DryRunResult.serialize(found, dry_run=True))

@@ -1,6 +1,5 @@
 """Events: listed, shown whole, annotated and deleted, with how each verifies today and where it is routed."""
 
-import asyncio
 from typing import Annotated
 
 from aiohttp import web
@@ -10,34 +9,29 @@ from relay.actions.forward import ForwardOptions
 from relay.api.resource import (
     ApiRequest,
     ApiRoute,
-    Body,
-    EscapedText,
+    EncodedBody,
     HeaderPairs,
-    HeaderText,
     Json,
     ReasonSentence,
     Resource,
     TextOrNull,
     Timestamp,
-    UncheckedText,
     extend,
     make_shape,
     read_request,
 )
-from relay.clock import format_time
 from relay.http import params
 from relay.http.responses import get_relay, json_response
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
-from relay.model.event_json import serialize_event_row
-from relay.model.payload import Payload
+from relay.model.event_json import serialize_problem
 from relay.model.signals import EventChanged
+from relay.model.text import escape_unprintable
 from relay.pipeline.diagnosis import find_rule_problems, needs_diagnosis
-from relay.pipeline.responses import problem_as_json
 from relay.pipeline.routing import RouteMatch, find_failed_routes
 from relay.providers.doctor import TriedVariant
-from relay.providers.sender_urls import request_target
+from relay.providers.doctor.case import SignatureFinding
+from relay.services import answers
 from relay.services.relay import RunningRelay
-from relay.store.deliveries import count_states
 from relay.transfer.records import VerificationStep
 
 
@@ -92,16 +86,16 @@ class EventListing(Resource):
 
 
 # What a source's rules have against a request: `field`, `message`, `code`, and `pointer` to a field of the body.
-RuleProblems = list[Annotated[dict[str, str], BeforeValidator(problem_as_json)]]
+RuleProblems = list[Annotated[dict[str, str], BeforeValidator(serialize_problem)]]
 
 
 class EventHint(Resource):
     """Why a signature failed or a route was not taken; `line` is what to copy, "" for none."""
 
     cause: str
-    title: EscapedText
-    sentence: EscapedText
-    fix: EscapedText
+    title: str
+    sentence: str
+    fix: str
     line: str
 
 
@@ -110,18 +104,18 @@ class DecodedBody(Resource):
 
     encodings: list[str]
     problem: str
-    text: UncheckedText | None
+    text: str | None
 
 
 class EventContent(Resource):
     """What an event holds beside its summary."""
 
-    url: HeaderText = Field(validation_alias=AliasPath("capture", "url"))
-    target: HeaderText
-    headers: HeaderPairs = Field(validation_alias=AliasPath("capture", "headers"))
-    body: Body = Field(validation_alias=AliasPath("capture", "body"))
-    checks: list[VerificationStep] = Field(validation_alias=AliasPath("verification", "checks"))
-    fields: RuleProblems = Field(validation_alias="problems")
+    url: str
+    target: str
+    headers: HeaderPairs
+    body: EncodedBody
+    checks: list[VerificationStep]
+    fields: RuleProblems
     hints: list[EventHint]
     delivery_ids: list[int]
     decoded: DecodedBody | None
@@ -145,51 +139,34 @@ class EventAnnotation(ApiRequest):
 async def list_events(request: web.Request) -> web.Response:
     """List events, newest first."""
     relay = get_relay(request)
-    page = await relay.store.events.page(
-        params.parse_query(request),
-        limit=params.parse_limit(request),
-        before=params.parse_number(request, "before", None),
-        after=params.parse_number(request, "after", None),
-        patience=1.0,
-    )
-    deliveries = await relay.store.deliveries.of_events(row.id for row in page.rows)
-    rows = [serialize_event_row(row, count_states(deliveries[row.id])) for row in page.rows]
-    answer: Json = {"events": rows, "next_before": page.next_before}
-    if page.searched_to is not None:
-        answer["searched_to"] = format_time(page.searched_to)
-    return json_response(answer)
+    return json_response(await answers.list_events(relay.store, request.query, relay.clock.now()))
 
 
 @ApiRoute("GET", "/api/events/{id}", {200: WholeEvent})
 async def get_event(request: web.Request) -> web.Response:
     """Show one event with headers, body, checks, hints and deliveries."""
     relay = get_relay(request)
-    whole = await relay.store.events.get(params.parse_id(request))
-    made = (await relay.store.deliveries.of_events([whole.id]))[whole.id]
-    hints: list[object] = (
-        list((await relay.signature_doctor.diagnose(whole)).findings) if needs_diagnosis(whole) else []
-    )
-    hints += [_make_condition_hint(match) for match in find_failed_routes(whole, relay.config.routes)]
-    payload = whole.capture.payload
-    content = EventContent.serialize(
-        whole,
-        target=request_target(whole.capture),
-        hints=hints,
-        delivery_ids=[item.id for item in made],
-        decoded=await asyncio.to_thread(_decode, payload) if payload.is_heavy else _decode(payload),
-    )
-    return json_response(serialize_event_row(whole.row, count_states(made)) | content)
+
+    async def find_hints(event: CapturedEvent) -> list[Json]:
+        found = (await relay.signature_doctor.diagnose(event)).findings if needs_diagnosis(event) else ()
+        failed = find_failed_routes(event, relay.config.routes)
+        return [*map(serialize_finding, found), *map(_make_condition_hint, failed)]
+
+    return json_response(await answers.load_event(relay.store, params.parse_id(request), find_hints))
 
 
-def _decode(payload: Payload) -> dict[str, object] | None:
-    unpacked, text = payload.unpacked, payload.text
-    is_plain = text is None or text.encode("utf-8", "surrogatepass") == unpacked.content
-    if is_plain and not payload.problem and not unpacked.encodings:
-        return None
-    return {"encodings": list(unpacked.encodings), "problem": payload.problem, "text": text}
+def serialize_finding(finding: SignatureFinding) -> Json:
+    """Return why a signature failed, as a hint."""
+    return {
+        "cause": finding.cause,
+        "title": escape_unprintable(finding.title),
+        "sentence": escape_unprintable(finding.sentence),
+        "fix": escape_unprintable(finding.fix),
+        "line": finding.line,
+    }
 
 
-def _make_condition_hint(match: RouteMatch) -> dict[str, str]:
+def _make_condition_hint(match: RouteMatch) -> Json:
     """Return, in the form of a hint, that a route's condition raised."""
     return {
         "cause": "condition_failed",
@@ -253,7 +230,7 @@ class EventVerification(Resource):
     reason: TextOrNull = Field(validation_alias=AliasPath("verification", "reason"))
     reason_sentence: ReasonSentence = Field(validation_alias=AliasPath("verification", "reason"))
     checks: list[VerificationStep] = Field(validation_alias=AliasPath("verification", "checks"))
-    hints: list[EventHint] = Field(validation_alias="findings")
+    hints: list[EventHint]
     received: list[str]
     expected: list[SecretComparison] = Field(validation_alias="compared")
     tried: list[TriedVariant]
@@ -288,7 +265,15 @@ async def verify_event(request: web.Request) -> web.Response:
     whole = await relay.store.events.get(params.parse_id(request))
     problems = await find_rule_problems(whole, relay.sources.by_name.get(whole.row.source))
     found = await relay.signature_doctor.diagnose(whole)
-    return json_response(EventVerification.serialize(found, id=whole.id, complete=not found.cut, fields=problems))
+    return json_response(
+        EventVerification.serialize(
+            found,
+            id=whole.id,
+            hints=list(map(serialize_finding, found.findings)),
+            complete=not found.cut,
+            fields=problems,
+        )
+    )
 
 
 @ApiRoute("GET", "/api/events/{id}/routes", {200: EventRoutes})

@@ -15,7 +15,6 @@ from relay.api.resource import (
     TextOrNull,
     Timestamp,
     extend,
-    find_next_before,
     make_shape,
     read_request,
 )
@@ -24,6 +23,8 @@ from relay.errors import UsageError
 from relay.http import params
 from relay.http.responses import get_relay, json_response
 from relay.model.lab import LabFinding, LabReport, LabRun, LabState, NewLabRun, TrialResult
+from relay.model.parameters import parse_limit, parse_number
+from relay.services.answers import find_next_before
 
 _MAX_INTEGER = 2**62
 _MAX_NUMBER = 1e12  # beyond any number that means something here
@@ -220,8 +221,8 @@ LabList = make_shape(
 @ApiRoute("GET", "/api/labs", {200: LabList}, query="limit before")
 async def list_labs(request: web.Request) -> web.Response:
     """List runs of the lab, newest first, with what each experiment finds."""
-    limit = params.parse_limit(request)
-    before = params.parse_number(request, "before", None)
+    limit = parse_limit(request.query)
+    before = parse_number(request.query, "before", None)
     found = await get_relay(request).store.labs.page(limit=limit, before=before)
     labs, next_before = [_extend_run(one) for one in found], find_next_before(found, limit)
     return json_response(LabList.serialize(labs=labs, next_before=next_before, experiments=list(EXPERIMENTS)))

@@ -6,40 +6,14 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from relay.api.resource import (
-    ApiRequest,
-    ApiRoute,
-    Refusal,
-    Resource,
-    Timestamp,
-    default_to,
-    extend,
-    find_next_before,
-    make_shape,
-    read_request,
-)
+from relay.api.resource import ApiRequest, ApiRoute, Refusal, Resource, Timestamp, default_to, make_shape, read_request
 from relay.errors import UsageError
 from relay.http import params
 from relay.http.responses import get_relay, json_response
-from relay.model.message import (
-    CHANNELS,
-    MAX_ID,
-    OPENED_CHANNELS,
-    HistoryEntry,
-    MatchWay,
-    Message,
-    MessageCounts,
-    MessageStatus,
-    NewMessage,
-    add_up_counts,
-    normalize_id,
-    parse_addresses,
-)
+from relay.model.message import MAX_ID, MatchWay, MessageStatus, NewMessage, normalize_id, parse_addresses
 from relay.model.text import escape_unprintable
-from relay.providers.message_status import CodeMeaning, explain_code
-from relay.services.stats import MESSAGE_RATE_DAYS, find_first_day, load_day_counts
-
-_MAX_DAYS = 366
+from relay.providers.message_status import CodeMeaning
+from relay.services import answers
 
 
 class MessageSummary(Resource):
@@ -59,8 +33,8 @@ class MessageSummary(Resource):
     embedded_id: str
     sent_at: Timestamp | None
     created_at: Timestamp
-    event: int | None = Field(validation_alias="event_id")
-    delivery: int | None = Field(validation_alias="delivery_id")
+    event: int | None
+    delivery: int | None
     code_meaning: CodeMeaning | None
 
 
@@ -73,8 +47,8 @@ class MessageHistoryEntry(Resource):
     code: str
     code_meaning: CodeMeaning | None
     detail: str
-    event: int | None = Field(validation_alias="event_id")
-    matched_by: MatchWay | None = Field(validation_alias="way")
+    event: int | None
+    matched_by: MatchWay | None
 
 
 class WholeMessage(MessageSummary):
@@ -109,7 +83,7 @@ class MessageRates(Resource):
 class MessageDay(Resource):
     """A day (UTC) and channel, for its rates."""
 
-    day: Annotated[str, BeforeValidator(str)]
+    day: str
     channel: str
 
 
@@ -194,18 +168,14 @@ class NewMessageRequest(ApiRequest):
 )
 async def list_messages(request: web.Request) -> web.Response:
     """List messages, newest first."""
-    limit = params.parse_limit(request)
-    found = await get_relay(request).store.messages.page(
-        params.parse_message_filter(request), before=params.parse_number(request, "before", None), limit=limit
-    )
-    messages = [_explain(item, item.provider) for item in found]
-    return json_response(MessageList.serialize(messages=messages, next_before=find_next_before(found, limit)))
+    relay, query = get_relay(request), request.query
+    return json_response(await answers.list_messages(relay.store, query, query.getall("status", ()), relay.clock.now()))
 
 
 @ApiRoute("GET", "/api/messages/{id}", {200: WholeMessage})
 async def get_message(request: web.Request) -> web.Response:
     """Show a message with every status it was reported to have."""
-    return await _answer_with_message(request, params.parse_id(request, "message"), 200)
+    return json_response(await answers.load_message(get_relay(request).store, params.parse_id(request, "message")))
 
 
 @ApiRoute("POST", "/api/messages", {200: WholeMessage, 201: WholeMessage}, NewMessageRequest)
@@ -216,35 +186,11 @@ async def register_message(request: web.Request) -> web.Response:
     made = await relay.store.messages.register(call.to_message(), relay.clock.now())
     for moved in made.moved:
         relay.bus.publish(moved)
-    return await _answer_with_message(request, made.id, 201 if made.created else 200)
-
-
-async def _answer_with_message(request: web.Request, id_: int, status: int) -> web.Response:
-    store = get_relay(request).store.messages
-    item = await store.get(id_)
-    history = [_explain(entry, item.provider) for entry in await store.history(id_)]
-    return json_response(WholeMessage.serialize(_explain(item, item.provider), history=history), status)
-
-
-def _explain(item: Message | HistoryEntry, provider: str) -> object:
-    return extend(item, code_meaning=explain_code(provider, item.code))
+    return json_response(await answers.load_message(relay.store, made.id), 201 if made.created else 200)
 
 
 @ApiRoute("GET", "/api/messages/rates", {200: MessageRatesByDay}, query="days")
 async def get_rates(request: web.Request) -> web.Response:
     """Count what was sent, delivered, opened and clicked, by day (UTC) and channel."""
     relay = get_relay(request)
-    span = params.parse_number(request, "days", MESSAGE_RATE_DAYS, _MAX_DAYS) or MESSAGE_RATE_DAYS
-    days = await load_day_counts(relay, span)
-    answer = MessageRatesByDay.serialize(
-        since=find_first_day(relay, span).isoformat(),
-        unmatched=await relay.store.messages.unmatched(),
-        totals={channel: extend_counts(add_up_counts(days, channel), channel) for channel in CHANNELS},
-        days=[extend(extend_counts(day.counts, day.channel), day=day.day, channel=day.channel) for day in days],
-    )
-    return json_response(answer)
-
-
-def extend_counts(counts: MessageCounts, channel: str) -> object:
-    """Return the counts of a channel for `MessageRates`."""
-    return counts if channel in OPENED_CHANNELS else extend(counts, open_rate=None, click_rate=None)
+    return json_response(await answers.load_message_rates(relay.store, request.query, relay.clock.now()))

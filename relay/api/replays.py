@@ -27,6 +27,7 @@ from relay.model.batch import INCLUDABLE_OUTCOMES, BatchCounts, BatchPlan, Batch
 from relay.model.body_edit import edit_body
 from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import Capture, EventOutcome, Headers
+from relay.model.parameters import parse_limit
 from relay.model.text import escape_unprintable
 
 _INCLUDABLE = ", ".join(INCLUDABLE_OUTCOMES)
@@ -268,7 +269,7 @@ def _serialize_plan(plan: BatchPlan) -> Json:
 @ApiRoute("GET", "/api/replays", {200: BulkReplayList}, query="limit")
 async def list_replays(request: web.Request) -> web.Response:
     """List bulk replays, newest first."""
-    found = await get_relay(request).store.batches.page(params.parse_limit(request))
+    found = await get_relay(request).store.batches.page(parse_limit(request.query))
     return json_response(BulkReplayList.serialize(replays=found))
 
 

@@ -5,9 +5,9 @@ own values. The shape of a request is strict; its fields carry what a caller rea
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -185,13 +185,3 @@ class ApiRoute:
 
 
 API_ROUTES: list[ApiRoute] = []  # of the modules imported so far
-
-
-class _Numbered(Protocol):
-    @property
-    def id(self) -> int: ...
-
-
-def find_next_before(found: Sequence[_Numbered], limit: int) -> int | None:
-    """Return where the next page begins; None after a page that is not full."""
-    return found[-1].id if len(found) == limit else None

@@ -26,8 +26,8 @@ from relay.api import (  # noqa: F401 - importing them fills API_ROUTES
 from relay.api.resource import API_ROUTES, ApiRequest, ApiRoute, Json, Resource
 from relay.http.event_stream import EventStreams
 from relay.http.guard import Guard
-from relay.http.params import MAX_LIMIT
 from relay.http.responses import get_relay, json_response
+from relay.model.parameters import MAX_LIMIT
 from relay.services.stats import WINDOWS
 from relay.transfer.formats import FORMATS
 

@@ -5,10 +5,11 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import AliasPath, BeforeValidator, Field
 
-from relay.api.messages import MessageRates, extend_counts
+from relay.api.messages import MessageRates
 from relay.api.resource import ApiRoute, Milliseconds, Resource, Timestamp, extend
 from relay.http.params import parse_window
 from relay.http.responses import get_relay, json_response
+from relay.model.event_json import serialize_counts
 from relay.model.message import CHANNELS, MessageCounts
 from relay.providers.catalogue import PROVIDERS
 from relay.services.prometheus import MetricsSnapshot, render_metrics
@@ -127,7 +128,7 @@ async def get_stats(request: web.Request) -> web.Response:
         found,
         volume=extend(found, per_minute=found.events / found.window.minutes),
         deliveries=found,
-        messages={channel: extend_counts(sent.get(channel, MessageCounts()), channel) for channel in CHANNELS},
+        messages={channel: serialize_counts(sent.get(channel, MessageCounts()), channel) for channel in CHANNELS},
         queue=_sum_queues(await load_queues(relay)),
         dead_letters=await relay.store.counters.dead_letters(),
         store={"events": (await relay.store.events.counts()).events, "bytes": measure_store_size(relay)},

@@ -7,11 +7,11 @@ from aiohttp import web
 
 from relay.api.resource import ApiRoute, Json
 from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams, make_frame
-from relay.http.params import parse_whole_number
 from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryCounts
 from relay.model.event import EventRow
 from relay.model.event_json import serialize_event_row
+from relay.model.parameters import parse_whole_number
 from relay.model.signals import (
     DeliveryChanged,
     EventStored,

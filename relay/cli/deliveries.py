@@ -26,7 +26,7 @@ _LAST_PAUSE = 0.25
 @shared_options
 async def deliveries_command(call: Call, state: str | None, event: int | None, target: str | None, limit: int) -> None:
     """List deliveries, newest first."""
-    async with call.connect() as api:
+    async with call.connect(store_only=True) as api:
         found = await fetch_list(api, "deliveries", limit, state=state, event=event, target=target)
     call.terminal.print_values(found, _format_delivery_row)
     if not found:

@@ -53,7 +53,7 @@ def messages_command() -> None:
 @shared_options
 async def list_messages(call: Call, /, *, statuses: tuple[str, ...], limit: int, **filters: str | int | None) -> None:
     """List messages, newest first."""
-    async with call.connect() as api:
+    async with call.connect(store_only=True) as api:
         found = await fetch_list(api, "messages", limit, status=",".join(statuses) or None, **filters)
     call.terminal.print_values(found, _format_message_row)
     if not found:
@@ -65,7 +65,7 @@ async def list_messages(call: Call, /, *, statuses: tuple[str, ...], limit: int,
 @shared_options
 async def show_message(call: Call, /, id_: int) -> None:
     """Show a message with every status it was given."""
-    async with call.connect() as api:
+    async with call.connect(store_only=True) as api:
         message = await api.get(f"/api/messages/{id_}")
     _print_message(call, message)
 
@@ -92,7 +92,7 @@ async def add_message(call: Call, /, **fields: str | None) -> None:
 @shared_options
 async def show_rates(call: Call, /, days: int) -> None:
     """Show how many messages arrived, were opened and clicked, by day (UTC)."""
-    async with call.connect() as api:
+    async with call.connect(store_only=True) as api:
         found = await api.get("/api/messages/rates", days=days)
     if call.json:
         call.terminal.print_json(found)

@@ -29,7 +29,8 @@ _CHECK_MARKS: dict[bool | None, Part] = {True: ("ok", "green"), False: ("FAILED"
 @shared_options
 async def show_command(call: Call, event: int, *, body_only: bool, reveal: bool) -> None:
     """Show an event: its request, how its signature was checked, its deliveries."""
-    async with call.connect(store_only=body_only) as api:
+    # Hints, which need sources and secrets, are in the JSON alone.
+    async with call.connect(store_only=body_only or not call.json) as api:
         if body_only:
             _print_body(call, await api.get_bytes(f"/api/events/{event}/body"))
             return
@@ -224,7 +225,7 @@ def _format_route(route: Json) -> list[Part]:
 @shared_options
 async def diff_command(call: Call, left: int, right: int, *, reveal: bool) -> None:
     """Say what differs between two events: facts, headers, the body place by place, what targets answered."""
-    async with call.connect() as api:
+    async with call.connect(store_only=True) as api:
         one, other = await api.get(f"/api/events/{left}"), await api.get(f"/api/events/{right}")
         found = find_differences(one, other, await _fetch_deliveries(api, one), await _fetch_deliveries(api, other))
     for place in found:

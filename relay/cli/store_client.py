@@ -4,41 +4,55 @@ from datetime import UTC, datetime
 from typing import Any
 
 from relay.cli.client import ApiClient, ApiError, add_query
-from relay.model.event_json import serialize_event_row
-from relay.model.search import parse_query_strictly
+from relay.cli.output import Json
+from relay.model.event import CapturedEvent
+from relay.services import answers
 from relay.store import Store
-from relay.store.deliveries import count_states
-
-_SEARCH_SECONDS = 1.0  # that a search may take for a page, as in the API
 
 
 class StoreClient(ApiClient):
-    """Takes the calls of `GET /api/events` and of `GET /api/events/{id}/body`; no others."""
+    """Takes `GET` of events, deliveries and messages, as lists and one by one, and of a body; no other calls.
+
+    Its events come without hints, which the store alone cannot give.
+    """
 
     def __init__(self, store: Store) -> None:
         super().__init__("", "", is_persistent=False)
         self._store = store
 
     async def get(self, path: str, **query: Any) -> Any:
-        """Return a page of events. Raises UsageError for a search that cannot be read, else as the API does."""
-        assert path == "/api/events"
+        """Return what GET returns. Raises as the API's functions do, and ApiError for a read that takes too long."""
         add_query(path, query)  # for what it raises
-        search = parse_query_strictly(query.get("q") or "", datetime.now(UTC))
+        sent = {name: str(value) for name, value in query.items() if value is not None}
         try:
-            page = await self._store.events.page(
-                search,
-                limit=query["limit"],
-                before=query.get("before"),
-                after=query.get("after"),
-                patience=_SEARCH_SECONDS,
-            )
-            deliveries = await self._store.deliveries.of_events(row.id for row in page.rows)
+            return await self._read(path.removeprefix("/api/"), sent)
         except TimeoutError as error:
             raise ApiError("the answer took too long to find", hint="narrow the search") from error
-        rows = [serialize_event_row(row, count_states(deliveries[row.id])) for row in page.rows]
-        return {"events": rows, "next_before": page.next_before}
+
+    async def _read(self, path: str, query: answers.Query) -> Any:
+        store, now = self._store, datetime.now(UTC)
+        match path.split("/"):
+            case ["events"]:
+                return await answers.list_events(store, query, now)
+            case ["events", id_]:
+                return await answers.load_event(store, int(id_), _find_no_hints)
+            case ["deliveries"]:
+                return await answers.list_deliveries(store, query)
+            case ["deliveries", id_]:
+                return await answers.load_delivery(store, int(id_))
+            case ["messages"]:
+                return await answers.list_messages(store, query, [query.get("status", "")], now)
+            case ["messages", "rates"]:
+                return await answers.load_message_rates(store, query, now)
+            case ["messages", id_]:
+                return await answers.load_message(store, int(id_))
+        raise AssertionError(path)
 
     async def get_bytes(self, path: str) -> bytes:
         """Return the body of an event. Raises NotFoundError."""
         id_ = path.removeprefix("/api/events/").removesuffix("/body")
         return (await self._store.events.get(int(id_))).capture.body
+
+
+async def _find_no_hints(_: CapturedEvent) -> list[Json]:
+    return []

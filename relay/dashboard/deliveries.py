@@ -9,9 +9,10 @@ from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.responses import answer_done, read_fields, redirect, render_page, render_part, toast_header
 from relay.errors import NotFoundError
-from relay.http.params import parse_id, parse_number, parse_whole_number
+from relay.http.params import parse_id
 from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryState
+from relay.model.parameters import parse_number, parse_whole_number
 from relay.model.values import dataclass
 from relay.services.relay import RunningRelay
 
@@ -32,7 +33,7 @@ async def show_deliveries(request: web.Request) -> web.Response:
     """GET /deliveries?state=&target=&batch=&event=: newest first; /deliveries/{id}: one of them opened."""
     relay, filters = get_relay(request), _parse_filters(request)
     chosen = parse_id(request, "delivery") if "id" in request.match_info else None
-    before = parse_number(request, "before", None)
+    before = parse_number(request.query, "before", None)
     if chosen is not None and get_target_id(request) == f"row-{chosen}":
         return await _render_row(request, chosen, {**asdict(filters), "before": before})
     if chosen is not None and before is None:

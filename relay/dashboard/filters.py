@@ -22,7 +22,6 @@ from relay.providers.catalogue import find_provider
 from relay.providers.doctor.case import secret_tail
 from relay.providers.message_status import explain_code
 from relay.providers.provider import Provider
-from relay.providers.sender_urls import request_target
 
 # The zone that the page being drawn shows its times in; None is this machine's own.
 TIME_ZONE: ContextVar[tzinfo | None] = ContextVar("zone", default=None)
@@ -242,7 +241,6 @@ FILTERS: dict[str, Callable[..., object]] = {
     "provider_avatar": provider_avatar,
     "provider_title": format_provider_title,
     "printable": escape_unprintable,  # name | printable(80)
-    "request_target": request_target,
     "reason_sentence": describe_reason,
     "secret_tail": secret_tail,
     "size": format_size,

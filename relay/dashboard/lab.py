@@ -13,9 +13,10 @@ from relay.dashboard.render import RENDERER, get_target_id, html_response, make_
 from relay.dashboard.responses import format_error, read_fields, read_values, redirect, render_page, render_part
 from relay.delivery.lab import EXPERIMENTS
 from relay.errors import RelayError, UsageError
-from relay.http.params import parse_digits, parse_id, parse_number
+from relay.http.params import parse_id
 from relay.http.responses import get_relay
 from relay.model.lab import ENDED_STATES, LabRun, LabSend, NewLabRun, TrialResult
+from relay.model.parameters import parse_digits, parse_number
 from relay.model.text import escape_unprintable
 
 _MAX_RUNS = 20
@@ -97,7 +98,7 @@ async def _render_lab(
 
 async def _load_runs(request: web.Request) -> dict[str, Any]:
     """Return what the template of the runs takes; `place` is where they may be asked for again."""
-    relay, before = get_relay(request), parse_number(request, "before", None)
+    relay, before = get_relay(request), parse_number(request.query, "before", None)
     runs = [
         (run, (await relay.lab.report(run.id)).finding if run.state in ENDED_STATES else None)
         for run in await relay.store.labs.page(limit=_MAX_RUNS, before=before)

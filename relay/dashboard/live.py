@@ -14,9 +14,9 @@ from relay.dashboard.event_list import EventListRow, build_count_line, build_eve
 from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.render import RENDERER, make_partial
 from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams, make_frame
-from relay.http.params import parse_whole_number
 from relay.http.responses import get_relay
 from relay.model.event import EventOutcome
+from relay.model.parameters import parse_whole_number
 from relay.model.search import EVERYTHING, Query, parse_query
 from relay.model.signals import (
     DeliveryChanged,

@@ -15,7 +15,7 @@ from relay.dashboard.render import sandboxed_response
 from relay.dashboard.responses import format_error, render_page, render_part
 from relay.delivery.email_dry_run import DryRunRequest
 from relay.errors import NotFoundError, RelayError
-from relay.http.params import parse_id, parse_message_filter, parse_number
+from relay.http.params import parse_id
 from relay.http.responses import get_relay
 from relay.model.mail import Rehearsal
 from relay.model.message import (
@@ -29,10 +29,11 @@ from relay.model.message import (
     group_by_day,
     parse_addresses,
 )
+from relay.model.parameters import parse_message_filter, parse_number
 from relay.model.text import decode_text
 from relay.providers.message_status import explain_code
 from relay.services.relay import RunningRelay
-from relay.services.stats import MESSAGE_RATE_DAYS, find_first_day, load_day_counts
+from relay.services.stats import MESSAGE_RATE_DAYS, find_first_day
 
 _PAGE_SIZE = 50
 _DEFAULT_QUERY = "after:7d"  # of a dry run
@@ -64,8 +65,8 @@ _DAY_GAP = 0.2  # of a bar's width that stays empty
 async def show_messages(request: web.Request) -> web.Response:
     """GET /messages?channel=&status=…, /messages/rates, /messages/{id}: the list, and beside it rates or a message."""
     relay = get_relay(request)
-    filters = parse_message_filter(request)
-    before = parse_number(request, "before", None)
+    filters = parse_message_filter(request.query, request.query.getall("status", ()), relay.clock.now())
+    before = parse_number(request.query, "before", None)
     found = await relay.store.messages.page(filters, before=before, limit=_PAGE_SIZE)
     chosen = parse_id(request, "message") if "id" in request.match_info else None
     kept = _keep_filters(request)
@@ -92,12 +93,14 @@ async def show_messages(request: web.Request) -> web.Response:
 async def show_message_updates(request: web.Request) -> web.Response:
     """GET /messages/live?id=: what has changed, each for its own place on the page that asks."""
     relay = get_relay(request)
-    chosen, kept = parse_number(request, "id", None), _keep_filters(request)
+    chosen, kept = parse_number(request.query, "id", None), _keep_filters(request)
     message = await relay.store.messages.get(chosen) if chosen else None
     return render_part(
         request,
         "messages/live.html",
-        messages=await relay.store.messages.page(parse_message_filter(request), limit=_PAGE_SIZE),
+        messages=await relay.store.messages.page(
+            parse_message_filter(request.query, request.query.getall("status", ()), relay.clock.now()), limit=_PAGE_SIZE
+        ),
         now=relay.clock.now(),
         suffix=f"?{kept}" if kept else "",
         current=chosen,
@@ -153,8 +156,8 @@ def _get_step_style(status: MessageStatus) -> tuple[str, str]:
 
 
 async def _load_rates(relay: RunningRelay) -> dict[str, Any]:
-    days = await load_day_counts(relay, MESSAGE_RATE_DAYS)
-    return build_rates(days, find_first_day(relay, MESSAGE_RATE_DAYS), MESSAGE_RATE_DAYS)
+    since = find_first_day(relay.clock.now(), MESSAGE_RATE_DAYS)
+    return build_rates(await relay.store.messages.days(since), since, MESSAGE_RATE_DAYS)
 
 
 async def _list_views(relay: RunningRelay, filters: MessageFilter) -> list[tuple[str, str, int, bool]]:
@@ -229,7 +232,7 @@ async def show_dry_run(request: web.Request) -> web.Response:
         query=query,
         template=template or None,
         target=target or None,
-        before=parse_number(request, "before", None),
+        before=parse_number(request.query, "before", None),
         limit=_PAGE_SIZE,
     )
     error, found = "", Rehearsal(mails=(), events=0, next_before=None)

@@ -10,7 +10,7 @@ from relay.dashboard import layout
 from relay.dashboard.event_list import MAX_ROWS
 from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.errors import RelayError, UsageError
-from relay.http.params import parse_digits
+from relay.model.parameters import parse_digits
 from relay.model.search import format_spans
 from relay.model.text import escape_unprintable
 

@@ -59,6 +59,13 @@ class Capture:
         return parse_media_type(self.header("Content-Type") or "")
 
     @property
+    def request_target(self) -> str:
+        """Return path and query as they were in the request line, also a `?` with nothing behind it."""
+        if self.query:
+            return f"{self.path}?{self.query}"
+        return f"{self.path}?" if self.url.endswith("?") else self.path
+
+    @property
     def payload(self) -> Payload:
         """Return what it says, read on first need and once; its values are shared, so do not change them."""
         if self._payload is None:

@@ -1,20 +1,24 @@
-"""An event as JSON, the same in the API, the stream and the terminal."""
+"""Events, deliveries and messages as JSON, the same in the API, the stream, exports and the terminal.
+
+By hand, because lists and the stream write hundreds of them at a time, and a command needs no pydantic for it: through
+the API's models one takes four times as long. The models are what the API's document says of them.
+"""
 
 from typing import Any
 
 from relay.clock import format_time
-from relay.model.admission import describe_reason
-from relay.model.delivery import DeliveryCounts
-from relay.model.event import EventRow
-from relay.model.text import decode_header_text
+from relay.model.admission import Problem, describe_reason
+from relay.model.delivery import Attempt, Delivery, DeliveryCounts, ReceivedResponse, SentRequest
+from relay.model.event import CapturedEvent, Check, EventRow, Headers
+from relay.model.message import OPENED_CHANNELS, HistoryEntry, Message, MessageCounts
+from relay.model.payload import Payload
+from relay.model.text import decode_header_text, encode_body
+
+Json = dict[str, Any]
 
 
-def serialize_event_row(row: EventRow, counts: DeliveryCounts) -> dict[str, Any]:
-    """Return an event as the API's `EventSummary` has it.
-
-    By hand, because the list and the stream write hundreds of them at a time, and a command needs no pydantic for it:
-    through the model one takes four times as long. A test holds the two to each other.
-    """
+def serialize_event_row(row: EventRow, counts: DeliveryCounts) -> Json:
+    """Return an event as lists have it."""
     return {
         "id": row.id,
         "received_at": format_time(row.received_at),
@@ -50,3 +54,160 @@ def serialize_event_row(row: EventRow, counts: DeliveryCounts) -> dict[str, Any]
             "failed": counts.failed,
         },
     }
+
+
+def serialize_event_content(event: CapturedEvent, hints: list[Json], delivery_ids: list[int]) -> Json:
+    """Return what an event holds beside its row."""
+    capture = event.capture
+    return {
+        "url": decode_header_text(capture.url),
+        "target": decode_header_text(capture.request_target),
+        "headers": _serialize_headers(capture.headers),
+        "body": encode_body(capture.body),
+        "checks": [serialize_check(check) for check in event.verification.checks],
+        "fields": [serialize_problem(problem) for problem in event.problems],
+        "hints": hints,
+        "delivery_ids": delivery_ids,
+        "decoded": _serialize_decoded(capture.payload),
+    }
+
+
+def _serialize_decoded(payload: Payload) -> Json | None:
+    """Return a body that came packed or in another charset, None for any other."""
+    unpacked, text = payload.unpacked, payload.text
+    is_plain = text is None or text.encode("utf-8", "surrogatepass") == unpacked.content
+    if is_plain and not payload.problem and not unpacked.encodings:
+        return None
+    return {"encodings": list(unpacked.encodings), "problem": payload.problem, "text": text}
+
+
+def serialize_check(check: Check) -> Json:
+    """Return one step of a verification."""
+    return {"name": check.name, "passed": check.passed, "detail": check.detail, "result": check.result}
+
+
+def serialize_problem(problem: Problem) -> dict[str, str]:
+    """Return what is wrong with a request; `pointer` only where it is about one field of the body."""
+    pointed = {"pointer": problem.pointer} if problem.pointer else {}
+    return {"field": problem.field, **pointed, "message": problem.message, "code": problem.rule}
+
+
+def serialize_delivery(delivery: Delivery) -> Json:
+    """Return a delivery as lists have it."""
+    return {
+        "id": delivery.id,
+        "event": delivery.event_id,
+        "source": delivery.source,
+        "target": delivery.target,
+        "action": delivery.action,
+        "reason": delivery.reason.value,
+        "state": delivery.state.value,
+        "created_at": format_time(delivery.created_at),
+        "due_at": format_time(delivery.due_at),
+        "attempts_made": delivery.attempts,
+        "spared": delivery.spared,
+        "detail": delivery.detail,
+        "status": delivery.status,
+        "took_ms": None if delivery.took is None else _to_milliseconds(delivery.took),
+        "batch": delivery.batch,
+        "lab": delivery.lab,
+    }
+
+
+def serialize_attempt(attempt: Attempt) -> Json:
+    """Return one attempt of a delivery, with what it sent and got."""
+    output = attempt.output
+    return {
+        "number": attempt.number,
+        "started_at": format_time(attempt.started_at),
+        "took_ms": _to_milliseconds(attempt.took),
+        "outcome": attempt.outcome,
+        "detail": attempt.detail,
+        "request": attempt.request and _serialize_request(attempt.request),
+        "response": attempt.response and _serialize_response(attempt.response),
+        "output": output and output.text,
+        "output_cut": bool(output and output.cut),
+        "traceback": (output and output.traceback) or None,
+    }
+
+
+def _serialize_request(request: SentRequest) -> Json:
+    return {
+        "method": request.method,
+        "url": decode_header_text(request.url),
+        "headers": _serialize_headers(request.headers),
+        "body": encode_body(request.body),
+        "notes": list(request.notes),
+    }
+
+
+def _serialize_response(response: ReceivedResponse) -> Json:
+    return {
+        "status": response.status,
+        "headers": _serialize_headers(response.headers),
+        "body": encode_body(response.body),
+        "cut": response.cut,
+        "notes": list(response.notes),
+    }
+
+
+def serialize_message(message: Message, code_meaning: Json | None) -> Json:
+    """Return a message as lists have it."""
+    return {
+        "id": message.id,
+        "channel": message.channel,
+        "provider": message.provider,
+        "external_id": message.external_id,
+        "recipient": message.recipient,
+        "subject": message.subject,
+        "status": message.status.value,
+        "code": message.code,
+        "detail": message.detail,
+        "opened": message.opened,
+        "clicked": message.clicked,
+        "embedded_id": message.embedded_id,
+        "sent_at": message.sent_at and format_time(message.sent_at),
+        "created_at": format_time(message.created_at),
+        "event": message.event_id,
+        "delivery": message.delivery_id,
+        "code_meaning": code_meaning,
+    }
+
+
+def serialize_history_entry(entry: HistoryEntry, code_meaning: Json | None) -> Json:
+    """Return a status that a message was reported to have."""
+    return {
+        "status": entry.status.value,
+        "at": entry.at and format_time(entry.at),
+        "received_at": format_time(entry.received_at),
+        "code": entry.code,
+        "code_meaning": code_meaning,
+        "detail": entry.detail,
+        "event": entry.event_id,
+        "matched_by": entry.way and entry.way.value,
+    }
+
+
+def serialize_counts(counts: MessageCounts, channel: str) -> Json:
+    """Return counts of a channel's messages with the rates they make."""
+    is_opened = channel in OPENED_CHANNELS
+    return {
+        "sent": counts.sent,
+        "delivered": counts.delivered,
+        "failed": counts.failed,
+        "under_way": counts.under_way,
+        "opened": counts.opened,
+        "clicked": counts.clicked,
+        "complained": counts.complained,
+        "delivery_rate": counts.delivery_rate,
+        "open_rate": counts.open_rate if is_opened else None,
+        "click_rate": counts.click_rate if is_opened else None,
+    }
+
+
+def _serialize_headers(headers: Headers) -> list[list[str]]:
+    return [[decode_header_text(name), decode_header_text(value)] for name, value in headers]
+
+
+def _to_milliseconds(seconds: float) -> float:
+    return round(seconds * 1000.0, 3)

@@ -178,14 +178,16 @@ def parse_addresses(text: str) -> tuple[str, ...]:
     Mail addresses lower-case and without display names, phone numbers as their digits alone with the
     country's first, without a channel such as `whatsapp:`.
     """
-    from email.utils import getaddresses  # noqa: PLC0415 - the commands that only show messages do without
-
     text = text.strip()
+    if not text:
+        return ()
     number = text.rpartition(":")[2].strip()
     if "@" not in text and _NUMBER.fullmatch(number):
         return (re.sub(r"\D", "", number).removeprefix("00"),)
+    from email.utils import getaddresses  # noqa: PLC0415 - the commands that only show messages do without
+
     found = (address.strip().lower() for _, address in getaddresses([text]) if address.strip())
-    return tuple(dict.fromkeys(found))[:MAX_ADDRESSES] or ((text.lower(),) if text else ())
+    return tuple(dict.fromkeys(found))[:MAX_ADDRESSES] or (text.lower(),)
 
 
 def normalize_id(text: str) -> str:

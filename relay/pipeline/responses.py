@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from relay.clock import format_time
-from relay.model.admission import Answer, Problem
+from relay.model.admission import Answer
 from relay.model.event import EventOutcome, Headers, NewEvent, Source
+from relay.model.event_json import serialize_problem
 from relay.model.secret import Secret
 from relay.model.values import dataclass
 from relay.providers.generic_challenges import ChallengeReply
@@ -73,7 +74,7 @@ def build_validation_response(event: NewEvent, id_: int | None = None) -> Sender
         "code": event.reason,
         "message": f"{what}: {problems}{more}",
         "hint": "correct the fields and send it again",
-        "fields": [problem_as_json(one) for one in event.problems],
+        "fields": [serialize_problem(one) for one in event.problems],
     }
     return SenderResponse(status=event.status, body=json.dumps({"error": error}).encode(), event_id=id_)
 
@@ -98,12 +99,6 @@ def build_health_response(sources: Iterable[Source], now: datetime, *, keeps: bo
         "timestamp": format_time(now),
     }
     return SenderResponse(status=200 if keeps else 503, body=json.dumps(body).encode())
-
-
-def problem_as_json(problem: Problem) -> dict[str, str]:
-    """Return a problem as JSON has it; `pointer` only where it is about one field of the body."""
-    pointed = {"pointer": problem.pointer} if problem.pointer else {}
-    return {"field": problem.field, **pointed, "message": problem.message, "code": problem.rule}
 
 
 def build_unknown_message_response(status: int, id_: int) -> SenderResponse:

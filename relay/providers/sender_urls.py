@@ -63,13 +63,6 @@ def list_sender_urls(source: Source, capture: Capture, own: OwnAddresses | None 
     return tuple(dict.fromkeys(found))
 
 
-def request_target(capture: Capture) -> str:
-    """Return path and query as they were in the request line, also a `?` with nothing behind it."""
-    if capture.query:
-        return f"{capture.path}?{capture.query}"
-    return f"{capture.path}?" if capture.url.endswith("?") else capture.path
-
-
 def set_sender_url(capture: Capture, urls: tuple[str, ...]) -> Capture:
     """Return the request as sent to the likeliest of its URLs."""
     return capture if capture.url == urls[0] else capture.called_at(urls[0])

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from relay.clock import Clock
 from relay.errors import StoreError
 from relay.model.counters import CounterLabel, CounterValue, compute_quantile, count_buckets, find_bucket
-from relay.model.message import DayCounts
 from relay.model.signals import RequestRefused
 from relay.model.values import dataclass
 
@@ -259,14 +258,9 @@ def measure_store_size(relay: "RunningRelay") -> int:
     return sum(file.stat().st_size for file in files if file.exists())
 
 
-async def load_day_counts(relay: "RunningRelay", span: int) -> tuple[DayCounts, ...]:
-    """Return the counts of the last `span` days, today included."""
-    return await relay.store.messages.days(find_first_day(relay, span))
-
-
-def find_first_day(relay: "RunningRelay", span: int) -> date:
-    """Return the first of the last `span` days."""
-    return relay.clock.now().astimezone(UTC).date() - timedelta(days=span - 1)
+def find_first_day(now: datetime, span: int) -> date:
+    """Return the first of the last `span` days (UTC), today included."""
+    return now.astimezone(UTC).date() - timedelta(days=span - 1)
 
 
 def start_of_day(now: datetime) -> datetime:

@@ -11,7 +11,6 @@ from relay.clock import format_time
 from relay.model.event import CapturedEvent, Headers
 from relay.model.text import decode_header_text, decode_text, decode_utf8, encode_body, escape_unprintable
 from relay.model.values import dataclass
-from relay.providers.sender_urls import request_target
 from relay.transfer.pytest_export import OF_THE_CONNECTION, TAIL, ExportContext, write_head, write_request
 from relay.transfer.records import event_to_record
 
@@ -100,7 +99,7 @@ def _curl(event: CapturedEvent, _: ExportContext) -> str:
         has_body = False
     if has_body:
         options.append("--data-binary @-")
-    place = request_target(capture)
+    place = capture.request_target
     quoted = _quote_for_shell(place)
     if _CURL_CHANGES.search(place):
         options.insert(1, f"--request-target {quoted}")
@@ -135,7 +134,7 @@ def _printf(body: bytes) -> str:
 def _http(event: CapturedEvent, _: ExportContext) -> str:
     capture = event.capture
     # Editors take {{x}} for a variable in the address as well, and leave out what follows a #.
-    place = decode_header_text(request_target(capture)).replace("{{", "%7B%7B").replace("#", "%23")
+    place = decode_header_text(capture.request_target).replace("{{", "%7B%7B").replace("#", "%23")
     lines = [f"### {_format_title(event)}", f"{capture.method} {{{{target}}}}{place} HTTP/1.1"]
     lines += [f"{name}: {decode_header_text(value)}" for name, value in _sendable_headers(capture.headers)]
     text = decode_text(capture.body)

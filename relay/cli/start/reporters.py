@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from relay.api.deliveries import DeliverySummary
 from relay.cli.formatting import format_clock_time, format_count, format_delivery, format_duration, format_event
 from relay.cli.output import Part, Terminal, align_rows, pad_part, strip_style
 from relay.config.build import Config
 from relay.model.delivery import Delivery, DeliveryCounts
 from relay.model.event import EventOutcome, EventRow, Source, Verdict, VerifyMode
-from relay.model.event_json import serialize_event_row
+from relay.model.event_json import serialize_delivery, serialize_event_row
 from relay.model.signals import RequestRefused, TunnelChanged
 from relay.model.text import escape_unprintable
 from relay.services.health import BRIEF_SECONDS, probe_target
@@ -44,7 +43,7 @@ class LineReporter:
         plain = serialize_event_row(row, counts)
         parts: list[Part] = [format_clock_time(plain["received_at"]), "  ", *self._pad_columns(format_event(plain))]
         for delivery in joined:
-            parts += ["  ", *format_delivery(DeliverySummary.serialize(delivery))]
+            parts += ["  ", *format_delivery(serialize_delivery(delivery))]
         if row.outcome is EventOutcome.REJECTED and row.verdict is Verdict.INVALID:
             parts += ["  ", (f"relay verify {row.id} says why", "dim")]
         self._terminal.print_line(*parts)
@@ -56,7 +55,7 @@ class LineReporter:
             event = format_event(serialize_event_row(row, DeliveryCounts()))[:3]
         columns = self._pad_columns([*event, (delivery.reason.value, "dim")])
         now = format_clock_time(datetime.now(UTC).isoformat())
-        self._terminal.print_line(now, "  ", *columns, "  ", *format_delivery(DeliverySummary.serialize(delivery)))
+        self._terminal.print_line(now, "  ", *columns, "  ", *format_delivery(serialize_delivery(delivery)))
 
     def report_tunnel(self, change: TunnelChanged) -> None:
         """Print the new state of the tunnel."""
@@ -114,7 +113,7 @@ class JsonReporter:
     def report_delivery(self, row: EventRow | None, delivery: Delivery) -> None:
         """Print how a delivery went."""
         del row
-        self._print("delivery", DeliverySummary.serialize(delivery))
+        self._print("delivery", serialize_delivery(delivery))
 
     def report_tunnel(self, change: TunnelChanged) -> None:
         """Print the new state of the tunnel."""

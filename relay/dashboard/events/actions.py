@@ -20,8 +20,9 @@ from relay.dashboard.responses import (
     toast_header,
 )
 from relay.errors import UsageError
-from relay.http.params import parse_digits, parse_id
+from relay.http.params import parse_id
 from relay.http.responses import get_relay
+from relay.model.parameters import parse_digits
 from relay.model.search import parse_query_strictly
 from relay.model.signals import EventChanged
 from relay.model.text import escape_unprintable

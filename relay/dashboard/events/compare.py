@@ -19,11 +19,11 @@ from relay.dashboard.event_list import (
 from relay.dashboard.filters import build_url, format_duration, format_status
 from relay.dashboard.responses import parse_selected_ids, redirect, render_dialog, render_page
 from relay.errors import UsageError
-from relay.http.params import parse_number
 from relay.http.responses import get_relay
 from relay.model.delivery import Delivery
 from relay.model.differences import COMPARED_FACTS, ComparedEvent, ComparedPlace, compare_events
 from relay.model.event import CapturedEvent, EventRow
+from relay.model.parameters import parse_number
 from relay.model.search import Query, Term
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
 
@@ -38,7 +38,7 @@ ComparePair = tuple[str, TextPieces, TextPieces, bool]  # a place, what is there
 
 async def show_comparison(request: web.Request) -> web.Response:
     """GET /compare?a=&b=&all=: two events; with one only, a choice of the other. A selection of two leads here."""
-    one, other = parse_number(request, "a", None), parse_number(request, "b", None)
+    one, other = parse_number(request.query, "a", None), parse_number(request.query, "b", None)
     if one is None:
         numbers = parse_selected_ids(request.query)
         if len(numbers) != 2:

@@ -16,14 +16,14 @@ from relay.dashboard.filters import build_url
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.responses import redirect, render_page, render_part
 from relay.errors import NotFoundError
-from relay.http.params import parse_id, parse_number, parse_whole_number
+from relay.http.params import parse_id
 from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryReason
 from relay.model.event import CapturedEvent
+from relay.model.parameters import parse_number, parse_whole_number
 from relay.model.search import Query
 from relay.model.text import decode_header_text, decode_utf8, is_sensitive
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.sender_urls import request_target
 from relay.services.relay import RunningRelay
 
 _OFFERED_PROVIDERS = ("stripe", "github", "shopify", "slack", "twilio")
@@ -98,7 +98,7 @@ async def _render_page(
 ) -> web.Response:
     relay = get_relay(request)
     listing = await event_list.load_listing(
-        relay, query, before=parse_number(request, "before", None), selected=chosen.id if chosen else None
+        relay, query, before=parse_number(request.query, "before", None), selected=chosen.id if chosen else None
     )
     event = chosen
     if event is None and missing is None and listing["rows"]:
@@ -128,7 +128,7 @@ async def _render_list(request: web.Request) -> web.Response:
     query = event_list.parse_list_query(request)
     path, searched_before = event_list.parse_current_url(request)
     open_event = re.fullmatch(r"/events/(\d{1,18})(?:/\w+)?", path)
-    before, selected = parse_number(request, "before", None), int(open_event[1]) if open_event else None
+    before, selected = parse_number(request.query, "before", None), int(open_event[1]) if open_event else None
     values = {
         "list": await event_list.load_listing(relay, query, before=before, selected=selected),
         "search": event_list.build_search_box(query, tuple(relay.sources.by_name)),
@@ -206,7 +206,7 @@ async def _render_older_rows(request: web.Request) -> web.Response:
     query = event_list.parse_list_query(request)
     shown = min(parse_whole_number(request.query, "shown") or 0, event_list.MAX_ROWS)
     page = await relay.store.events.page(
-        query, limit=event_list.PAGE_SIZE, before=parse_number(request, "before", None)
+        query, limit=event_list.PAGE_SIZE, before=parse_number(request.query, "before", None)
     )
     seconds = parse_whole_number(request.query, "last")
     last = datetime.fromtimestamp(seconds, UTC) if seconds and seconds < _MAX_SECONDS else None
@@ -287,7 +287,7 @@ async def show_curl(request: web.Request) -> web.Response:
     relay = get_relay(request)
     event = await relay.store.events.get(parse_id(request))
     capture = event.capture
-    target = request_target(capture)
+    target = capture.request_target
     words = ["curl", "-X", shlex.quote(capture.method), shlex.quote(relay.ingress_url + decode_header_text(target))]
     for name, value in capture.headers:
         if name.lower() in ("host", "content-length", "connection", "transfer-encoding", "accept-encoding"):

@@ -14,12 +14,12 @@ from relay.dashboard.event_list import parse_list_suffix
 from relay.dashboard.events import body_tree
 from relay.dashboard.events.detail import describe_verification, parse_query_pairs
 from relay.dashboard.filters import capitalize_first, event_avatar, format_count
-from relay.http.params import parse_whole_number
 from relay.http.responses import get_relay
 from relay.model.delivery import Delivery
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.json_paths import find_below, format_dotted_path, split_pointer
 from relay.model.message import MessageFilter
+from relay.model.parameters import parse_whole_number
 from relay.model.payload import Payload
 from relay.model.text import escape_unprintable, format_size
 from relay.model.values import dataclass

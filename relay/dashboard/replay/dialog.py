@@ -28,10 +28,11 @@ from relay.dashboard.responses import (
     toast_header,
 )
 from relay.errors import RelayError
-from relay.http.params import parse_id, parse_number
+from relay.http.params import parse_id
 from relay.http.responses import RELAY, get_relay
 from relay.model.delivery import DeliveryState, SignMode
 from relay.model.event import CapturedEvent
+from relay.model.parameters import parse_number
 from relay.model.signals import DeliveryChanged
 from relay.model.text import escape_unprintable
 from relay.services.relay import RunningRelay
@@ -47,7 +48,7 @@ async def show_replay_form(request: web.Request) -> web.Response:
     """GET /events/{id}/replay: the dialog, or the same as a page; `delivery` begins with that one's edits."""
     relay = get_relay(request)
     event = await relay.store.events.get(parse_id(request))
-    edited_before = parse_number(request, "delivery", None)
+    edited_before = parse_number(request.query, "delivery", None)
     form: dict[str, str] = {}
     if edited_before is not None:
         form = prefill_from_delivery(event, await relay.store.deliveries.get(edited_before))

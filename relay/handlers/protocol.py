@@ -65,14 +65,15 @@ _KNOWN = ("type", "verdict", "id", "provider", "idempotency_key")
 
 
 def encode_event(capture: Capture, metadata: EventMetadata) -> bytes:
-    """Return an event without its body as the content of a frame."""
+    """Return an event as two frames: its body in one of its own, all else in the one before."""
     request = {name: getattr(capture, name) for name in _CAPTURED} | {"received_at": capture.received_at.isoformat()}
     known = {name: getattr(metadata, name) for name in _KNOWN}
-    return encode_json({"request": request, "known": known, "batch": metadata.batch and metadata.batch.plain()})
+    head = encode_json({"request": request, "known": known, "batch": metadata.batch and metadata.batch.plain()})
+    return encode_frame(HEAD, head) + encode_frame(BODY, capture.body)
 
 
 def decode_event(content: bytes, body: bytes) -> tuple[Capture, EventMetadata]:
-    """Return the event that `head` and its body represent."""
+    """Return the event in the contents of the two frames."""
     value = decode_json(content)
     request, known, batch = value["request"], value["known"], value["batch"]
     headers = tuple((name, text) for name, text in request.pop("headers"))
@@ -94,11 +95,14 @@ def encode_result(ran: HandlersResult) -> dict[str, object]:
     return result
 
 
-def decode_outcome(result: Mapping[str, Any]) -> Outcome:
-    """Return the outcome in what `encode_result` gave."""
-    match result["outcome"]:
-        case "succeeded":
-            return AttemptSucceeded(result["detail"])
-        case "failed":
-            return AttemptFailed(result["detail"])
-    return AttemptRetry(result["detail"], after=result["after"], firm=result["firm"])
+def decode_result(result: Mapping[str, Any]) -> HandlersResult:
+    """Return the outcome of a run that `encode_result` wrote."""
+    outcome: Outcome = AttemptSucceeded(result["detail"])
+    if result["outcome"] == AttemptFailed.name:
+        outcome = AttemptFailed(result["detail"])
+    elif result["outcome"] == AttemptRetry.name:
+        outcome = AttemptRetry(result["detail"], after=result["after"], firm=result["firm"])
+    reply = result.get("reply")
+    return HandlersResult(
+        outcome=outcome, traceback=result["traceback"], reply=None if reply is None else reply.encode()
+    )

@@ -23,12 +23,12 @@ from relay.platform import HAS_PROCESS_GROUPS, KILL_SIGNAL, own_process_group, s
 
 _GRACE = 3.0  # seconds that a process may take to end by itself
 _LOCATE_SECONDS = 1.0  # seconds that a process which hangs is given to say where
-_LAST_WORDS = 400  # bytes of what Python itself said when it could not start
+_KEPT_ERROR = 400  # bytes of what Python itself wrote when it could not start
 # Not found by the folder one is in: the user may have a `relay` of their own.
 _START = "import sys; sys.path.append(sys.argv.pop()); from relay.handlers.worker_main import main; main()"
 _ROOT = str(Path(__file__).parents[2])
 
-_Reply = tuple[bytes, dict[str, Any]]
+_Frame = tuple[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +62,9 @@ class Worker(asyncio.SubprocessProtocol):
         self._spent = False
         self._stderr = b""
         self._pipe = -1
-        self._gone = asyncio.Event()
-        # The first one comes unasked, as soon as the file is loaded.
-        self._reply: asyncio.Future[_Reply] | None = asyncio.get_running_loop().create_future()
-        self._place: asyncio.Future[str] | None = None
+        self._ended = asyncio.Event()
+        # What the process is to answer next; the first answer comes unasked, as soon as the file is loaded.
+        self._reply: asyncio.Future[_Frame] | None = asyncio.get_running_loop().create_future()
         self._transport: asyncio.SubprocessTransport | None = None
 
     @classmethod
@@ -97,19 +96,19 @@ class Worker(asyncio.SubprocessProtocol):
             worker._handle_reply(*await worker._wait_until_loaded())
         except BaseException:
             worker.kill()
-            await worker._gone.wait()  # the loop may end with the caller, before the process is reaped
+            await worker._ended.wait()  # the loop may end with the caller, before the process is reaped
             raise
         return worker
 
     @property
-    def free(self) -> bool:
+    def is_free(self) -> bool:
         """Say whether it can be given an event."""
-        return not (self.gone or self._spent) and self._reply is None
+        return not (self.has_ended or self._spent) and self._reply is None
 
     @property
-    def gone(self) -> bool:
+    def has_ended(self) -> bool:
         """Say whether the process has ended."""
-        return self._gone.is_set()
+        return self._ended.is_set()
 
     @property
     def is_stale(self) -> bool:
@@ -118,16 +117,12 @@ class Worker(asyncio.SubprocessProtocol):
 
     async def run(self, capture: Capture, metadata: EventMetadata) -> WorkerResult:
         """Run an event. One that takes longer than the options say is ended with its process."""
-        self._reply = asyncio.get_running_loop().create_future()
-        if self.gone:
-            self._reply.set_exception(_EndedError(self._status()))
-        head = protocol.encode_frame(protocol.HEAD, protocol.encode_event(capture, metadata))
-        self._write(head + protocol.encode_frame(protocol.BODY, capture.body))
+        self._ask(protocol.encode_event(capture, metadata))
         try:
             async with asyncio.timeout(self._options.timeout):
-                _, result = await self._wait_for_reply()
+                _, content = await self._wait_for_reply()
         except TimeoutError:
-            place = await self._where()
+            place = await self._locate()
             self.kill()
             self._read_rest()
             detail = f"took longer than {self._options.timeout:g} s, so its process was ended"
@@ -135,14 +130,11 @@ class Worker(asyncio.SubprocessProtocol):
         except _EndedError as error:
             detail = f"the process of {self._options.name} ended by itself ({error})"
             return WorkerResult(outcome=AttemptRetry(detail), output=self._output())
+        result = protocol.decode_json(content)
         self._read.update(_read_stamps(result))
         self._spent = result["last"]
-        reply = result.get("reply")
-        return WorkerResult(
-            outcome=protocol.decode_outcome(result),
-            output=self._output(result["traceback"]),
-            reply=None if reply is None else reply.encode(),
-        )
+        ran = protocol.decode_result(result)
+        return WorkerResult(outcome=ran.outcome, output=self._output(ran.traceback), reply=ran.reply)
 
     def retire(self) -> None:
         """Let the process end by itself, as soon as it has nothing to do."""
@@ -151,8 +143,9 @@ class Worker(asyncio.SubprocessProtocol):
 
     def kill(self) -> None:
         """End the process and all that it started, now."""
+        self._spent = True
         if self._transport is not None:
-            if not self.gone:
+            if not self.has_ended:
                 signal_process_group(self._transport.get_pid(), KILL_SIGNAL)
             self._transport.close()
 
@@ -162,19 +155,19 @@ class Worker(asyncio.SubprocessProtocol):
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_GRACE):
-                    await self._gone.wait()
+                    await self._ended.wait()
         finally:
             self.kill()
-        await self._gone.wait()
+        await self._ended.wait()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport (called by asyncio)."""
         self._transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Take in what the process tells (called by asyncio)."""
+        """Take in what the process sends (called by asyncio)."""
         if fd == 2:
-            self._stderr = (self._stderr + data)[-_LAST_WORDS:]
+            self._stderr = (self._stderr + data)[-_KEPT_ERROR:]
             return
         for kind, content in self._frames.feed(data):
             if kind == protocol.OUTPUT:
@@ -184,16 +177,13 @@ class Worker(asyncio.SubprocessProtocol):
             elif kind == protocol.ASK:
                 answer = describe_lookup(self._options.find_secret, protocol.decode_json(content)["name"])
                 self._write(protocol.encode_frame(protocol.SECRET, protocol.encode_json(answer)))
-            elif kind == protocol.HERE:
-                if self._place and not self._place.done():
-                    self._place.set_result(content.decode())
             elif self._reply and not self._reply.done():
-                self._reply.set_result((kind, protocol.decode_json(content)))
+                self._reply.set_result((kind, content))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the end (called by asyncio)."""
         del exc
-        self._gone.set()
+        self._ended.set()
         self._release_pipes()
         if self._transport is not None:
             self._transport.close()
@@ -218,27 +208,34 @@ class Worker(asyncio.SubprocessProtocol):
         pipe = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0))
         pipe.write(data)
 
-    async def _wait_for_reply(self) -> _Reply:
+    def _ask(self, request: bytes) -> None:
+        self._reply = asyncio.get_running_loop().create_future()
+        if self.has_ended:
+            self._reply.set_exception(_EndedError(self._status()))
+        self._write(request)
+
+    async def _wait_for_reply(self) -> _Frame:
         assert self._reply is not None
         reply = await self._reply
         # Only now: a process that did not reply must not get another event.
         self._reply = None
         return reply
 
-    async def _wait_until_loaded(self) -> _Reply:
+    async def _wait_until_loaded(self) -> _Frame:
         name, patience = self._options.name, self._options.patience
         try:
             async with asyncio.timeout(patience):
                 return await self._wait_for_reply()
         except TimeoutError:
-            place = await self._where()
+            place = await self._locate()
             what = HandlersError(f"{name} took longer than {patience:g} s to load", traceback=place)
         except _EndedError as error:
-            words = self._stderr.decode(errors="replace").strip().rpartition("\n")[2]
-            what = HandlersError(f"{name}: its process ended while loading it: {words or error}")
+            line = self._stderr.decode(errors="replace").strip().rpartition("\n")[2]
+            what = HandlersError(f"{name}: its process ended while loading it: {line or error}")
         raise BrokenFileError(what, self._output(what.traceback), file_stamps([str(self._options.path)]))
 
-    def _handle_reply(self, kind: bytes, result: dict[str, Any]) -> None:
+    def _handle_reply(self, kind: bytes, content: bytes) -> None:
+        result = protocol.decode_json(content)
         self._read = _read_stamps(result)
         if kind == protocol.READY:
             self.rules = result["rules"]
@@ -246,14 +243,15 @@ class Worker(asyncio.SubprocessProtocol):
             error = HandlersError(result["sentence"], hint=result["hint"], traceback=result["traceback"])
             raise BrokenFileError(error, self._output(error.traceback), self._read)
 
-    async def _where(self) -> str:
-        self._place = asyncio.get_running_loop().create_future()
-        self._write(protocol.encode_frame(protocol.WHERE))
+    async def _locate(self) -> str:
+        """Return where the code of a process that hangs is at this moment; "" where it does not say."""
+        self._ask(protocol.encode_frame(protocol.WHERE))
         try:
             async with asyncio.timeout(_LOCATE_SECONDS):
-                return await self._place
-        except TimeoutError:
+                kind, content = await self._wait_for_reply()
+        except (TimeoutError, _EndedError):
             return ""
+        return content.decode() if kind == protocol.HERE else ""  # else it has ended its run after all
 
     def _output(self, traceback: str = "") -> HandlerOutput:
         printed, cut = bytes(self._printed), self._cut or len(self._printed) > KEPT_OUTPUT
@@ -303,7 +301,7 @@ class WorkerPool:
         try:
             return await worker.run(capture, metadata)
         finally:
-            if worker.free:
+            if worker.is_free:
                 self._idle.append(worker)
             else:
                 worker.kill()
@@ -330,7 +328,7 @@ class WorkerPool:
     async def _ready(self) -> Worker:
         waiting, self._idle = self._idle, []
         for worker in waiting:
-            if worker.free and not worker.is_stale:
+            if worker.is_free and not worker.is_stale:
                 self._idle.append(worker)
             else:
                 worker.retire()
@@ -346,5 +344,5 @@ class WorkerPool:
             raise
         self.error = None
         self._wait = _RETRY_SECONDS
-        self._all = {one for one in self._all if not one.gone} | {worker}
+        self._all = {one for one in self._all if not one.has_ended} | {worker}
         return worker

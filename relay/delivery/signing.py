@@ -223,7 +223,7 @@ _MADE_UP = (
 
 
 class SignatureForger(_SourceKeys):
-    """Signs requests so that a correct check refuses them: too old, or as somebody would who has not the secret."""
+    """Signs requests so that a correct check refuses them: too old, or with another secret."""
 
     def __call__(
         self, event: CapturedEvent, outgoing: Capture, changes: DeliveryChanges
@@ -234,7 +234,7 @@ class SignatureForger(_SourceKeys):
         """
         source, now = self._signer(event), self._clock.now()
         if changes.forged:
-            forged, how = _forge(source, outgoing, now), "as somebody would who has not its secret"
+            forged, how = _forge(source, outgoing, now), "with another secret"
         else:
             then = now - timedelta(seconds=changes.age or 0.0)
             forged, how = _sign(source, outgoing, then), f"as of {changes.age or 0:,.0f} s ago"
@@ -266,20 +266,17 @@ class SignatureForger(_SourceKeys):
         """Raise SigningError where no wrong signature can be made for this event's source."""
         _forge(self._signer(event), event.capture, self._clock.now())
 
-    def signs(self, event: CapturedEvent) -> bool:
-        """Say whether relay can sign for this event's source, so that a changed body still verifies."""
-        source = self._source(event.row.source)
-        return source is not None and source.scheme is not None and bool(_find_secrets(source))
-
-    def signed(self, event: CapturedEvent) -> bool:
+    def expects_signature(self, event: CapturedEvent) -> bool:
         """Say whether this event's source expects signatures at all."""
         source = self._source(event.row.source)
         return source is not None and source.scheme is not None
 
     def explain_unsignable(self, event: CapturedEvent) -> str:
-        """Return why relay cannot sign for this event's source, which expects signatures; "" where it can."""
+        """Return why relay cannot sign for this event's source; "" where it can, or no signature is expected."""
         source = self._source(event.row.source)
-        return "" if source is None or not self.signed(event) or self.signs(event) else _describe_missing_secret(source)
+        if source is None or source.scheme is None or _find_secrets(source):
+            return ""
+        return _describe_missing_secret(source)
 
     def _signer(self, event: CapturedEvent) -> Source:
         source = self._source(event.row.source)

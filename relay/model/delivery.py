@@ -148,7 +148,7 @@ class DeliveryChanges:
     `url` sends to an address typed in rather than to a configured target. `path` and `query` replace those of the
     request sent. `headers` replaces all headers. `body` replaces the bytes. `template` and `to` belong to e-mail, and
     `force`: send it although it was sent before. `once` allows a single attempt, whatever the target's policy. `age`
-    signs as of so many seconds ago, `forged` as somebody would who has not the secret: both to be refused.
+    signs as of so many seconds ago, `forged` with another secret: both to be refused.
     """
 
     url: str | None = None

@@ -311,36 +311,17 @@ def read_attempt(row: sqlite3.Row) -> Attempt:
         took=row["took"],
         outcome=row["outcome"],
         detail=row["detail"],
-        request=_read_sent_request(row),
-        response=_read_received_response(row),
+        request=SentRequest(**_read_message(row["request"], row["sent_body"])) if row["request"] else None,
+        response=ReceivedResponse(**_read_message(row["response"], row["got_body"])) if row["response"] else None,
         output=HandlerOutput(**json.loads(row["output"])) if row["output"] else None,
     )
 
 
-def _read_sent_request(row: sqlite3.Row) -> SentRequest | None:
-    if row["request"] is None:
-        return None
-    plain = json.loads(row["request"])
-    return SentRequest(
-        method=plain["method"],
-        url=plain["url"],
-        headers=_read_headers(plain["headers"]),
-        body=row["sent_body"] or b"",
-        notes=tuple(plain["notes"]),
-    )
-
-
-def _read_received_response(row: sqlite3.Row) -> ReceivedResponse | None:
-    if row["response"] is None:
-        return None
-    plain = json.loads(row["response"])
-    return ReceivedResponse(
-        status=plain["status"],
-        headers=_read_headers(plain["headers"]),
-        body=row["got_body"] or b"",
-        cut=plain["cut"],
-        notes=tuple(plain.get("notes", ())),
-    )
+def _read_message(text: str, body: bytes | None) -> dict[str, Any]:
+    """Return the fields of a request or response: its body has a column of its own, the others are JSON in another."""
+    plain: dict[str, Any] = json.loads(text)
+    lists = {"headers": _read_headers(plain["headers"]), "notes": tuple(plain.get("notes", ()))}
+    return plain | lists | {"body": body or b""}
 
 
 def _read_headers(plain: list[list[str]]) -> Headers:

@@ -101,7 +101,7 @@ class Stale(_Refusal):
 
 
 class WrongSignature(_Refusal):
-    """Signed by somebody else."""
+    """Signed with another secret."""
 
     name = "wrong-signature"
     title = "Wrong signature"
@@ -113,7 +113,7 @@ class WrongSignature(_Refusal):
     advice = "verify the signature before anything else, over the bytes as they came"
 
     def forge_changes(self, event: CapturedEvent, forger: "SignatureForger") -> DeliveryChanges:
-        """Return a signature by somebody who has not the secret."""
+        """Return a signature made with another secret."""
         forger.check_forgeable(event)
         return DeliveryChanges(sign=SignMode.FRESH, forged=True)
 
@@ -136,7 +136,11 @@ class Truncated(_Refusal):
         if len(body) < 2:
             return "it has no body that could be cut"
         if not _is_json(body):
-            return "" if forger.signed(event) else "its body is no JSON and unsigned: no app can tell that it was cut"
+            return (
+                ""
+                if forger.expects_signature(event)
+                else "its body is no JSON and unsigned: no app can tell that it was cut"
+            )
         if _is_json(_cut_in_half(body)):
             return "half of its body is JSON as well"
         return ""

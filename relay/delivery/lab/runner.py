@@ -207,7 +207,7 @@ class LabRunner:
     def _changes(self, place: _SendContext, event: CapturedEvent, shot: PlannedSend) -> DeliveryChanges:
         forger = self._planner.forger
         changes = place.experiment.build_changes(event, shot, forger)
-        if forger.signs(event) or not forger.signed(event):
+        if not forger.explain_unsignable(event):
             changes = self._renew(place, event, shot, changes)
         url = place.run.target if "://" in place.run.target else None
         return replace(changes, once=True, url=url)

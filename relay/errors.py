@@ -178,7 +178,7 @@ class WrongPasswordError(VaultError):
 
 
 class VaultPausedError(VaultError):
-    """There were too many wrong passwords; `seconds` says when the next one is listened to."""
+    """There were too many wrong passwords; `seconds` says when the next one is accepted."""
 
     exit_code, status, code = 3, 429, "vault_paused"
 
@@ -194,7 +194,7 @@ class VaultLockedError(VaultError):
 
 
 def log_level(error: Exception) -> int:
-    """Return how loud to log that something waits for the store: an outage of it is logged once, by its monitor."""
+    """Return the level to log at that something waits for the store: an outage of it is logged once, by its monitor."""
     return logging.DEBUG if isinstance(error, StoreError) and error.is_outage else logging.WARNING
 
 

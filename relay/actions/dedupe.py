@@ -13,8 +13,8 @@ from relay.store.connection import keep_trying
 
 ClaimQuery = Callable[[MailClaim, datetime], Awaitable[SentMail | MailLimitReached | None]]
 
-_MOST_LOOKS = 2  # further ones at a claim that no process seems to hold
-_LOOK_PAUSE = 1.0  # seconds until another look at what is being handed over right now
+_MOST_RECHECKS = 2  # of a claim that no process seems to hold
+_RECHECK_SECONDS = 1.0  # seconds until a mail that is being handed over is checked again
 
 
 class MailDeduplication:
@@ -30,30 +30,30 @@ class MailDeduplication:
 
     async def refuse(self, claim: MailClaim) -> None:
         """Raise SentAlreadyError, or MailError for a full hour, for what somebody asks for and would not be sent."""
-        back = await self._seen(self._sent.standing, claim)
+        back = await self._find_obstacle(self._sent.standing, claim)
         if back is not None:
             kind = MailError if isinstance(back, MailLimitReached) else SentAlreadyError
-            raise kind(self._words(back, claim.template), hint=_resend_hint(back, claim))
+            raise kind(self._describe(back, claim.template), hint=_resend_hint(back, claim))
 
     async def find_refusal(self, claim: MailClaim) -> Outcome | None:
         """Return the outcome of a mail that cannot go out now, before anything is done for it."""
         try:
-            return self._outcome(await self._seen(self._sent.standing, claim), claim)
+            return self._build_outcome(await self._find_obstacle(self._sent.standing, claim), claim)
         except (StoreError, TimeoutError):
-            return None  # `take` asks again, and does not take no answer for a yes
+            return None  # `take` asks again, and sends nothing while the store does not answer
 
     async def take(self, claim: MailClaim) -> Outcome | None:
         """Claim a mail that is about to be handed over; an outcome keeps it back."""
-        # Known here before it is known in the store: who sees the claim there sees that it is under way.
+        # Set before the claim is in the store: whatever reads it there knows that it is under way.
         self._under_way.add(claim.delivery_id)
         try:
-            back = await self._seen(self._sent.claim, claim)
+            back = await self._find_obstacle(self._sent.claim, claim)
         except StoreError as error:
             self.forget_claim(claim)
             return AttemptRetry(f"not sent, for it could not be written down: {error.message}")
         if back is not None:
             self.forget_claim(claim)
-        return self._outcome(back, claim)
+        return self._build_outcome(back, claim)
 
     def holds(self, claim: MailClaim) -> bool:
         """Say whether a mail was claimed and not settled yet."""
@@ -77,10 +77,10 @@ class MailDeduplication:
             self.forget_claim(claim)
         return outcome
 
-    async def _seen(self, ask: ClaimQuery, claim: MailClaim) -> SentMail | MailLimitReached | None:
-        """Return what keeps a mail back, looked at again where it was settled between the look and now."""
+    async def _find_obstacle(self, ask: ClaimQuery, claim: MailClaim) -> SentMail | MailLimitReached | None:
+        """Return what keeps a mail back, read again where it was settled between the read and now."""
         back = await ask(claim, self._clock.now())
-        for _ in range(_MOST_LOOKS):
+        for _ in range(_MOST_RECHECKS):
             if not isinstance(back, SentMail) or back.state is MailState.SENT or back.delivery_id in self._under_way:
                 break
             back = await ask(claim, self._clock.now())
@@ -90,21 +90,21 @@ class MailDeduplication:
         message = "the outcome of a mail waits to be written down"
         await keep_trying(self._clock, message, partial(write, claim.delivery_id))
 
-    def _outcome(self, back: SentMail | MailLimitReached | None, claim: MailClaim) -> Outcome | None:
+    def _build_outcome(self, back: SentMail | MailLimitReached | None, claim: MailClaim) -> Outcome | None:
         if back is None:
             return None
-        words = self._words(back, claim.template)
+        words = self._describe(back, claim.template)
         match back:
             case MailLimitReached(until=until):
                 wait = (until - self._clock.now()).total_seconds()
-                return AttemptRetry(words, after=max(wait, _LOOK_PAUSE), tried=False)
+                return AttemptRetry(words, after=max(wait, _RECHECK_SECONDS), tried=False)
             case SentMail(state=MailState.SENT):
                 return AttemptSucceeded(f"not sent again: {words}")
             case SentMail(delivery_id=id_) if id_ in self._under_way:
-                return AttemptRetry(words, after=_LOOK_PAUSE, tried=False)
+                return AttemptRetry(words, after=_RECHECK_SECONDS, tried=False)
         return AttemptFailed(f"{words}; {_resend_hint(back, claim)}")
 
-    def _words(self, back: SentMail | MailLimitReached, template: str) -> str:
+    def _describe(self, back: SentMail | MailLimitReached, template: str) -> str:
         match back:
             case MailLimitReached():
                 return f"the hourly limit of {template} is reached; the next may go at {_format_time(back.until)}"
@@ -115,7 +115,7 @@ class MailDeduplication:
                 return f"#{back.event_id} was {what} with {template} already: {_describe_recipients(back)}"
         return (
             f"#{back.event_id} may have been mailed with {template} already: {_describe_recipients(back)}, "
-            "but the server was not heard to take it"
+            "but the server did not confirm it"
         )
 
 

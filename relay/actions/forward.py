@@ -49,7 +49,7 @@ ForgeRequest = Callable[[CapturedEvent, Capture, DeliveryChanges], tuple[Capture
 
 GONE = 410  # Standard Webhooks: the receiver asks not to be sent anything any more
 # 508 is what a relay answers to a forward that came back: each further try would go round as well.
-_FINAL = {GONE: "gone: it wants no more of these", 508: "loop"}
+_FINAL = {GONE: "gone: it takes no more events", 508: "loop"}
 _REMEMBERED_SECONDS = 5.0
 _MAX_REMEMBERED = 64
 _INLINE_BODY = 64 * 1024  # bytes of a body that are signed on the loop itself

@@ -150,7 +150,7 @@ class _Connection(asyncio.Protocol):
             raise NoAnswerError("hung up without an answer")
         self._parser, self._answered, self._until = parser, self._loop.create_future(), until
         if self._timer is None or self._timer.when() > until:
-            self._set_timer()  # one that rings earlier is set again then: most answers come long before
+            self._set_timer()  # one that fires earlier is set again then: most answers come long before
         # No waiting for the socket to drain: a target may answer before it has read everything, and
         # then hang up.
         if len(body) <= _LARGEST_JOINED_BODY:
@@ -242,9 +242,9 @@ async def _connect(destination: Destination, seconds: float, verify_tls: bool) -
     except TimeoutError as error:
         raise NoAnswerError(f"no connection in {seconds:g} s", unreachable=True) from error
     except ssl.SSLCertVerificationError as error:
-        raise NoAnswerError(f"the certificate does not hold: {error.verify_message}") from error
+        raise NoAnswerError(f"its certificate is not trusted: {error.verify_message}") from error
     except ssl.SSLError as error:
-        raise NoAnswerError("no TLS there") from error
+        raise NoAnswerError("it does not speak TLS") from error
     except OSError as error:
         raise NoAnswerError(_describe_os_error(error), unreachable=True) from error
     return connection

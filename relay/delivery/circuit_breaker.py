@@ -1,4 +1,4 @@
-"""Which targets take connections: told by attempts, and asked again and again while one does not."""
+"""Which targets take connections: learned from attempts, and probed while one does not."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +8,7 @@ from relay.actions.forward import GONE
 from relay.model.delivery import ActionResult, AttemptRetry
 from relay.model.values import dataclass
 
-PROBE_SECONDS = 0.5  # between two questions whether a target is back
+PROBE_SECONDS = 0.5  # between two probes of a target that is down
 LONGEST_PROBE_WAIT = 30.0  # for one that takes connections and then none of what is sent
 
 

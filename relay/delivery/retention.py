@@ -24,7 +24,7 @@ PAUSE = 0.02  # seconds between two batches
 BUSY_PAUSE = 0.5  # while events come in
 REVISIT_INTERVAL = 600.0  # seconds after which what was pinned or waits for a target is looked at again
 RESERVE = 64_000_000  # bytes of free pages that the file keeps, for the events to come
-_URGENT = 1.05  # past this much of a limit politeness ends
+_URGENT = 1.05  # beyond this much of a limit events are removed even while others come in
 _PAGES = 500  # free pages cut off the file in one commit
 
 
@@ -37,7 +37,7 @@ class RetentionNotice:
 
 
 class Retention:
-    """Removes what is older, more or larger than wanted; `report` hears what a person should know, or None.
+    """Removes what exceeds the limits; `report` is called with what a person should know, None for nothing.
 
     Never what is pinned, nor what waits for a target, nor anything while a bulk replay is under way.
     """
@@ -69,7 +69,7 @@ class Retention:
                 with self._bus.subscribe(EventStored, DeliveryChanged) as listening:
                     await self.sweep(listening)
             except (StoreError, TimeoutError) as error:
-                # Forgetting can wait; the next look tries again.
+                # Removing can wait; the next look tries again.
                 log.log(log_level(error), "could not remove old events: %s", error)
             await self._clock.sleep(SWEEP_INTERVAL)
 

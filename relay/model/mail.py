@@ -10,7 +10,7 @@ from relay.model.values import dataclass
 
 
 class MailState(StrEnum):
-    """How far a mail came. HANDING: the server is about to get it, or got it and was not heard."""
+    """How far a mail came. HANDING: the server is about to get it, or got it and has not confirmed it."""
 
     HANDING = "handing"
     SENT = "sent"
@@ -55,7 +55,7 @@ class MailLimitReached:
 
 
 class RehearsalOutcome(StrEnum):
-    """What would become of a mail. SENT: it went out already. UNTAKEN: no route leads there from this event."""
+    """The outcome of a mail in a dry run. SENT: it went out already. UNTAKEN: no route leads there from this event."""
 
     SEND = "send"
     SENT = "sent"
@@ -90,6 +90,6 @@ class Rehearsal:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Return how many mails would become what."""
+        """Return how many mails have which outcome."""
         found = Counter(mail.outcome for mail in self.mails)
         return {outcome.value: found[outcome] for outcome in RehearsalOutcome}

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from relay.errors import StoreBusyError, StoreError
-from relay.model.values import dataclass
 from relay.platform import NO_FOLLOW, lock_file, make_private_folder, open_private
 from relay.store.batches import Batches
 from relay.store.counters import Counters
@@ -22,23 +21,23 @@ from relay.store.search import SQL_FUNCTIONS
 from relay.store.writer import Writer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """Everything that can be asked of relay's database."""
+    """relay's database: what reads and writes each kind of row."""
 
-    path: Path
-    events: Events
-    deliveries: Deliveries
-    batches: Batches
-    labs: Labs
-    messages: Messages
-    imports: Imports
-    counters: Counters
-    mails: SentMails
-    unchecked: PendingVerification
-    indexer: Indexer
-    pruning: Pruning
-    writer: Writer
+    def __init__(self, path: Path, writer: Writer, readers: Readers) -> None:
+        self.path = path
+        self.writer = writer
+        self.indexer = Indexer(writer, readers)
+        self.events = Events(writer, readers, self.indexer)
+        self.deliveries = Deliveries(writer, readers)
+        self.batches = Batches(writer, readers)
+        self.labs = Labs(writer, readers)
+        self.messages = Messages(writer, readers)
+        self.imports = Imports(writer, readers)
+        self.counters = Counters(writer, readers)
+        self.mails = SentMails(writer, readers)
+        self.unchecked = PendingVerification(writer, readers)
+        self.pruning = Pruning(writer, readers)
 
 
 @asynccontextmanager
@@ -50,28 +49,10 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
     """
     path = data_dir / "relay.db"
     with _hold_data_dir(data_dir):
-        async with Writer(path) as writer:
-            readers = Readers(path)
-            for function in SQL_FUNCTIONS:
-                readers.add_function(function.__name__, -1, function)
-            async with readers:
-                indexer = Indexer(writer, readers)
-                await indexer.prepare()
-                yield Store(
-                    path=path,
-                    events=Events(writer, readers, indexer),
-                    deliveries=Deliveries(writer, readers),
-                    batches=Batches(writer, readers),
-                    labs=Labs(writer, readers),
-                    messages=Messages(writer, readers),
-                    imports=Imports(writer, readers),
-                    counters=Counters(writer, readers),
-                    mails=SentMails(writer, readers),
-                    unchecked=PendingVerification(writer, readers),
-                    indexer=indexer,
-                    pruning=Pruning(writer, readers),
-                    writer=writer,
-                )
+        async with Writer(path) as writer, Readers(path, SQL_FUNCTIONS) as readers:
+            store = Store(path, writer, readers)
+            await store.indexer.prepare()
+            yield store
 
 
 def prepare_data_dir(data_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""Forgetting events: which are the oldest that may go, how much is kept, and removing a few of them whole."""
+"""Removing old events: which are the oldest that may go, how much is kept, and removing some with all their rows."""
 
 import asyncio
 import sqlite3

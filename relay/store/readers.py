@@ -18,6 +18,7 @@ from relay.store.connection import build_reader_settings, explain_error
 from relay.store.writer import Writer
 
 READ_DEADLINE = 1.0  # seconds that any one read may take
+_CONNECTIONS = 3
 
 
 @dataclass(slots=True)
@@ -29,29 +30,24 @@ class _Reader:
 
 
 class Readers:
-    """A small pool of reading connections."""
+    """A small pool of reading connections; `functions` are those that SQL calls by their names."""
 
-    def __init__(self, path: Path, size: int = 3) -> None:
+    def __init__(self, path: Path, functions: Iterable[Callable[..., Any]] = ()) -> None:
         self._path = path
-        self._size = size
+        self._functions = tuple(functions)
         self._opened = AsyncExitStack()
         self._free: asyncio.LifoQueue[_Reader] = asyncio.LifoQueue()
-        self._functions: list[tuple[str, int, Callable[..., Any]]] = []
-
-    def add_function(self, name: str, arguments: int, function: Callable[..., Any]) -> None:
-        """Make a Python function callable from SQL; call before the pool is entered."""
-        self._functions.append((name, arguments, function))
 
     async def __aenter__(self) -> Self:
         # The threads of connections are no daemons: one that is left open would keep the process alive for ever.
         async with AsyncExitStack() as stack:
-            for _ in range(self._size):
+            for _ in range(_CONNECTIONS):
                 connection = await stack.enter_async_context(aiosqlite.connect(self._path, isolation_level=None))
                 connection.row_factory = sqlite3.Row
                 for setting in build_reader_settings():
                     await connection.execute(setting)
-                for name, arguments, function in self._functions:
-                    await connection.create_function(name, arguments, function, deterministic=True)
+                for function in self._functions:
+                    await connection.create_function(function.__name__, -1, function, deterministic=True)
                 reader = _Reader(connection)
                 # Set once: setting it for each query would cost a second trip to the connection's thread.
                 await connection.set_progress_handler(partial(_is_past_deadline, reader), 2000)

@@ -67,7 +67,7 @@ def read_kdf(plain: Mapping[str, Any], salt: bytes) -> Kdf:
     """Return what a file asks for.
 
     Raises UnsafeKdfError for numbers out of range, before anything is computed with them: lowered, they
-    would be a gift to an attacker, and raised they would take all the memory there is.
+    would help an attacker, and raised they would take all the memory there is.
     """
     name = str(plain.get("name"))
     ranges = _KDF_RANGES.get(name, {})
@@ -102,7 +102,7 @@ _KEYS = {"format", "version", "kdf", "salt", "cipher", "nonce", "names", "data"}
 
 
 class DamagedError(Exception):
-    """The bytes are no vault; its words say why, and are not shown as they are."""
+    """The bytes are no vault; its message says why, and is not shown as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ class SealedVault:
     data: bytes
 
     def header(self) -> dict[str, object]:
-        """Return everything but the data: what the cipher vouches for beside it."""
+        """Return everything but the data: what the cipher authenticates besides it."""
         return {
             "format": _FORMAT,
             "version": _VERSION,
@@ -159,7 +159,7 @@ def unseal_vault(sealed: SealedVault, password: bytes, name: str) -> dict[str, s
     try:
         plain = AESGCM(key).decrypt(sealed.nonce, sealed.data, _dump_header(sealed.header()))
     except InvalidTag:
-        # Bare: what was caught here knows nothing that would help, and a chain only invites to look.
+        # Without its cause, which adds nothing.
         raise WrongPasswordError(
             "wrong password, or the vault was changed", hint="a vault has no other way in"
         ) from None
@@ -194,7 +194,7 @@ def decode_file(content: bytes) -> SealedVault:
     if type(version) is not int or version != _VERSION:
         raise DamagedError("its version is unknown to this relay")
     if set(plain) != _KEYS or plain["cipher"] != _CIPHER or not isinstance(plain["kdf"], dict):
-        raise DamagedError("it lacks something, or holds something that is no part of a vault")
+        raise DamagedError("its fields are not those of a vault")
     sealed = SealedVault(
         kdf=read_kdf(plain["kdf"], _decode_base64(plain["salt"])),
         nonce=_decode_base64(plain["nonce"], _NONCE),

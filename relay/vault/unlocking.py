@@ -1,4 +1,4 @@
-"""Guessing made slow: every wrong password takes its time, and after three of them nothing is listened to."""
+"""Protection against guessing: a wrong password takes half a second, and after three of them there is a pause."""
 
 import asyncio
 import os
@@ -36,7 +36,7 @@ class UnlockThrottle:
 
     @property
     def paused(self) -> float:
-        """Return the seconds until the next password is listened to; 0 when it is at once."""
+        """Return the seconds until the next password is accepted; 0 when it is at once."""
         return max(0.0, self._until - self._clock.monotonic())
 
     async def unlock(self, password: Secret) -> None:
@@ -80,7 +80,7 @@ class KeyringPassword:
         return self._mark.exists()
 
     def find(self) -> Secret | None:
-        """Return the password; None where it was not put there, or is there no more.
+        """Return the password; None where it was not put there, or has been removed.
 
         Raises VaultError where there is no keyring to look into.
         """
@@ -116,7 +116,7 @@ def _no_keyring_error() -> Iterator[None]:
         yield
     except ImportError:
         raise VaultError("the package keyring is not installed", hint="pip install 'webhook-relay[keyring]'") from None
-    except Exception as error:  # noqa: BLE001 - a backend raises what it likes, and its words may hold the password
+    except Exception as error:  # noqa: BLE001 - a backend may raise anything, and its message may hold the password
         raise VaultError(
             f"the system's keyring refused ({type(error).__name__})", hint="keyring --list-backends shows what there is"
         ) from None

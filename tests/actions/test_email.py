@@ -386,7 +386,7 @@ async def test_of_many_at_the_same_moment_one_is_sent(tmp_path, sink):
 async def test_a_mail_that_a_dead_relay_was_handing_over_counts_as_sent(tmp_path, sink):
     words = (
         "#1 may have been mailed with receipt already: 2026-03-01 12:00:00 UTC to ada@example.com, but the server "
-        "was not heard to take it; relay email 1 receipt --force sends it all the same"
+        "did not confirm it; relay email 1 receipt --force sends it all the same"
     )
     sink.hang = asyncio.Event()
     async with desk(tmp_path, allow_recipients=("*",), **sink.smtp) as it:

@@ -13,6 +13,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders import build_capture, build_event
 from relay.actions import http_client
 from relay.actions.egress import EgressRules, check_syntax
 from relay.actions.forward import ForwardOptions, classify_response, parse_retry_after
@@ -211,10 +212,9 @@ async def test_an_event_goes_to_the_targets_own_path_and_below_it(sent, target, 
 
 @given(st.text(st.sampled_from("/.%2eEab"), max_size=30), st.text(st.characters(max_codepoint=255), max_size=20))
 def test_no_path_leads_out_of_the_targets_own(below, query):
-    capture = SimpleNamespace(path=f"/webhooks/stripe{below}", query=query, source="stripe", url="")
+    event = build_event(build_capture("stripe", path=f"/webhooks/stripe{below}", query=query, url=""))
     destination = check_syntax("http://localhost:3000/hooks")
     options = ForwardOptions(url="http://localhost:3000/hooks")
-    event: Any = SimpleNamespace(capture=capture)
     path, _, _ = build_request_target(event, NO_CHANGES, options, destination, f"/webhooks/{event.capture.source}")
     assert path.startswith("/hooks")
     depth = 0
@@ -388,7 +388,7 @@ def status(code, *headers):
         (status(307, "Location: http://169.254.169.254/"), AttemptFailed("307 (not followed)")),
         (status(400), AttemptFailed("400")),
         (status(404), AttemptFailed("404")),
-        (status(410), AttemptFailed("410 (gone: it wants no more of these)")),
+        (status(410), AttemptFailed("410 (gone: it takes no more events)")),
         (status(408), AttemptRetry("408")),
         (status(409), AttemptRetry("409")),
         (status(425), AttemptRetry("425")),
@@ -603,7 +603,7 @@ async def test_a_certificate_must_hold_unless_the_target_says_otherwise(
         strict = await forward.run(make_event(), make_delivery(), ForwardOptions(url=url))
         lenient = await forward.run(make_event(), make_delivery(), ForwardOptions(url=url, verify_tls=False))
     assert isinstance(strict.outcome, AttemptRetry)
-    assert strict.outcome.detail.startswith("the certificate does not hold: self")
+    assert strict.outcome.detail.startswith("its certificate is not trusted: self")
     assert lenient.outcome == AttemptSucceeded("200")
 
 

@@ -156,7 +156,7 @@ async def test_a_form_begins_a_run_and_leads_to_its_report(lab):
     assert f'name="what" value="{event}"' in html
     for name in ("duplicates", "burst", "shuffle", "delay", "stale", "wrong-signature", "truncated", "retries"):
         assert f'name="experiment" value="{name}"' in html
-    assert "finds an app that believes anybody" in html
+    assert "finds an app that does not check signatures" in html
     form = [("what", str(event)), ("target", "verifying"), ("experiment", "duplicates")]
     form += [("experiment", "wrong-signature"), ("times", "4"), ("seed", ""), ("delay", ""), ("speed", "")]
     response, _ = await post(lab, "/lab", form)

@@ -58,7 +58,7 @@ class _PlainAddressesError(Exception):
 
 
 class _NoReplyError(Exception):
-    """The server got the whole mail, or nearly, and was not heard to take or refuse it."""
+    """The server got the whole mail, or nearly, and neither took nor refused it."""
 
 
 _OURS = (_NoEncryptionError, _NoLoginError, _PlainAddressesError, _NoReplyError)

@@ -87,13 +87,13 @@ class Stale(_Refusal):
     name = "stale"
     title = "Stale timestamp"
     finds = (
-        "signs an event validly, but as of too long ago: finds an app that takes what somebody recorded and plays back"
+        "signs an event validly, but as of too long ago: finds an app that takes a recorded request that is played back"
     )
     good = "4xx, for its age"
     role = "stale"
     label = "signed too long ago"
     taken = "signed too long ago"
-    advice = "compare the signed time with the clock, as the provider's library does unless it is told not to"
+    advice = "compare the signed time with the clock, as the provider's library does by default"
 
     def forge_changes(self, event: CapturedEvent, forger: "SignatureForger") -> DeliveryChanges:
         """Return a signature as of just beyond the source's tolerance."""
@@ -105,7 +105,7 @@ class WrongSignature(_Refusal):
 
     name = "wrong-signature"
     title = "Wrong signature"
-    finds = "signs an event with a secret that is not yours: finds an app that believes anybody"
+    finds = "signs an event with a secret that is not yours: finds an app that does not check signatures"
     good = "4xx: 401, or 400"
     role = "forged"
     label = "signed with another secret"
@@ -163,7 +163,7 @@ class Truncated(_Refusal):
         return TrialVerdict(
             LabFinding.PASSED,
             f"#{event}, {self.taken}, was not taken: {forged.status}",
-            "400 would tell the provider that sending it again is no use" if forged.status >= 500 else "",
+            "400 would tell the provider not to send it again" if forged.status >= 500 else "",
         )
 
 

@@ -49,7 +49,7 @@ class _Copies(Experiment):
             answers = ", ".join(dict.fromkeys(copy.short_answer for copy in refused))
             return TrialVerdict(
                 LabFinding.FAILED,
-                f"no copy of #{event} was taken ({answers}), so that nothing shows how duplicates fare",
+                f"no copy of #{event} was taken ({answers}), so nothing shows what it does with duplicates",
                 "make the app take the event once, then try again",
             )
         if refused:

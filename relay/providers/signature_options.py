@@ -1,6 +1,6 @@
 """The parts of a declared scheme: each key of `[sources.NAME.signature]` as what schemes are made of."""
 
-from typing import Annotated, TypedDict, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from relay.errors import ConfigError
 from relay.model.text import escape_unprintable, find_similar
@@ -73,29 +73,17 @@ class SignatureOptions:
     )
 
 
-class SchemeParts(TypedDict):
-    """What every scheme that signs a text takes."""
-
-    signed: Template
-    place: Location
-    layout: Raw | Prefix | Items
-    time: Time | None
-    ident: Location | None
-    urls: tuple[UrlForm, ...]
-    body_hash: BodyHash | None
-
-
-def build_parts(options: SignatureOptions) -> SchemeParts:
-    """Return the parts of a scheme that signs a text. Raises ConfigError led by the key at fault."""
-    parts = SchemeParts(
-        place=parse_location(options, "a signature"),
-        layout=_parse_layout(options),
-        time=_parse_timestamp(options),
-        ident=_parse_field_location("id", options.id, ("header", "json", "form")) if options.id else None,
-        signed=_parse_content(options),
-        urls=tuple(require_choice("urls", text, "a spelling", _URLS) for text in options.urls or ("as_given",)),
-        body_hash=_parse_body_hash(options),
-    )
+def build_parts(options: SignatureOptions) -> dict[str, Any]:
+    """Return the fields that every SignedText takes. Raises ConfigError led by the key at fault."""
+    parts: dict[str, Any] = {
+        "place": parse_location(options, "a signature"),
+        "layout": _parse_layout(options),
+        "time": _parse_timestamp(options),
+        "ident": _parse_field_location("id", options.id, ("header", "json", "form")) if options.id else None,
+        "signed": _parse_content(options),
+        "urls": tuple(require_choice("urls", text, "a spelling", _URLS) for text in options.urls or ("as_given",)),
+        "body_hash": _parse_body_hash(options),
+    }
     _check_consistency(options, parts["signed"])
     return parts
 

@@ -54,7 +54,8 @@ class CommandTunnel:
             self._pid_file.note(child.pid)
             while not child.exited.done():
                 say(TunnelState.UP, address, f"{program} forwards to {self._ingress_url}")
-                address = await output.next_address(child, program)
+                await output.wait_for_change(child)
+                address = output.take(program)
             status = await child.wait()
         raise TunnelError(f"{program} ended with status {status}{output.last_words}")
 
@@ -134,11 +135,6 @@ class _CommandOutput:
         self._changed = _new_future()
         found = self._reader.found
         return check_address(found and found.address, program)
-
-    async def next_address(self, child: ChildProcess, program: str) -> str:
-        """Return the next address once it is printed, the same when the command has ended."""
-        await self.wait_for_change(child)
-        return self.take(program)
 
 
 def _new_future() -> asyncio.Future[None]:

@@ -1,6 +1,5 @@
 """The deliveries: what waits, what failed for good, what was sent, each with its attempts."""
 
-from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -13,20 +12,9 @@ from relay.http.params import parse_id
 from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryState
 from relay.model.parameters import parse_number, parse_whole_number
-from relay.model.values import dataclass
 from relay.services.relay import RunningRelay
 
 _PAGE_SIZE = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryFilters:
-    """Which deliveries a page shows: those in a state, to a target, of a bulk replay, of an event; all may be open."""
-
-    state: str | None
-    target: str | None
-    batch: int | None
-    event: int | None
 
 
 async def show_deliveries(request: web.Request) -> web.Response:
@@ -35,39 +23,31 @@ async def show_deliveries(request: web.Request) -> web.Response:
     chosen = parse_id(request, "delivery") if "id" in request.match_info else None
     before = parse_number(request.query, "before", None)
     if chosen is not None and get_target_id(request) == f"row-{chosen}":
-        return await _render_row(request, chosen, {**asdict(filters), "before": before})
+        return await _render_row(request, chosen, {**filters, "before": before})
     if chosen is not None and before is None:
         before = chosen + 1
-    found = await relay.store.deliveries.page(
-        state=filters.state,
-        target=filters.target,
-        batch=filters.batch,
-        event=filters.event,
-        before=before,
-        limit=_PAGE_SIZE,
-        lab=False,  # it has pages of its own, and much of what it sends is meant to fail
-    )
+    # The lab has pages of its own, and much of what it sends is meant to fail.
+    found = await relay.store.deliveries.page(**filters, before=before, limit=_PAGE_SIZE, lab=False)
     if chosen is not None and all(one.id != chosen for one in found):
         found = (await relay.store.deliveries.get(chosen), *found)
     # Only a page that begins with the newest can say that there are newer ones.
-    is_newest = filters.state in (None, "pending") and not (filters.target or filters.batch or filters.event or before)
+    others = {name: value for name, value in filters.items() if name != "state"}
+    is_newest = filters["state"] in (None, "pending") and not (any(others.values()) or before)
     newest = str(found[0].id if found else 0) if is_newest else ""
     return await render_page(
         request,
         "deliveries/page.html",
         "Deliveries",
         "deliveries",
-        filters=asdict(filters),
-        counts=await relay.store.deliveries.counts(
-            target=filters.target, batch=filters.batch, event=filters.event, lab=False
-        ),
+        filters=filters,
+        counts=await relay.store.deliveries.counts(**others, lab=False),
         targets=relay.config.targets,
         deliveries=found,
         events={row.id: row for row in await relay.store.events.rows({one.event_id for one in found})},
         chosen=chosen,
         attempts=await relay.store.deliveries.attempts(chosen) if chosen else (),
-        kept={**asdict(filters), "before": before},
-        stream=build_url("/stream", of="deliveries", state=filters.state, top=newest),
+        kept={**filters, "before": before},
+        stream=build_url("/stream", of="deliveries", state=filters["state"], top=newest),
         older=found[-1].id if len(found) >= _PAGE_SIZE else None,
         **_get_row_state(relay),
     )
@@ -111,14 +91,15 @@ def _get_row_state(relay: RunningRelay) -> dict[str, Any]:
     return {"now": relay.clock.now(), "down": relay.state.down}
 
 
-def _parse_filters(request: web.Request) -> DeliveryFilters:
+def _parse_filters(request: web.Request) -> dict[str, Any]:
+    """Return which deliveries a page shows: those in a state, to a target, of a bulk replay, of an event; None: any."""
     state = request.query.get("state", "")
-    return DeliveryFilters(
-        state=state if state in tuple(DeliveryState) else None,
-        target=request.query.get("target", "")[:500] or None,
-        batch=parse_whole_number(request.query, "batch") or None,
-        event=parse_whole_number(request.query, "event") or None,
-    )
+    return {
+        "state": state if state in tuple(DeliveryState) else None,
+        "target": request.query.get("target", "")[:500] or None,
+        "batch": parse_whole_number(request.query, "batch") or None,
+        "event": parse_whole_number(request.query, "event") or None,
+    }
 
 
 async def _render_row(request: web.Request, id_: int, kept: dict[str, object]) -> web.Response:

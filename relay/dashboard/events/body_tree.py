@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from types import NoneType
 
-from relay.model.json_paths import append_to_path, append_to_pointer, split_pointer
+from relay.model.json_paths import append_to_path, append_to_pointer, find_below, format_dotted_path, split_pointer
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.derived_extractors import format_money
@@ -47,15 +47,6 @@ class TreeNode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodePosition:
-    """Where a folded node stands, by pointer, path and depth."""
-
-    pointer: str
-    path: str
-    depth: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TreeHits:
     """What must be visible and marked: `at` is the pointer of the line to stand on, `marks` of all hits."""
 
@@ -89,13 +80,17 @@ def build_tree(value: object, *, levels: int = 2, hits: TreeHits = NO_HITS) -> t
     return (_fill_leaf(replace(root, key="value", depth=0), value, {}),)
 
 
-def build_branch(value: object, place: NodePosition, start: int = 0, stop: int | None = None) -> tuple[TreeNode, ...]:
-    """Return what belongs below a folded node: the members from `start` up to `stop`, or all of them."""
+def build_branch(
+    value: object, pointer: str, depth: int, start: int = 0, stop: int | None = None
+) -> tuple[TreeNode, ...]:
+    """Return what belongs below a folded node of a body: the members from `start` up to `stop`, or all of them."""
+    value = find_below(value, split_pointer(pointer))
     if not isinstance(value, dict | list):
         return ()
-    parent = TreeNode(key="", kind=_get_kind(value), path=place.path, pointer=place.pointer, depth=place.depth)
+    path = escape_unprintable(format_dotted_path(pointer), 500)
+    parent = TreeNode(key="", kind=_get_kind(value), path=path, pointer=pointer, depth=depth)
     span = range(max(0, start), len(value) if stop is None else min(stop, len(value)))
-    return _build_children(value, parent, span, _Budget(levels=place.depth + 2))
+    return _build_children(value, parent, span, _Budget(levels=depth + 2))
 
 
 def _build_children(

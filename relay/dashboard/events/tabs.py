@@ -17,11 +17,10 @@ from relay.dashboard.filters import capitalize_first, event_avatar, format_count
 from relay.http.responses import get_relay
 from relay.model.delivery import Delivery
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
-from relay.model.json_paths import find_below, format_dotted_path, split_pointer
 from relay.model.message import MessageFilter
 from relay.model.parameters import parse_whole_number
 from relay.model.payload import Payload
-from relay.model.text import escape_unprintable, format_size
+from relay.model.text import format_size
 from relay.model.values import dataclass
 from relay.pipeline.diagnosis import find_rule_problems, needs_diagnosis
 from relay.services.relay import RunningRelay
@@ -232,15 +231,10 @@ def _parse_hit_position(request: web.Request, text: str, total: int) -> dict[str
 
 def build_subtree(value: object, request: web.Request) -> tuple[body_tree.TreeNode, ...]:
     """Return what belongs below a folded node of a tree, as the address names it."""
-    pointer = request.query.get("ptr", "")[:4000]
-    place = body_tree.NodePosition(
-        pointer=pointer,
-        path=escape_unprintable(format_dotted_path(pointer), 500),
-        depth=min(parse_whole_number(request.query, "depth") or 0, 200),
-    )
     return body_tree.build_branch(
-        find_below(value, split_pointer(pointer)),
-        place,
+        value,
+        request.query.get("ptr", "")[:4000],
+        min(parse_whole_number(request.query, "depth") or 0, 200),
         parse_whole_number(request.query, "from") or 0,
         parse_whole_number(request.query, "to"),
     )

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from relay.dashboard.events.body_tree import (
     MAX_TREE_LINES,
-    NodePosition,
     TreeHits,
     build_branch,
     build_tree,
@@ -60,7 +59,7 @@ def test_a_long_array_comes_in_hundreds():
     assert [part.key for part in parts] == ["0 to 99", "100 to 199", "200 to 249"]
     assert [part.later for part in parts] == [False, True, True]
     assert parts[0].kids[5].path == "items[5]"
-    more = build_branch(list(range(250)), NodePosition(pointer="/items", path="items", depth=1), 200, 250)
+    more = build_branch({"items": list(range(250))}, "/items", 1, 200, 250)
     assert [more[0].path, more[-1].path, len(more)] == ["items[200]", "items[249]", 50]
 
 
@@ -68,7 +67,7 @@ def test_a_million_items_come_in_parts_of_parts():
     items = list(range(1_000_000))
     parts = at(build_tree({"items": items}), "items").kids
     assert [len(parts), parts[1].key] == [100, "10000 to 19999"]
-    inner = build_branch(items, NodePosition(pointer="/items", path="items", depth=1), parts[1].start, parts[1].stop)
+    inner = build_branch({"items": items}, "/items", 1, parts[1].start, parts[1].stop)
     assert [len(inner), inner[1].key, inner[0].kids[3].path] == [100, "10100 to 10199", "items[10003]"]
 
 

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,6 +20,11 @@ from pathlib import Path
 
 class Programs:
     """Starts relays as programs."""
+
+    handles = ()
+
+    def write_command(self, path):
+        """Leave the `relay` that a shell finds as it is."""
 
     def start(self, *arguments, cwd, env, before=()):
         pipe = subprocess.PIPE
@@ -80,7 +86,10 @@ class Forked:
 
 
 class Forker:
-    """The process that others are forked from; it ends when it is closed."""
+    """The process that others are forked from; it ends when it is closed.
+
+    A program that gets its `handles` can start what `write_command` writes.
+    """
 
     def __init__(self, env):
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -105,6 +114,17 @@ class Forker:
         lines = open(result, "rb", buffering=0)  # noqa: PTH123, SIM115 - closed when the status has been read
         return Forked(open(ours, "w"), open(out), open(err), lines)  # noqa: PTH123 - handles; communicate()
 
+    @property
+    def handles(self):
+        return [self._socket.fileno()]
+
+    def write_command(self, path):
+        """Write a program that is `relay` to a shell, with signals and exit code, and is forked as well."""
+        client = Path(__file__).with_name("forked_relay.py")
+        words = shlex.join([sys.executable, "-IS", os.fspath(client), *map(str, self.handles)])
+        path.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        path.chmod(0o755)
+
     def close(self):
         self._socket.close()
         self._process.communicate()
@@ -126,6 +146,8 @@ def serve(control):
         if control in ready:
             message, given, *_ = socket.recv_fds(control, 1 << 20, 4)
             if not message:
+                for pid in children:
+                    os.kill(pid, signal.SIGKILL)  # what a test that failed has left running
                 os._exit(0)
             if not (pid := os.fork()):
                 signal.set_wakeup_fd(-1)

@@ -153,8 +153,8 @@ def test_a_block_of_relay_toml_loads_as_printed(block, project, environ):
 class Shop:
     """A running relay, the app behind it, and how commands of the docs are run beside them."""
 
-    def __init__(self, home, app, ready, env):
-        self.home, self.app, self.ready, self.env = home, app, ready, env
+    def __init__(self, home, app, ready, env, handles):
+        self.home, self.app, self.ready, self.env, self.handles = home, app, ready, env, handles
 
     def adapt(self, command):
         """Return a command as it is run here: with this relay's addresses, its app's, and an event it has."""
@@ -174,6 +174,7 @@ class Shop:
             ["bash", "-e", "-c", command],
             cwd=self.home,
             env=self.env,
+            pass_fds=self.handles,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -222,15 +223,19 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory, require_program):
-    """One relay for all commands, with an app behind it and a few events."""
+def shop(tmp_path_factory, require_program, forker):
+    """One relay for all commands, with an app behind it and a few events.
+
+    What the shell finds as `relay` is forked; test_get_started.py starts the installed one.
+    """
     require_program("bash", "curl", "jq", "make")
     home = tmp_path_factory.mktemp("shop")
     write_project(home)
     write_stand_ins(home / "bin")
+    forker.write_command(home / "bin/relay")
     with run_app() as app:
         (home / "relay.toml").write_text(TOML.format(app=app.origin))
-        yield from start_shop(home, app.origin)
+        yield from start_shop(home, app.origin, forker.handles)
 
 
 def write_stand_ins(folder):
@@ -243,7 +248,7 @@ def write_stand_ins(folder):
     (folder / "editor").chmod(0o755)
 
 
-def start_shop(home, app):
+def start_shop(home, app, handles):
     env = SECRETS | {
         "PATH": f"{home / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(home),
@@ -254,6 +259,7 @@ def start_shop(home, app):
         ["relay", "start", "--no-tunnel", "--json", "--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto"],
         cwd=home,
         env=env,
+        pass_fds=handles,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -261,13 +267,13 @@ def start_shop(home, app):
     try:
         ready = json.loads(process.stdout.readline())
         env["TOKEN"] = ready["login_url"].rpartition("=")[2]
-        shop = Shop(home, app, ready, env)
+        shop = Shop(home, app, ready, env, handles)
         sent = ("stripe invoice.paid", "stripe payment_intent.succeeded", "stripe customer.created", "github push")
         code, output = shop.run("; ".join(f"relay trigger {sample}" for sample in sent))
         assert code == 0, output
         yield shop
     finally:
-        process.kill()
+        process.terminate()
         process.communicate()
 
 

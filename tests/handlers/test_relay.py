@@ -199,7 +199,7 @@ async def test_an_attempt_with_a_broken_file_keeps_its_traceback_and_spends_no_b
 
 @pytest.mark.parametrize("kind", ["def", "async def"])
 async def test_handlers_that_spin_hold_up_neither_capture_nor_other_targets(
-    start, write, settled, aiohttp_server, kind
+    start, write, settled, aiohttp_server, kind, tmp_path
 ):
     async def take(request):
         return web.Response()
@@ -207,7 +207,7 @@ async def test_handlers_that_spin_hold_up_neither_capture_nor_other_targets(
     app = web.Application()
     app.router.add_post("/", take)
     server = await aiohttp_server(app)
-    write(f"@on('test')\n{kind} it(event):\n    print('spinning', flush=True)\n    while True:\n        pass\n")
+    write(f"import os\n@on('test')\n{kind} it(event):\n    while not os.path.exists('enough'):\n        pass\n")
     once = 'timeout = "10m"\nretry = { attempts = 1 }'
     at = await start(
         f'[targets.spins]\nhandler = "handlers.py"\n{once}\n'
@@ -219,16 +219,17 @@ async def test_handlers_that_spin_hold_up_neither_capture_nor_other_targets(
     assert {(one["target"], one["state"]) for one in forwarded} == {("app", "succeeded")}
     spinning = (await at.api("/api/deliveries?target=spins"))[1]["deliveries"]
     assert {one["state"] for one in spinning} <= {"pending", "running"}
+    (tmp_path / "enough").touch()  # or the relay would wait for them when it stops
 
 
 @pytest.mark.parametrize("kind", ["def", "async def"])
-async def test_a_handler_that_spins_is_ended_and_says_where_it_was(start, write, settled, kind):
-    write(f"@on('test')\n{kind} it(event):\n    print('spinning', flush=True)\n    while True:\n        pass\n")
+async def test_a_handler_that_blocks_is_ended_and_says_where_it_was(start, write, settled, kind):
+    write(f"import time\n@on('test')\n{kind} it(event):\n    print('blocking', flush=True)\n    time.sleep(600)\n")
     at = await start('[targets.spins]\nhandler = "handlers.py"\ntimeout = "5s"\nretry = { attempts = 1 }\n')
     await at.send()
     spun = await settled(at, 1)
     assert spun["detail"] == "took longer than 5 s, so its process was ended"
-    assert spun["attempts"][0]["output"] == "spinning\n"
+    assert spun["attempts"][0]["output"] == "blocking\n"
     assert 'File "handlers.py"' in spun["attempts"][0]["traceback"]
 
 

@@ -546,12 +546,13 @@ async def test_when_nothing_fits_what_was_ruled_out_is_said_and_the_secret_comes
 @pytest.mark.slow
 async def test_a_large_body_is_examined_within_bounds(start):
     at = await start('[server]\nmax_body = "30MB"\n', SECRETS)
-    body = b'{"a":"' + b"x" * 25_000_000 + b'"}'
+    body = b'{"a":"' + b"x" * 8_000_000 + b'"}'
     cut = f"sha256={mac('GITHUB_WEBHOOK_SECRET', body).hex()[:50]}"
     found = await first(at, "/webhooks/github", io.BytesIO(body), github(signature=cut))
     assert found["cause"] == "signature_cut"
     found = await first(at, "/webhooks/github", io.BytesIO(body[:-2]), github(signature="sha256=" + "0" * 64))
     assert found["cause"] == "body_cut"
+    body = b'{"a":"' + b"x" * 25_000_000 + b'"}'
     found = await first(at, "/webhooks/slack", io.BytesIO(body), slack())
     assert "in time" in found["sentence"]
 

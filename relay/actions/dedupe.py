@@ -1,4 +1,4 @@
-"""Once for each event and template: what was mailed already is not mailed again unless somebody forces it."""
+"""Once for each event and template: what was mailed already is not mailed again unless that is forced."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime

@@ -87,7 +87,7 @@ class EmailAction(Action[EmailOptions]):
         if self._once.holds(claim):
             outcome = await self._once.settle(claim, outcome)
         elif isinstance(outcome, AttemptSucceeded):
-            return ActionResult(outcome=outcome)  # somebody else was quicker, so this one was not sent
+            return ActionResult(outcome=outcome)  # it was sent by another delivery in between
         if not isinstance(outcome, AttemptRetry):
             await self._write_down(mail, stamp, source, delivery, outcome)
         return ActionResult(outcome=outcome, request=self._envelope(mail, stamp))

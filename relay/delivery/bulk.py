@@ -116,7 +116,7 @@ class BulkReplays:
         await self._end(id_, BatchState.CANCELLED)
 
     async def resume(self, id_: int, *, stop_on_failure: bool | None = None) -> None:
-        """Let an ended batch go on, stopping at failures as before or as told. Raises NotFoundError, UsageError."""
+        """Let an ended batch go on, `stop_on_failure` None being as before. Raises NotFoundError, UsageError."""
         batch = await self._store.batches.get(id_)
         stops = batch.stop_on_failure if stop_on_failure is None else stop_on_failure
         due = await self._store.batches.resume(id_, self._clock.now(), stop_on_failure=stops)
@@ -134,7 +134,7 @@ class BulkReplays:
             except (StoreError, TimeoutError) as error:
                 log.log(log_level(error), "replays wait for the store: %s", error)
                 wait = STORE_PAUSE
-            except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls a replay
+            except Exception as error:  # noqa: BLE001 - capturing must go on, whatever a replay raises
                 log_traceback(log, "replays wait", error)
                 wait = STORE_PAUSE
             await self._rest(wait)
@@ -155,7 +155,7 @@ class BulkReplays:
             return
 
     async def _feed(self, batch: Batch) -> float:
-        """Give a batch's next steps to the queue; return the seconds until it wants to be looked at again."""
+        """Give a batch's next steps to the queue; return the seconds until the next look at it."""
         pulse = await self._store.batches.load_activity(batch.id)
         if batch.stop_on_failure and pulse.failed is not None:
             await self._over(batch, BatchState.STOPPED, await self._reason(pulse.failed))
@@ -194,7 +194,7 @@ class BulkReplays:
         self._say(made, "pending")
 
     async def _over(self, batch: Batch, state: BatchState, detail: str = "") -> None:
-        with suppress(UsageError):  # somebody was quicker to end it
+        with suppress(UsageError):  # it was ended in between
             await self._end(batch.id, state, detail)
 
     async def _end(self, id_: int, state: BatchState, detail: str = "") -> None:

@@ -17,7 +17,7 @@ class TargetHealth:
     """How a target is, in the words of its last attempt.
 
     `gone`: it answered 410, so it wants nothing more. `tried`: it took a connection, which no
-    attempt has borne out yet; `misled` counts how often in a row that came to nothing.
+    attempt has confirmed yet; `misled` counts how often in a row that came to nothing.
     """
 
     up: bool = True

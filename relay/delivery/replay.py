@@ -22,7 +22,7 @@ from relay.store import Store
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LONGEST_QUOTE = 200  # changes told one by one when many change at once
+_MOST_ANNOUNCED = 200  # changes announced one by one when many change at once
 _URL_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "#?")
 
 
@@ -125,7 +125,7 @@ class ReplayService:
 
     def _publish_all(self, deliveries: tuple[Delivery, ...]) -> int:
         # A listener shows the newest; a thousand lines at once would only push others out.
-        for delivery in deliveries[-_LONGEST_QUOTE:]:
+        for delivery in deliveries[-_MOST_ANNOUNCED:]:
             self._publish(delivery)
         return len(deliveries)
 

@@ -61,7 +61,7 @@ class Targets:
         return replace(target, retry=ONCE) if target and delivery.changes.once else target
 
     def lasting(self, delivery: Delivery) -> bool:
-        """Say whether a delivery goes to a configured target, where it may wait until somebody is there."""
+        """Say whether a delivery goes to a configured target, where it may wait until the target answers."""
         changes = delivery.changes
         if delivery.lab is not None:
             return False  # what the lab does to an app says nothing of how it is otherwise

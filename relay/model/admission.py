@@ -115,7 +115,7 @@ class Answer:
 
 
 class Claim(StrEnum):
-    """The key is the caller's, somebody else handles it at this moment, or it was handled before."""
+    """The key is the caller's, another caller handles it at this moment, or it was handled before."""
 
     MINE = "mine"
     BUSY = "busy"

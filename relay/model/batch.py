@@ -20,7 +20,7 @@ class BatchState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewBatch:
-    """What somebody asked for. `rate` is deliveries a second; `target` None means where routes lead."""
+    """A bulk replay to be started. `rate` is deliveries a second; `target` None means where routes lead."""
 
     query: str
     target: str | None = None

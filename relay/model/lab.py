@@ -48,7 +48,7 @@ class LabSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewLabRun:
-    """What somebody asked for: experiments by name, on the events that `query` matches or that are named."""
+    """A run to be planned: experiments by name, on the events that `query` matches or that are named."""
 
     experiments: tuple[str, ...]
     target: str | None

@@ -52,7 +52,7 @@ LOST = frozenset((MessageStatus.FAILED, MessageStatus.UNDELIVERED, MessageStatus
 
 
 def find_furthest(statuses: Iterable[MessageStatus]) -> MessageStatus:
-    """Return where a message stands that was told these statuses, in whatever order and however often.
+    """Return the status of a message for which these were reported, in whatever order and however often.
 
     Raises ValueError for none.
     """
@@ -207,7 +207,7 @@ class MessageCounts:
 
     `sent` left relay or the app (a mail in the outbox did not); `delivered` reached the recipient,
     `failed` failed, was undelivered or bounced; `opened`, `clicked` and `complained` are among
-    those that were told so. What is neither delivered nor failed is under way.
+    those for which that was reported. What is neither delivered nor failed is under way.
     """
 
     sent: int = 0

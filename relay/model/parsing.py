@@ -200,7 +200,7 @@ _PERCENT_QUOTES = {"%22": '"', "%0D": "\r", "%0A": "\n"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadedFile:
-    """A file in a form: the field it came in, its name, its media type ("" where none is told), its size in bytes."""
+    """A file in a form: the field it came in, its name, its media type ("" where there is none), its size in bytes."""
 
     field: str
     name: str

@@ -177,7 +177,7 @@ def _damaged_error(path: Path, why: str) -> StoreError:
     )
 
 
-# What befalls every transaction alike, by the name of its SQLite error.
+# Errors of SQLite, by their names, that every transaction would meet.
 _OUTAGES = (
     "SQLITE_BUSY",
     "SQLITE_CANTOPEN",

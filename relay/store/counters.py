@@ -62,7 +62,7 @@ class Counters(Repository):
 
 
 def add_counts(connection: sqlite3.Connection, tallies: Iterable[CounterValue]) -> None:
-    """Count inside a transaction of somebody else's; equal labels are added up first."""
+    """Count inside a transaction that is under way; equal labels are added up first."""
     summed: dict[CounterLabel, tuple[int, float]] = {}
     for tally in tallies:
         number, took = summed.get(tally.label, (0, 0.0))

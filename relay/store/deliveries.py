@@ -149,7 +149,7 @@ class Deliveries(Repository):
         limit: int = 50,
         lab: bool = True,
     ) -> tuple[Delivery, ...]:
-        """Return deliveries newest first, those that fit every filter given; the lab's too unless told otherwise."""
+        """Return deliveries newest first, those that fit every filter given; the lab's too where `lab`."""
         filters = {
             "state = ?": state,
             "event_id = ?": event,

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
 from relay.model.message import MatchWay, MessageStatus, MessageTracking, StatusReport, find_furthest
@@ -137,32 +138,30 @@ def find_waiting_under(connection: sqlite3.Connection, provider: str, ids: Itera
 
 def _find_message(connection: sqlite3.Connection, arrival: _Arrival) -> tuple[int, MatchWay] | None:
     """Return the message a status is of, and how it was found: the first of the configured ways that finds one."""
+    report = arrival.report
     finders = {
-        MatchWay.EXTERNAL_ID: _find_by_external_id,
-        MatchWay.EMBEDDED: _find_by_embedded_id,
-        MatchWay.TIMESTAMP: _find_by_time,
+        MatchWay.EXTERNAL_ID: lambda: _find_by_ids(connection, report.external_ids, arrival.providers),
+        MatchWay.EMBEDDED: lambda: _find_by_embedded_id(connection, arrival),
+        MatchWay.TIMESTAMP: lambda: _find_by_time(connection, arrival),
     }
     for way in arrival.ways:
         # What was found in this way once stays found: by its id, however late the next status comes.
-        message = _find_by_learned_id(connection, arrival, way) or finders[way](connection, arrival)
+        message = _find_by_ids(connection, report.external_ids, (report.provider,), way) or finders[way]()
         if message is not None:
             return message, way
     return None
 
 
-def _find_by_learned_id(connection: sqlite3.Connection, arrival: _Arrival, way: MatchWay) -> int | None:
+def _find_by_ids(
+    connection: sqlite3.Connection, ids: Iterable[str], providers: tuple[str, ...], way: MatchWay = MatchWay.EXTERNAL_ID
+) -> int | None:
+    """Return the message that a provider was found to know by an id in that way: the first id that finds one."""
     sql = "SELECT message_id FROM external_ids WHERE external_id = ? AND provider = ? AND way = ?"
-    for id_ in arrival.report.external_ids:
-        row = connection.execute(sql, (id_, arrival.report.provider, way.value)).fetchone()
+    for id_, provider in product(ids, providers):
+        row = connection.execute(sql, (id_, provider, way.value)).fetchone()
         if row is not None:
             return int(row[0])
     return None
-
-
-def _find_by_external_id(connection: sqlite3.Connection, arrival: _Arrival) -> int | None:
-    return next(
-        (found for id_ in arrival.report.external_ids if (found := _find_by_id(connection, arrival, id_))), None
-    )
 
 
 def _find_by_embedded_id(connection: sqlite3.Connection, arrival: _Arrival) -> int | None:
@@ -176,7 +175,9 @@ def _find_by_embedded_id(connection: sqlite3.Connection, arrival: _Arrival) -> i
         "ORDER BY abs(sent_at - ?), id DESC LIMIT 1",
         (id_, *arrival.providers, arrival.time),
     ).fetchone()
-    return int(row[0]) if row else _find_by_id(connection, arrival, id_) or _find_by_number(connection, arrival, id_)
+    if row is not None:
+        return int(row[0])
+    return _find_by_ids(connection, (id_,), arrival.providers) or _find_by_number(connection, arrival, id_)
 
 
 def _find_by_number(connection: sqlite3.Connection, arrival: _Arrival, text: str) -> int | None:
@@ -191,15 +192,6 @@ def _find_by_number(connection: sqlite3.Connection, arrival: _Arrival, text: str
         (int(text), *arrival.providers, *people),
     ).fetchone()
     return int(row[0]) if row else None
-
-
-def _find_by_id(connection: sqlite3.Connection, arrival: _Arrival, id_: str) -> int | None:
-    sql = "SELECT message_id FROM external_ids WHERE external_id = ? AND provider = ? AND way = 'external_id'"
-    for provider in arrival.providers:
-        row = connection.execute(sql, (id_, provider)).fetchone()
-        if row is not None:
-            return int(row[0])
-    return None
 
 
 def _find_by_time(connection: sqlite3.Connection, arrival: _Arrival) -> int | None:

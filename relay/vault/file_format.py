@@ -30,7 +30,7 @@ class UnsafeKdfError(Exception):
 class Kdf:
     """One way to turn a password into a key: `argon2id` or `scrypt`, with its numbers and its salt.
 
-    Argon2id makes `t` passes over `m` KiB of memory in `p` lanes, scrypt is told N, r and p.
+    Argon2id makes `t` passes over `m` KiB of memory in `p` lanes, scrypt takes n, r and p.
     """
 
     name: str

@@ -85,7 +85,7 @@ def check_recipients(to: tuple[str, ...], fixed: tuple[str, ...], allowed: tuple
 def _validate(text: str) -> "tuple[ValidatedEmail, bool]":
     """Return what email-validator says, and whether the domain is a reserved one.
 
-    The latter are judged as if they lay below .test, which it takes when it is told so.
+    The latter are judged as if they lay below .test, which it takes in test_environment.
     """
     from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - 20 ms, for mails alone
 

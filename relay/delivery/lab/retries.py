@@ -71,7 +71,7 @@ class Retries(Experiment):
         return replace(send, good=False, note=_STOP_NOTE if stops else "")
 
     def ends_round(self, send: LabSend) -> bool:
-        """Say that a provider stops once an event is delivered, or it is told to."""
+        """Say that a provider stops once an event is delivered, or the answer asks for it."""
         return bool(send.good) or send.note == _STOP_NOTE
 
     def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict:

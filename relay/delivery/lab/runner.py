@@ -152,13 +152,13 @@ class LabRunner:
             await self._end(run.id, LabState.CANCELLED)
         except (StoreError, TimeoutError) as error:
             await self._end(run.id, LabState.INTERRUPTED, f"the store could not be used: {error}")
-        except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls an experiment
+        except Exception as error:  # noqa: BLE001 - capturing must go on, whatever an experiment raises
             log_traceback(log, f"lab run {run.id} was ended", error)
             await self._end(run.id, LabState.INTERRUPTED, "relay failed; its log says where")
 
     async def _end(self, id_: int, state: LabState, detail: str = "") -> None:
         end = partial(self._store.labs.end, id_, state, self._clock.now(), escape_unprintable(detail, 300))
-        with suppress(UsageError):  # somebody was quicker to end it
+        with suppress(UsageError):  # it was ended in between
             await keep_trying(self._clock, f"the end of lab run {id_} waits to be written down", end)
         self._say(id_, state)
 
@@ -171,9 +171,9 @@ class LabRunner:
         for count, one in enumerate(experiment.plan_rounds(rows, run.settings)):
             place = _SendContext(run=run, trial=number, round=count, experiment=experiment, shared=shared)
             with suppress(NotFoundError):  # its event was deleted meanwhile
-                await (self._together(place, one) if one.at_once else self._send_in_turn(place, one))
+                await (self._send_at_once(place, one) if one.at_once else self._send_in_turn(place, one))
 
-    async def _together(self, place: _SendContext, one: SendRound) -> None:
+    async def _send_at_once(self, place: _SendContext, one: SendRound) -> None:
         event = await self._store.events.get(one.shots[0].event_id)
         changes = self._changes(place, event, one.shots[0])
         sends = await self._launch(place, [_plan_send(place, shot) for shot in one.shots], changes)
@@ -234,7 +234,7 @@ class LabRunner:
     async def _launch(
         self, place: _SendContext, sends: Sequence[LabSend], changes: DeliveryChanges | None
     ) -> tuple[LabSend, ...]:
-        """Write sends down before they are made; None for one that is not."""
+        """Write sends down before they are made; without `changes`, one that is not."""
         new = None
         if changes is not None:
             new = NewDelivery(

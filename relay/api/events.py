@@ -11,7 +11,6 @@ from relay.api.resource import (
     ApiRoute,
     EncodedBody,
     HeaderPairs,
-    Json,
     ReasonSentence,
     Resource,
     TextOrNull,
@@ -23,7 +22,7 @@ from relay.api.resource import (
 from relay.http import params
 from relay.http.responses import get_relay, json_response
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
-from relay.model.event_json import serialize_problem
+from relay.model.event_json import Json, serialize_problem
 from relay.model.signals import EventChanged
 from relay.model.text import escape_unprintable
 from relay.pipeline.diagnosis import find_rule_problems, needs_diagnosis

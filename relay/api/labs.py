@@ -8,7 +8,6 @@ from pydantic import AliasPath, BeforeValidator, Field
 from relay.api.resource import (
     ApiRequest,
     ApiRoute,
-    Json,
     Milliseconds,
     Refusal,
     Resource,
@@ -22,6 +21,7 @@ from relay.delivery.lab import EXPERIMENTS
 from relay.errors import UsageError
 from relay.http import params
 from relay.http.responses import get_relay, json_response
+from relay.model.event_json import Json
 from relay.model.lab import LabFinding, LabReport, LabRun, LabState, NewLabRun, TrialResult
 from relay.model.parameters import parse_limit, parse_number
 from relay.services.answers import find_next_before

@@ -10,7 +10,6 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from relay.api.resource import (
     ApiRequest,
     ApiRoute,
-    Json,
     Refusal,
     Resource,
     TextOrNull,
@@ -27,6 +26,7 @@ from relay.model.batch import INCLUDABLE_OUTCOMES, BatchCounts, BatchPlan, Batch
 from relay.model.body_edit import edit_body
 from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import Capture, EventOutcome, Headers
+from relay.model.event_json import Json
 from relay.model.parameters import parse_limit
 from relay.model.text import escape_unprintable
 

@@ -16,7 +16,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     PlainValidator,
-    SkipValidation,
     ValidationError,
     WithJsonSchema,
     create_model,
@@ -27,10 +26,10 @@ from relay.clock import format_time
 from relay.errors import UsageError
 from relay.http.params import read_json_body
 from relay.model.admission import describe_reason
-from relay.model.text import decode_header_text, encode_body, escape_unprintable
+from relay.model.event_json import Json
+from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 
-Json = dict[str, Any]
 RequestT = TypeVar("RequestT", bound="ApiRequest")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_QUOTED = 40  # characters of a wrong value that an error repeats
@@ -80,11 +79,7 @@ Timestamp = Annotated[str, BeforeValidator(format_time), WithJsonSchema({"type":
 Milliseconds = Annotated[float, BeforeValidator(lambda seconds: round(seconds * 1000, 3))]
 TextOrNull = Annotated[str | None, BeforeValidator(lambda text: text or None)]
 ReasonSentence = Annotated[str | None, BeforeValidator(lambda code: describe_reason(code) if code else None)]
-EscapedText = Annotated[str, BeforeValidator(escape_unprintable)]
-HeaderText = Annotated[str, BeforeValidator(decode_header_text)]
-HeaderPairs = list[tuple[HeaderText, HeaderText]]
-Body = Annotated[EncodedBody, BeforeValidator(encode_body)]
-UncheckedText = Annotated[str, SkipValidation]  # may hold half of a surrogate pair: no text to pydantic, but JSON
+HeaderPairs = list[tuple[str, str]]
 
 
 def _check_text(value: object) -> str:

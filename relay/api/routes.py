@@ -23,10 +23,11 @@ from relay.api import (  # noqa: F401 - importing them fills API_ROUTES
     triggers,
     vault,
 )
-from relay.api.resource import API_ROUTES, ApiRequest, ApiRoute, Json, Resource
+from relay.api.resource import API_ROUTES, ApiRequest, ApiRoute, Resource
 from relay.http.event_stream import EventStreams
 from relay.http.guard import Guard
 from relay.http.responses import get_relay, json_response
+from relay.model.event_json import Json
 from relay.model.parameters import MAX_LIMIT
 from relay.services.stats import WINDOWS
 from relay.transfer.formats import FORMATS

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import web
 
-from relay.api.resource import ApiRoute, Json
+from relay.api.resource import ApiRoute
 from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams, make_frame
 from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryCounts
 from relay.model.event import EventRow
-from relay.model.event_json import serialize_event_row
+from relay.model.event_json import Json, serialize_event_row
 from relay.model.parameters import parse_whole_number
 from relay.model.signals import (
     DeliveryChanged,

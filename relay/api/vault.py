@@ -5,9 +5,10 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BeforeValidator, Field
 
-from relay.api.resource import ApiRequest, ApiRoute, Json, Refusal, RequestText, Resource, TextOrNull, read_request
+from relay.api.resource import ApiRequest, ApiRoute, Refusal, RequestText, Resource, TextOrNull, read_request
 from relay.errors import VaultPausedError
 from relay.http.responses import error_response, get_relay, json_response
+from relay.model.event_json import Json
 from relay.model.secret import Secret
 from relay.pipeline.reverify import ReverifyResult
 from relay.services.relay import RunningRelay

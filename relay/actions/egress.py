@@ -193,14 +193,6 @@ def complete_url(text: str) -> str:
     return f"http://{text}" if _BARE_HOST.fullmatch(text) else text
 
 
-def host_and_port(text: str) -> tuple[str, int]:
-    """Read `10.0.0.5:3000` or `[::1]:3000`, as `allow_targets` has it. Raises TargetError."""
-    if "/" in text or "?" in text or "#" in text or not re.search(r":\d+\Z", text):
-        raise TargetError(f"'{escape_unprintable(text, 80)}' is not a host and a port", hint="use 10.0.0.5:3000")
-    parts = _parse(f"http://{text}")
-    return parts.host, parts.port
-
-
 @lru_cache(maxsize=256)
 def _parse(url: str) -> Destination:
     if len(url) > MAX_URL:

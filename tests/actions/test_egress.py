@@ -13,7 +13,6 @@ from relay.actions.egress import (
     check_syntax,
     check_target,
     complete_url,
-    host_and_port,
     probe_connection,
     resolve,
 )
@@ -270,25 +269,6 @@ async def test_a_resolver_that_hangs_is_given_up(monkeypatch):
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", hang)
     with pytest.raises(UnknownHostError, match=r"no answer about the name slow\.example in 0\.01 s"):
         await resolve("slow.example", 80, seconds=0.01)
-
-
-@pytest.mark.parametrize(
-    ("text", "pair"),
-    [
-        ("10.0.0.5:3000", ("10.0.0.5", 3000)),
-        ("Staging.Example:443", ("staging.example", 443)),
-        ("[::1]:80", ("::1", 80)),
-        ("127.1:80", ("127.0.0.1", 80)),
-    ],
-)
-def test_a_host_and_port_is_read(text, pair):
-    assert host_and_port(text) == pair
-
-
-@pytest.mark.parametrize("text", ["10.0.0.5", "x:0", "x:99999", "http://x:1", "u@x:1", "x:1/y", "", ":1", "x:1\n"])
-def test_a_host_without_a_proper_port_is_refused(text):
-    with pytest.raises(TargetError):
-        host_and_port(text)
 
 
 @given(st.text(max_size=60))

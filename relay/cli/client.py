@@ -161,7 +161,7 @@ async def connect_store(data_dir: Path) -> AsyncIterator[ApiClient]:
     from relay.store import open_store
 
     async with AsyncExitStack() as stack:
-        opened = await _wait_for_store(data_dir, lambda: stack.enter_async_context(open_store(data_dir)))
+        opened = await _wait_for_store(data_dir, lambda: stack.enter_async_context(open_store(data_dir, is_read=True)))
         if isinstance(opened, str):
             yield _open_client(data_dir, opened, is_persistent=True)
         else:

@@ -20,12 +20,14 @@ from relay.http.responses import get_relay
 from relay.model.mail import Rehearsal
 from relay.model.message import (
     LOST,
+    MESSAGE_RATE_DAYS,
     DayCounts,
     Message,
     MessageCounts,
     MessageFilter,
     MessageStatus,
     add_up_counts,
+    find_first_day,
     group_by_day,
     parse_addresses,
 )
@@ -33,7 +35,6 @@ from relay.model.parameters import parse_message_filter, parse_number
 from relay.model.text import decode_text
 from relay.providers.message_status import explain_code
 from relay.services.relay import RunningRelay
-from relay.services.stats import MESSAGE_RATE_DAYS, find_first_day
 
 _PAGE_SIZE = 50
 _DEFAULT_QUERY = "after:7d"  # of a dry run

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import astuple
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 from relay.model.text import escape_unprintable
@@ -199,6 +199,7 @@ def normalize_id(text: str) -> str:
 # No provider reports whether an SMS was opened or clicked: a rate of 0 would be a claim.
 CHANNELS = ("email", "sms")
 OPENED_CHANNELS = frozenset({"email"})
+MESSAGE_RATE_DAYS = 30  # that rates are counted over where the request names no number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,6 +266,11 @@ def add_up_counts(days: Iterable[DayCounts], channel: str | None = None) -> Mess
     """Return the sum of some days, of one channel or of all."""
     chosen = (day.counts for day in days if channel in (None, day.channel))
     return sum(chosen, MessageCounts())
+
+
+def find_first_day(now: datetime, span: int) -> date:
+    """Return the first of the last `span` days (UTC), today included."""
+    return now.astimezone(UTC).date() - timedelta(days=span - 1)
 
 
 def group_by_day(days: Iterable[DayCounts]) -> dict[date, MessageCounts]:

@@ -18,10 +18,9 @@ from relay.model.event_json import (
     serialize_history_entry,
     serialize_message,
 )
-from relay.model.message import CHANNELS, add_up_counts
+from relay.model.message import CHANNELS, MESSAGE_RATE_DAYS, add_up_counts, find_first_day
 from relay.model.parameters import parse_limit, parse_message_filter, parse_number
 from relay.model.search import parse_query_strictly
-from relay.services.stats import MESSAGE_RATE_DAYS, find_first_day
 from relay.store.deliveries import count_states
 
 if TYPE_CHECKING:  # a command opens it only once it knows that no relay runs

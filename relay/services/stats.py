@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from relay.clock import Clock
@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 
 _FLUSH_INTERVAL = 5.0  # seconds between two writings down; what was timed since the last is lost to a kill -9
 _KEPT_MINUTES = 8 * 1440  # minutes that are kept one by one: a week for the charts, and what they compare it with
-MESSAGE_RATE_DAYS = 30  # of the rates of messages where the request names no number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,11 +255,6 @@ def measure_store_size(relay: "RunningRelay") -> int:
     path = relay.store.path
     files = (path, path.with_name(f"{path.name}-wal"))
     return sum(file.stat().st_size for file in files if file.exists())
-
-
-def find_first_day(now: datetime, span: int) -> date:
-    """Return the first of the last `span` days (UTC), today included."""
-    return now.astimezone(UTC).date() - timedelta(days=span - 1)
 
 
 def start_of_day(now: datetime) -> datetime:

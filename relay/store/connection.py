@@ -44,7 +44,7 @@ def connect(path: Path, check: FileCheck) -> sqlite3.Connection:
     Raises StoreError naming the path and the reason, also that of `check`. A file that is refused is left
     as it is, byte for byte: it is looked at without a right to write.
     """
-    was_sound = _inspect_file(path, check)
+    was_sound = inspect_file(path, check)
     try:
         os.close(open_private(path, os.O_RDWR))
         for suffix in ("-wal", "-shm"):
@@ -90,8 +90,11 @@ def explain_error(error: sqlite3.Error, path: Path) -> StoreError:
     return StoreError(f"{path}: {error}", hint="senders will try again")
 
 
-def _inspect_file(path: Path, check: FileCheck) -> bool:
-    """Look at a file that may be there without changing anything; return whether its pages were checked too."""
+def inspect_file(path: Path, check: FileCheck, *, checks_pages: bool = True) -> bool:
+    """Look at a file that may be there without changing anything; return whether it is sound as far as was checked.
+
+    Raises as `connect` does.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -113,7 +116,8 @@ def _inspect_file(path: Path, check: FileCheck) -> bool:
             check(connection, path)
             if _has_content(path, "-journal"):
                 return False  # half of a transaction, which SQLite undoes when it is opened for writing
-            _check_pages(connection, path)
+            if checks_pages:
+                _check_pages(connection, path)
     except sqlite3.Error as error:
         raise explain_error(error, path) from error
     return True

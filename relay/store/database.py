@@ -1,24 +1,28 @@
 """The store as a whole: one file, one lock, one writer, a few readers."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Self
 
 from relay.errors import StoreBusyError, StoreError
 from relay.platform import NO_FOLLOW, lock_file, make_private_folder, open_private
 from relay.store.batches import Batches
+from relay.store.connection import inspect_file
 from relay.store.counters import Counters
 from relay.store.deliveries import Deliveries
 from relay.store.events import Events, Imports
 from relay.store.full_text import Indexer
 from relay.store.labs import Labs
 from relay.store.messages import Messages, SentMails
+from relay.store.migrate import MigrationPlan, plan_migration
 from relay.store.pending_verification import PendingVerification
 from relay.store.pruning import Pruning
 from relay.store.readers import Readers
 from relay.store.search import SQL_FUNCTIONS
-from relay.store.writer import Writer
+from relay.store.writer import Item, T, Together, Writer
 
 
 class Store:
@@ -41,18 +45,53 @@ class Store:
 
 
 @asynccontextmanager
-async def open_store(data_dir: Path) -> AsyncIterator[Store]:
+async def open_store(data_dir: Path, *, is_read: bool = False) -> AsyncIterator[Store]:
     """Open `data_dir`/relay.db, made if it is not there, and hold it until the block ends.
+
+    One that `is_read` only is opened for writing at the first write: nothing of the file changes without one.
 
     Raises StoreBusyError while another relay holds it, and StoreError for a file that cannot be
     used; such a file is left as it is.
     """
     path = data_dir / "relay.db"
     with _hold_data_dir(data_dir):
-        async with Writer(path) as writer, Readers(path, SQL_FUNCTIONS) as readers:
+        is_late = is_read and _is_up_to_date(path)
+        readers = Readers(path, SQL_FUNCTIONS, size=1) if is_late else Readers(path, SQL_FUNCTIONS)
+        async with _LateWriter(path) if is_late else Writer(path) as writer, readers:
             store = Store(path, writer, readers)
             await store.indexer.prepare()
             yield store
+
+
+class _LateWriter(Writer):
+    """Opens its connection at the first write."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._opening = asyncio.Lock()
+        self._is_open = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *details: object) -> None:
+        if self._is_open:
+            await super().__aexit__(*details)
+
+    async def write_together(self, together: Together[Item, T], item: Item, *, is_durable: bool = True) -> T:
+        """Write as any writer does. Raises StoreError also where the file cannot be opened for it."""
+        async with self._opening:
+            if not self._is_open:
+                await super().__aenter__()
+                self._is_open = True
+        return await super().write_together(together, item, is_durable=is_durable)
+
+
+def _is_up_to_date(path: Path) -> bool:
+    """Say whether a file can be read as it is. Raises StoreError for one that cannot be used at all."""
+    plans: list[MigrationPlan] = []
+    is_sound = inspect_file(path, lambda *file: plans.append(plan_migration(*file)), checks_pages=False)
+    return is_sound and any(plan == MigrationPlan(recorded=plan.recorded) for plan in plans)
 
 
 def prepare_data_dir(data_dir: Path) -> None:

@@ -32,8 +32,9 @@ class _Reader:
 class Readers:
     """A small pool of reading connections; `functions` are those that SQL calls by their names."""
 
-    def __init__(self, path: Path, functions: Iterable[Callable[..., Any]] = ()) -> None:
+    def __init__(self, path: Path, functions: Iterable[Callable[..., Any]] = (), size: int = _CONNECTIONS) -> None:
         self._path = path
+        self._size = size
         self._functions = tuple(functions)
         self._opened = AsyncExitStack()
         self._free: asyncio.LifoQueue[_Reader] = asyncio.LifoQueue()
@@ -41,7 +42,7 @@ class Readers:
     async def __aenter__(self) -> Self:
         # The threads of connections are no daemons: one that is left open would keep the process alive for ever.
         async with AsyncExitStack() as stack:
-            for _ in range(_CONNECTIONS):
+            for _ in range(self._size):
                 connection = await stack.enter_async_context(aiosqlite.connect(self._path, isolation_level=None))
                 connection.row_factory = sqlite3.Row
                 for setting in build_reader_settings():

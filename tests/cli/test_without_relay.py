@@ -1,4 +1,4 @@
-"""Commands that read while no relay runs: the answers of the running relay, from the store alone."""
+"""Commands that read while no relay runs: as beside a running one, from the store alone, which they leave as it is."""
 
 import gzip
 import hashlib
@@ -31,6 +31,7 @@ LISTS = (
     "events type:a.*",
     "events has:failed OR verdict:invalid",
     "events --limit 2",
+    "events amount_due",
     "deliveries",
     "deliveries --event 1",
     "deliveries --state succeeded --target app",
@@ -111,7 +112,11 @@ def test_what_is_read_without_a_relay_is_what_the_running_one_answers(started, f
         commands += [(*words, "--json") for words in commands if words[0] != "show"]
         running = {words: inside(*words) for words in commands}
         relay.stop()
+    database = tmp_path / ".relay" / "relay.db"
+    before = database.read_bytes()
     for words in commands:
         assert inside(*words) == running[words], words
+    assert database.read_bytes() == before
+    assert not database.with_name("relay.db-wal").exists()
     outcomes = {event["outcome"] for event in inside("events", "--json").objects}
     assert {"accepted", "duplicate", "rejected"} <= outcomes

@@ -41,7 +41,7 @@ _LATE_SECONDS = 0.25  # seconds of its rate that a batch makes up for when it wa
 class BulkReplays:
     """Plans, starts, ends and resumes batches; `run` is the long task that feeds them to the queue.
 
-    `led(event)` says where the routes of relay.toml lead from it; `in_order(target, id)` asks that
+    `find_targets(event)` says where the routes of relay.toml lead from it; `in_order(target, id)` asks that
     deliveries up to an id go to a target one after another. `above` leaves batches alone that an
     earlier run of relay started.
     """
@@ -54,7 +54,7 @@ class BulkReplays:
         clock: Clock,
         targets: Targets,
         routes: tuple[Route, ...],
-        led: Callable[[CapturedEvent], tuple[str, ...]],
+        find_targets: Callable[[CapturedEvent], tuple[str, ...]],
         rules: Callable[[bool], EgressRules],
         in_order: Callable[[str, int], None],
         above: int = 0,
@@ -64,23 +64,23 @@ class BulkReplays:
         self._clock = clock
         self._targets = targets
         self._routes = routes
-        self._led = led
+        self._find_targets = find_targets
         self._rules = rules
         self._in_order = in_order
         self._above = above
         self._bell = asyncio.Event()
         self._next_at: dict[int, float] = {}
-        bus.on(self._hear, DeliveryChanged)
+        bus.on(self._on_signal, DeliveryChanged)
 
     async def plan(self, new: NewBatch) -> BatchPlan:
         """Return what a batch would do. Raises UsageError, TargetError, NotFoundError for an unknown target."""
         new = self._with_full_urls(new)
-        await self._check(new)
-        found, left_out = _select_events(await self._matching(new), new.include)
+        await self._check_request(new)
+        found, left_out = _select_events(await self._find_matching(new), new.include)
         steps: list[BatchStep] = []
         skipped = 0
         for row in found:
-            names = (new.target,) if new.target else await self._usual(row)
+            names = (new.target,) if new.target else await self._find_usual_targets(row)
             steps += [BatchStep(event_id=row.id, target=name) for name in names]
             skipped += not names
         return BatchPlan(
@@ -120,7 +120,7 @@ class BulkReplays:
         batch = await self._store.batches.get(id_)
         stops = batch.stop_on_failure if stop_on_failure is None else stop_on_failure
         due = await self._store.batches.resume(id_, self._clock.now(), stop_on_failure=stops)
-        self._say(due, "pending")
+        self._publish(due, "pending")
         self._bell.set()
 
     async def run(self) -> None:
@@ -137,17 +137,17 @@ class BulkReplays:
             except Exception as error:  # noqa: BLE001 - capturing must go on, whatever a replay raises
                 log_traceback(log, "replays wait", error)
                 wait = STORE_PAUSE
-            await self._rest(wait)
+            await self._pause(wait)
             await self._clock.sleep(_FEED_PAUSE)
 
-    def _hear(self, signal: Signal) -> None:
+    def _on_signal(self, signal: Signal) -> None:
         if not isinstance(signal, DeliveryChanged) or signal.state in ("pending", "running"):
             return
         # One that comes without its delivery may belong to a batch.
         if signal.delivery is None or signal.delivery.batch is not None:
             self._bell.set()
 
-    async def _rest(self, seconds: float) -> None:
+    async def _pause(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(max(seconds, 0.0)):
                 await self._bell.wait()
@@ -156,23 +156,23 @@ class BulkReplays:
 
     async def _feed(self, batch: Batch) -> float:
         """Give a batch's next steps to the queue; return the seconds until the next look at it."""
-        pulse = await self._store.batches.load_activity(batch.id)
-        if batch.stop_on_failure and pulse.failed is not None:
-            await self._over(batch, BatchState.STOPPED, await self._reason(pulse.failed))
+        activity = await self._store.batches.load_activity(batch.id)
+        if batch.stop_on_failure and activity.failed is not None:
+            await self._finish(batch, BatchState.STOPPED, await self._describe_failure(activity.failed))
             return _POLL_SECONDS
         if batch.made >= batch.total:
-            if not pulse.under_way:
-                await self._over(batch, BatchState.DONE)
+            if not activity.under_way:
+                await self._finish(batch, BatchState.DONE)
             return _POLL_SECONDS
-        free = (1 if batch.stop_on_failure else WINDOW) - pulse.under_way
+        free = (1 if batch.stop_on_failure else WINDOW) - activity.under_way
         if free <= 0:
             return _POLL_SECONDS
-        count, wait = self._allowed(batch, free)
+        count, wait = self._count_allowed(batch, free)
         if count:
             await self._advance(batch, count)
         return wait
 
-    def _allowed(self, batch: Batch, free: int) -> tuple[int, float]:
+    def _count_allowed(self, batch: Batch, free: int) -> tuple[int, float]:
         """Return how many steps the rate allows now, and when to look again."""
         if batch.rate is None:
             return free, _POLL_SECONDS
@@ -191,29 +191,29 @@ class BulkReplays:
             self._bell.set()  # events are gone: there may be nothing left to wait for
         for name in (batch.target,) if batch.target else self._targets.names:
             self._in_order(name, made[-1][0] if made else 0)
-        self._say(made, "pending")
+        self._publish(made, "pending")
 
-    async def _over(self, batch: Batch, state: BatchState, detail: str = "") -> None:
+    async def _finish(self, batch: Batch, state: BatchState, detail: str = "") -> None:
         with suppress(UsageError):  # it was ended in between
             await self._end(batch.id, state, detail)
 
     async def _end(self, id_: int, state: BatchState, detail: str = "") -> None:
         given_up = await self._store.batches.end(id_, state, self._clock.now(), detail)
         self._next_at.pop(id_, None)
-        self._say(given_up, "cancelled")
+        self._publish(given_up, "cancelled")
 
-    def _say(self, changed: tuple[tuple[int, int], ...], state: str) -> None:
+    def _publish(self, changed: tuple[tuple[int, int], ...], state: str) -> None:
         for id_, event_id in changed:
             self._bus.publish(DeliveryChanged(id_, event_id, state))
 
-    async def _reason(self, id_: int) -> str:
+    async def _describe_failure(self, id_: int) -> str:
         delivery = await self._store.deliveries.get(id_)
         return f"#{delivery.event_id} to {delivery.target} failed: {delivery.detail}"
 
     def _with_full_urls(self, new: NewBatch) -> NewBatch:
         return replace(new, target=self._targets.place(new.target)) if new.target else new
 
-    async def _check(self, new: NewBatch) -> None:
+    async def _check_request(self, new: NewBatch) -> None:
         parse_query_strictly(new.query, self._clock.now())
         if new.target is None:
             return
@@ -222,7 +222,7 @@ class BulkReplays:
         else:
             self._targets.find(new.target)
 
-    async def _matching(self, new: NewBatch) -> list[EventRow]:
+    async def _find_matching(self, new: NewBatch) -> list[EventRow]:
         """Return the events that match, oldest first."""
         query = parse_query_strictly(new.query, self._clock.now())
         found = [row async for row in self._store.events.iterate(query, most=MOST_EVENTS + 1)]
@@ -232,14 +232,14 @@ class BulkReplays:
             )
         return found[::-1]
 
-    async def _usual(self, row: EventRow) -> tuple[str, ...]:
+    async def _find_usual_targets(self, row: EventRow) -> tuple[str, ...]:
         """Return where an event's routes lead, e-mail apart: a mail is repeated only where it is named."""
         matching = [route for route in self._routes if route.matches(row.source, row.types)]
         if any(route.when for route in matching):
             event = await self._store.events.get(row.id)
             # What was asked to be included goes where it would have gone, had it been accepted.
             accepted = replace(event.row, outcome=EventOutcome.ACCEPTED, reason="")
-            led = self._led(replace(event, row=accepted))
+            led = self._find_targets(replace(event, row=accepted))
         else:
             led = tuple(dict.fromkeys(name for route in matching for name in route.targets))
         sending = self._targets.sending

@@ -17,15 +17,15 @@ class TargetHealth:
     """How a target is, in the words of its last attempt.
 
     `gone`: it answered 410, so it wants nothing more. `tried`: it took a connection, which no
-    attempt has confirmed yet; `misled` counts how often in a row that came to nothing.
+    attempt has confirmed yet; `false_recoveries` counts how often in a row that came to nothing.
     """
 
     up: bool = True
     gone: bool = False
     detail: str = ""
-    knock_at: float = 0.0
+    probe_at: float = 0.0
     tried: bool = False
-    misled: int = 0
+    false_recoveries: int = 0
 
 
 class CircuitBreaker:
@@ -33,12 +33,12 @@ class CircuitBreaker:
 
     One attempt that cannot connect is enough: the target is down, and a connection is tried for
     its own sake until one comes about. `down` and `gone` map names to the reason, kept current in
-    place, and `say` is called with each target that goes down or comes back. Moments given as `at` are seconds of a
-    clock that never jumps.
+    place, and `on_change` is called with each target that goes down or comes back. Moments given as `at` are seconds
+    of a clock that never jumps.
     """
 
-    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
-        self._say = say
+    def __init__(self, on_change: Callable[[str], None] = lambda _: None) -> None:
+        self._on_change = on_change
         self.health: dict[str, TargetHealth] = {}
         self.down: dict[str, str] = {}
         self.gone: dict[str, str] = {}
@@ -52,50 +52,50 @@ class CircuitBreaker:
             return False  # nothing was sent, so nothing was learnt
         if not unreachable:
             gone = result.response is not None and result.response.status == GONE
-            self._put(target, TargetHealth(detail=outcome.detail, gone=gone))
+            self._set_health(target, TargetHealth(detail=outcome.detail, gone=gone))
             return not known.up
         failed = replace(known, up=False, gone=False, detail=outcome.detail, tried=False)
         if known.up:
-            misled = known.misled + 1 if known.tried else 0
-            failed = replace(failed, misled=misled, knock_at=at + _probe_wait(misled))
-        self._put(target, failed)
+            false_recoveries = known.false_recoveries + 1 if known.tried else 0
+            failed = replace(failed, false_recoveries=false_recoveries, probe_at=at + _probe_wait(false_recoveries))
+        self._set_health(target, failed)
         return False
 
     def note_probe(self, target: str, *, answered: bool, at: float) -> None:
         """Learn from a connection that was tried for its own sake."""
         known = self.health.get(target, TargetHealth())
         if answered:
-            self._put(target, replace(known, up=True, tried=True))
+            self._set_health(target, replace(known, up=True, tried=True))
         else:
-            self._put(target, replace(known, knock_at=at + PROBE_SECONDS))
+            self._set_health(target, replace(known, probe_at=at + PROBE_SECONDS))
 
     def take_probes(self, at: float) -> tuple[str, ...]:
         """Return the targets that are to be asked now whether they are up again; each once."""
-        taken = tuple(name for name in self.down if self.health[name].knock_at <= at)
+        taken = tuple(name for name in self.down if self.health[name].probe_at <= at)
         for name in taken:
-            self.health[name] = replace(self.health[name], knock_at=inf)
+            self.health[name] = replace(self.health[name], probe_at=inf)
         return taken
 
     def next_probe(self) -> float | None:
         """Return when the next target is to be asked; None while all are up."""
-        return min((self.health[name].knock_at for name in self.down), default=None)
+        return min((self.health[name].probe_at for name in self.down), default=None)
 
     def next_try(self, target: str, at: float) -> float:
         """Return the seconds until a target that is down is asked again."""
-        wait = self.health.get(target, TargetHealth()).knock_at - at
+        wait = self.health.get(target, TargetHealth()).probe_at - at
         return wait if 0 < wait < inf else 0.0
 
-    def _put(self, target: str, health: TargetHealth) -> None:
+    def _set_health(self, target: str, health: TargetHealth) -> None:
         before = target in self.down, target in self.gone
         self.health[target] = health
         _update_reasons(self.down, target, health.detail, holds=not health.up)
         _update_reasons(self.gone, target, health.detail, holds=health.gone)
         if before != (target in self.down, target in self.gone):
-            self._say(target)
+            self._on_change(target)
 
 
-def _probe_wait(misled: int) -> float:
-    return min(PROBE_SECONDS * 2.0 ** min(misled, 16), LONGEST_PROBE_WAIT)
+def _probe_wait(false_recoveries: int) -> float:
+    return min(PROBE_SECONDS * 2.0 ** min(false_recoveries, 16), LONGEST_PROBE_WAIT)
 
 
 def _update_reasons(reasons: dict[str, str], target: str, reason: str, *, holds: bool) -> None:

@@ -68,7 +68,7 @@ class ReplayService:
             if isinstance(target.options, EmailOptions):
                 await self._email.check_not_sent(event_id, target.options)
         new = NewDelivery(target=to, action=action, reason=DeliveryReason.REPLAY, changes=changes, asked=True)
-        return await self._plan(event_id, new)
+        return await self._add(event_id, new)
 
     async def email_event(self, event: CapturedEvent, template: str, to: tuple[str, ...], force: bool = False) -> int:
         """Mail an event with a template, to `to` or whom the template names; return the delivery's id.
@@ -84,7 +84,7 @@ class ReplayService:
             changes=DeliveryChanges(template=template, to=to, force=force or None),
             asked=True,
         )
-        return await self._plan(event.id, new)
+        return await self._add(event.id, new)
 
     async def check_email(self, event: CapturedEvent, template: str, to: tuple[str, ...], force: bool = False) -> None:
         """Raise what `email` would, and plan nothing."""
@@ -129,7 +129,7 @@ class ReplayService:
             self._publish(delivery)
         return len(deliveries)
 
-    async def _plan(self, event_id: int, new: NewDelivery) -> int:
+    async def _add(self, event_id: int, new: NewDelivery) -> int:
         (id_,) = await self._store.deliveries.add(event_id, [new], self._clock.now())
         self._bus.publish(DeliveryChanged(id_, event_id, "pending"))
         return id_

@@ -8,8 +8,8 @@ from urllib.parse import quote, quote_plus, unquote_plus
 
 from relay.errors import UsageError
 from relay.model.json_paths import Key, PathError, Splice, splice_json, split_pointer, write_text
-from relay.model.parsing import MAX_FIELDS, PayloadError, parse_json
-from relay.model.text import escape_unprintable
+from relay.model.parsing import MAX_FIELDS, PayloadError, is_json, parse_json
+from relay.model.text import escape_unprintable, parse_media_type
 from relay.model.values import dataclass
 
 _FORM = "application/x-www-form-urlencoded"
@@ -78,12 +78,12 @@ def _parse_key(match: re.Match[str]) -> Key:
 
 
 def _splice_body(body: bytes, content_type: str, path: str, value: object) -> Splice:
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind != _FORM and _is_json(body):
+    kind = parse_media_type(content_type)
+    if kind != _FORM and is_json(body):
         return _splice_json(body, path, parse_path(path), value)
     if kind == _FORM or (not kind.startswith(_MULTIPART) and _looks_like_form(body)):
         return _Form(body).splice(path, value)
-    if _is_json(body):
+    if is_json(body):
         return _splice_json(body, path, parse_path(path), value)
     what = "neither JSON nor a form"
     if body.startswith(_GZIP):
@@ -97,17 +97,9 @@ def _splice_body(body: bytes, content_type: str, path: str, value: object) -> Sp
     )
 
 
-def _is_json(body: bytes) -> bool:
-    try:
-        parse_json(body)
-    except PayloadError:
-        return False
-    return True
-
-
 def _holds_fields(data: bytes) -> bool:
     """Say whether the value of a form field is a JSON object or list."""
-    return data.lstrip()[:1] in (b"{", b"[") and _is_json(data)
+    return data.lstrip()[:1] in (b"{", b"[") and is_json(data)
 
 
 def _looks_like_form(body: bytes) -> bool:

@@ -64,6 +64,15 @@ def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False) 
     return value
 
 
+def is_json(data: bytes | str) -> bool:
+    """Say whether `parse_json` reads a text."""
+    try:
+        parse_json(data)
+    except PayloadError:
+        return False
+    return True
+
+
 def _load_json(text: str, strict: bool, exact: bool) -> object:
     if text.startswith("\ufeff"):
         return json.loads(text)  # which says what is wrong with that

@@ -123,7 +123,7 @@ def _build_bulk_replays(relay: RunningRelay, engine: Engine, above: int) -> Bulk
         clock=relay.clock,
         targets=relay.targets,
         routes=routes,
-        led=lambda event: find_target_names(event, routes),
+        find_targets=lambda event: find_target_names(event, routes),
         rules=relay.egress_rules,
         in_order=engine.in_order,
         above=above,

@@ -73,7 +73,7 @@ def build_reader_settings() -> tuple[str, ...]:
 
 def explain_error(error: sqlite3.Error, path: Path) -> StoreError:
     """Turn what SQLite said into a sentence with a hint."""
-    name = getattr(error, "sqlite_errorname", "") or ""
+    name = read_error_name(error)
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreBusyError(f"{path} is in use by another program", hint="close it and try again")
     if name.startswith("SQLITE_FULL"):
@@ -158,7 +158,7 @@ def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
     try:
         answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.OperationalError as error:
-        if getattr(error, "sqlite_errorname", "") != "SQLITE_INTERRUPT":
+        if read_error_name(error) != "SQLITE_INTERRUPT":
             raise
         answer = "ok"
     finally:
@@ -235,7 +235,7 @@ def explain_outage(error: BaseException, path: Path) -> StoreError | None:
     """Return what is wrong with the whole store, marked as an outage; None for a fault of one step alone."""
     if isinstance(error, StoreMovedError):
         found: StoreError = error
-    elif isinstance(error, sqlite3.Error) and _error_name(error).startswith(_OUTAGES):
+    elif isinstance(error, sqlite3.Error) and read_error_name(error).startswith(_OUTAGES):
         found = _explain_full_disk(explain_error(error, path), error, path)
     else:
         return None
@@ -257,7 +257,7 @@ def is_commit_at_risk(path: Path, inode: int) -> bool:
 
 def _explain_full_disk(found: StoreError, error: sqlite3.Error, path: Path) -> StoreError:
     """Say that the disk is full where an I/O error means that."""
-    if not _error_name(error).startswith(("SQLITE_IOERR", "SQLITE_FULL")):
+    if not read_error_name(error).startswith(("SQLITE_IOERR", "SQLITE_FULL")):
         return found
     try:
         free = shutil.disk_usage(path.parent).free
@@ -267,7 +267,7 @@ def _explain_full_disk(found: StoreError, error: sqlite3.Error, path: Path) -> S
         return StoreError(
             f"the disk that holds {path} is full ({free:,} bytes free)", hint="free some space; senders will try again"
         )
-    if _error_name(error).startswith("SQLITE_FULL"):
+    if read_error_name(error).startswith("SQLITE_FULL"):
         return StoreError(
             f"{path} cannot grow: a quota or a limit on the size of files is reached",
             hint="raise it (quota, ulimit -f), or free some space; senders will try again",
@@ -275,7 +275,8 @@ def _explain_full_disk(found: StoreError, error: sqlite3.Error, path: Path) -> S
     return found
 
 
-def _error_name(error: sqlite3.Error) -> str:
+def read_error_name(error: sqlite3.Error) -> str:
+    """Return SQLite's own name of an error, such as `SQLITE_BUSY`; "" where it has none."""
     return getattr(error, "sqlite_errorname", "") or ""
 
 

@@ -14,7 +14,7 @@ import aiosqlite
 
 from relay.errors import NotFoundError
 from relay.model.values import dataclass
-from relay.store.connection import build_reader_settings, explain_error
+from relay.store.connection import build_reader_settings, explain_error, read_error_name
 from relay.store.writer import Writer
 
 READ_DEADLINE = 1.0  # seconds that any one read may take
@@ -69,7 +69,7 @@ class Readers:
             try:
                 return list(await reader.connection.execute_fetchall(sql, tuple(parameters)))
             except sqlite3.OperationalError as error:
-                if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+                if read_error_name(error) == "SQLITE_INTERRUPT":
                     raise TimeoutError(f"a query took longer than {deadline} s") from error
                 raise explain_error(error, self._path) from error
             except sqlite3.Error as error:

@@ -25,7 +25,7 @@ async def feeding(it, engine, routes=EVERYTHING, above=0, **more):
         clock=it.clock,
         targets=it.targets,
         routes=routes,
-        led=more.get("led", lambda _: ()),
+        find_targets=more.get("led", lambda _: ()),
         rules=lambda typed: EgressRules(typed=typed),
         in_order=engine.in_order,
         above=above,

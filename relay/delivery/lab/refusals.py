@@ -9,7 +9,7 @@ from relay.errors import SigningError
 from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import CapturedEvent, EventRow
 from relay.model.lab import LabFinding, LabSend, LabSettings, PlannedSend, SendRound, TrialVerdict
-from relay.model.payload import PayloadError, parse_json
+from relay.model.parsing import is_json
 
 if TYPE_CHECKING:
     from relay.delivery.signing import SignatureForger
@@ -135,13 +135,13 @@ class Truncated(_Refusal):
         body = event.capture.body
         if len(body) < 2:
             return "it has no body that could be cut"
-        if not _is_json(body):
+        if not is_json(body):
             return (
                 ""
                 if forger.expects_signature(event)
                 else "its body is no JSON and unsigned: no app can tell that it was cut"
             )
-        if _is_json(_cut_in_half(body)):
+        if is_json(_cut_in_half(body)):
             return "half of its body is JSON as well"
         return ""
 
@@ -153,7 +153,7 @@ class Truncated(_Refusal):
         """
         del forger
         body = event.capture.body
-        mode = SignMode.AUTO if _is_json(body) else SignMode.ORIGINAL
+        mode = SignMode.AUTO if is_json(body) else SignMode.ORIGINAL
         return DeliveryChanges(sign=mode, body=_cut_in_half(body))
 
     def _judge_refusal(self, event: int, forged: LabSend) -> TrialVerdict:
@@ -169,11 +169,3 @@ class Truncated(_Refusal):
 
 def _cut_in_half(body: bytes) -> bytes:
     return body[: len(body) // 2]
-
-
-def _is_json(body: bytes) -> bool:
-    try:
-        parse_json(body)
-    except PayloadError:
-        return False
-    return True

@@ -90,7 +90,7 @@ class LabRunner:
         """Begin a run, after those that wait already. Raises as `plan`."""
         planned = await self._planner.plan(new)
         id_ = await self._store.labs.add(planned, self._clock.now())
-        self._say(id_, LabState.WAITING)
+        self._publish(id_, LabState.WAITING)
         self._bell.set()
         return await self._store.labs.get(id_)
 
@@ -108,7 +108,7 @@ class LabRunner:
             await asyncio.wait({self._current[1]})
             return
         await self._store.labs.end(id_, LabState.CANCELLED, self._clock.now())
-        self._say(id_, LabState.CANCELLED)
+        self._publish(id_, LabState.CANCELLED)
 
     async def recover(self) -> None:
         """Call interrupted what an earlier relay left open: half a burst is no burst."""
@@ -133,17 +133,17 @@ class LabRunner:
                     await self._bell.wait()
 
     async def _run_experiments(self, run: LabRun) -> None:
-        self._say(run.id, LabState.RUNNING)
+        self._publish(run.id, LabState.RUNNING)
         async with asyncio.TaskGroup() as group:
-            self._current = run.id, group.create_task(self._make(run), name=f"lab run {run.id}")
+            self._current = run.id, group.create_task(self._run_trials(run), name=f"lab run {run.id}")
         self._current = None
 
-    async def _make(self, run: LabRun) -> None:
+    async def _run_trials(self, run: LabRun) -> None:
         try:
             for number in range(len(run.trials)):
-                await self._trial(run, number)
+                await self._run_trial(run, number)
                 await self._store.labs.advance(run.id, number + 1)
-                self._say(run.id, LabState.RUNNING)
+                self._publish(run.id, LabState.RUNNING)
             await self._end(run.id, LabState.DONE)
         except asyncio.CancelledError:
             if run.id not in self._unwanted:
@@ -160,66 +160,68 @@ class LabRunner:
         end = partial(self._store.labs.end, id_, state, self._clock.now(), escape_unprintable(detail, 300))
         with suppress(UsageError):  # it was ended in between
             await keep_trying(self._clock, f"the end of lab run {id_} waits to be written down", end)
-        self._say(id_, state)
+        self._publish(id_, state)
 
-    async def _trial(self, run: LabRun, number: int) -> None:
+    async def _run_trial(self, run: LabRun, number: int) -> None:
         trial, experiment = run.trials[number], find_experiment(run.trials[number].experiment)
         rows = sorted(await self._store.events.rows(trial.events), key=lambda row: row.id)
         if not rows:
             return
         shared = await self._find_shared(rows) if experiment.fresh_each_round else frozenset()
         for count, one in enumerate(experiment.plan_rounds(rows, run.settings)):
-            place = _SendContext(run=run, trial=number, round=count, experiment=experiment, shared=shared)
+            context = _SendContext(run=run, trial=number, round=count, experiment=experiment, shared=shared)
             with suppress(NotFoundError):  # its event was deleted meanwhile
-                await (self._send_at_once(place, one) if one.at_once else self._send_in_turn(place, one))
+                await (self._send_at_once(context, one) if one.at_once else self._send_in_turn(context, one))
 
-    async def _send_at_once(self, place: _SendContext, one: SendRound) -> None:
+    async def _send_at_once(self, context: _SendContext, one: SendRound) -> None:
         event = await self._store.events.get(one.shots[0].event_id)
-        changes = self._changes(place, event, one.shots[0])
-        sends = await self._launch(place, [_plan_send(place, shot) for shot in one.shots], changes)
+        changes = self._build_changes(context, event, one.shots[0])
+        sends = await self._launch(context, [_plan_send(context, shot) for shot in one.shots], changes)
         async with asyncio.TaskGroup() as group:
             for send in sends:
                 if send.delivery_id is not None:
-                    group.create_task(self._send_and_record(place, event, send, changes), name=f"lab send {send.place}")
+                    group.create_task(
+                        self._send_and_record(context, event, send, changes), name=f"lab send {send.place}"
+                    )
 
-    async def _send_in_turn(self, place: _SendContext, one: SendRound) -> None:
+    async def _send_in_turn(self, context: _SendContext, one: SendRound) -> None:
         before: LabSend | None = None
         for number, shot in enumerate(one.shots, start=1):
             if shot.wait:
                 await self._clock.sleep(shot.wait)
-            event, send = await self._store.events.get(shot.event_id), _plan_send(place, shot)
+            event, send = await self._store.events.get(shot.event_id), _plan_send(context, shot)
             try:
-                changes = self._changes(place, event, shot)
+                changes = self._build_changes(context, event, shot)
             except SigningError as error:  # it could be signed when it was planned
-                await self._launch(place, [replace(send, good=False, detail=f"not sent: {error.message}")], None)
+                await self._launch(context, [replace(send, good=False, detail=f"not sent: {error.message}")], None)
                 continue
             if one.one_delivery and before is not None:
-                changes = place.experiment.change_retry(changes, event, before)
+                changes = context.experiment.change_retry(changes, event, before)
                 send = replace(send, delivery_id=before.delivery_id, attempt=number)
-            (send,) = await self._launch(place, [send], changes)
+            (send,) = await self._launch(context, [send], changes)
             if send.delivery_id is None:
                 continue
             more = one.one_delivery and number < len(one.shots)
-            before = await self._send_and_record(place, event, send, changes, more=more)
-            if place.experiment.ends_round(before):
+            before = await self._send_and_record(context, event, send, changes, more=more)
+            if context.experiment.ends_round(before):
                 return
 
-    def _changes(self, place: _SendContext, event: CapturedEvent, shot: PlannedSend) -> DeliveryChanges:
+    def _build_changes(self, context: _SendContext, event: CapturedEvent, shot: PlannedSend) -> DeliveryChanges:
         forger = self._planner.forger
-        changes = place.experiment.build_changes(event, shot, forger)
+        changes = context.experiment.build_changes(event, shot, forger)
         if not forger.explain_unsignable(event):
-            changes = self._renew(place, event, shot, changes)
-        url = place.run.target if "://" in place.run.target else None
+            changes = self._renew_ids(context, event, shot, changes)
+        url = context.run.target if "://" in context.run.target else None
         return replace(changes, once=True, url=url)
 
-    def _renew(
-        self, place: _SendContext, event: CapturedEvent, shot: PlannedSend, changes: DeliveryChanges
+    def _renew_ids(
+        self, context: _SendContext, event: CapturedEvent, shot: PlannedSend, changes: DeliveryChanges
     ) -> DeliveryChanges:
         """Return the changes with ids of this trial's own, and a signature made for them."""
-        ids, seed = find_event_ids(event), f"{place.run.id} {place.trial} {shot.role}"
-        if place.experiment.fresh_each_round:
-            seed = f"{seed} {place.round}"
-            ids += tuple(id_ for id_ in [find_object_id(event)] if id_ in place.shared)
+        ids, seed = find_event_ids(event), f"{context.run.id} {context.trial} {shot.role}"
+        if context.experiment.fresh_each_round:
+            seed = f"{seed} {context.round}"
+            ids += tuple(id_ for id_ in [find_object_id(event)] if id_ in context.shared)
         fresh = renew_ids(changes, event, ids, seed)
         return replace(fresh, sign=SignMode.FRESH) if fresh != changes and changes.sign is SignMode.AUTO else fresh
 
@@ -232,31 +234,37 @@ class LabRunner:
         return frozenset(id_ for id_, count in counted.items() if count > 1)
 
     async def _launch(
-        self, place: _SendContext, sends: Sequence[LabSend], changes: DeliveryChanges | None
+        self, context: _SendContext, sends: Sequence[LabSend], changes: DeliveryChanges | None
     ) -> tuple[LabSend, ...]:
         """Write sends down before they are made; without `changes`, one that is not."""
         new = None
         if changes is not None:
             new = NewDelivery(
-                target=place.run.target,
+                target=context.run.target,
                 action="forward",
                 reason=DeliveryReason.REPLAY,
                 changes=changes,
-                lab=place.run.id,
+                lab=context.run.id,
             )
-        return await self._store.labs.launch(place.run.id, sends, new, self._clock.now())
+        return await self._store.labs.launch(context.run.id, sends, new, self._clock.now())
 
     async def _send_and_record(
-        self, place: _SendContext, event: CapturedEvent, send: LabSend, changes: DeliveryChanges, *, more: bool = False
+        self,
+        context: _SendContext,
+        event: CapturedEvent,
+        send: LabSend,
+        changes: DeliveryChanges,
+        *,
+        more: bool = False,
     ) -> LabSend:
         """Make a send and record its outcome; `more`: unless it is over, its delivery is tried again."""
         assert send.delivery_id is not None
-        now, experiment = self._clock.now(), place.experiment
+        now, experiment = self._clock.now(), context.experiment
         delivery = Delivery(
             id=send.delivery_id,
             event_id=event.id,
             source=event.row.source,
-            target=place.run.target,
+            target=context.run.target,
             action="forward",
             reason=DeliveryReason.REPLAY,
             changes=changes,
@@ -264,40 +272,40 @@ class LabRunner:
             created_at=now,
             due_at=now,
             attempts=send.attempt - 1,
-            lab=place.run.id,
+            lab=context.run.id,
         )
 
         def state(attempt: Attempt) -> DeliveryState:
-            settled = _with_answer(place, event, send, attempt)
+            settled = _judge_answer(context, event, send, attempt)
             if settled.good:
                 return DeliveryState.SUCCEEDED
             return DeliveryState.RUNNING if more and not experiment.ends_round(settled) else DeliveryState.FAILED
 
         attempt = await self._attempt(ClaimedDelivery(delivery=delivery, event=event), state)
-        settled = _with_answer(place, event, send, attempt)
-        await self._store.labs.record(place.run.id, settled)
-        self._say(place.run.id, LabState.RUNNING)
+        settled = _judge_answer(context, event, send, attempt)
+        await self._store.labs.record(context.run.id, settled)
+        self._publish(context.run.id, LabState.RUNNING)
         return settled
 
-    def _say(self, id_: int, state: LabState) -> None:
+    def _publish(self, id_: int, state: LabState) -> None:
         self._bus.publish(LabChanged(id_, state.value))
 
 
-def _plan_send(place: _SendContext, shot: PlannedSend) -> LabSend:
+def _plan_send(context: _SendContext, shot: PlannedSend) -> LabSend:
     return LabSend(
         place=0,  # the store counts
-        trial=place.trial,
-        round=place.round,
+        trial=context.trial,
+        round=context.round,
         role=shot.role,
         label=shot.label,
         event_id=shot.event_id,
     )
 
 
-def _with_answer(place: _SendContext, event: CapturedEvent, send: LabSend, attempt: Attempt) -> LabSend:
+def _judge_answer(context: _SendContext, event: CapturedEvent, send: LabSend, attempt: Attempt) -> LabSend:
     response = attempt.response
     body = response.body if response else b""
-    digest = hashlib.sha256(body).hexdigest()[:16] if place.run.settings.compare == "body" else ""
+    digest = hashlib.sha256(body).hexdigest()[:16] if context.run.settings.compare == "body" else ""
     answered = replace(
         send,
         started_at=attempt.started_at,
@@ -308,4 +316,4 @@ def _with_answer(place: _SendContext, event: CapturedEvent, send: LabSend, attem
         said=escape_unprintable(body[:_LONGEST_BODY], _LONGEST_QUOTE),
     )
     headers = {name.lower(): value for name, value in response.headers} if response else {}
-    return place.experiment.judge_send(answered, headers, event)
+    return context.experiment.judge_send(answered, headers, event)

@@ -10,7 +10,6 @@ from relay.store import row_mappers
 from relay.store.full_text import TEXT_COLUMNS, build_searchable_text
 from relay.store.readers import Repository
 
-RETENTION_RULES = ("age", "events", "size")
 # Neither what a person pinned nor what is still waiting for a target.
 _PRUNABLE = (
     "pinned = 0 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.event_id = events.id "

@@ -20,7 +20,6 @@ from relay.model.values import dataclass
 from relay.platform import make_private_folder, write_private
 
 PAYLOAD, BODY = "payload", "body"
-KINDS = (PAYLOAD, BODY)
 MAX_BYTES = 10_000_000  # of one attachment; a third more on the wire, which is what servers usually take
 
 # What the sender calls its body is only believed where no mail program would run it.

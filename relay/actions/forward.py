@@ -172,7 +172,7 @@ class ForwardAction(Action[ForwardOptions]):
         outgoing, edits = apply_changes(event.capture, changes)
         path, query, detour = build_request_target(event, changes, options, destination, source_path)
         headers, withheld = portable_headers(outgoing.headers, event.capture.headers, loopback=destination.loopback)
-        if is_for_called_url or (options.sign_url == "public" and not options.signed_url):
+        if is_for_called_url or options.sign_url == "public":
             url = called()
         else:
             url = app_url(event, options, destination, f"{path}?{query}" if query else path)
@@ -216,7 +216,7 @@ def _is_for_called_url(source: Source | None, changes: DeliveryChanges, options:
     An app that takes live events as received does, and so it must be when a signature has aged and is made
     again. A replay verifies at the app's own address, unless the source's `public_url` says which one counts.
     """
-    if options.sign_url is not None or options.signed_url or (changes.sign or options.sign) is not SignMode.AUTO:
+    if options.sign_url is not None or (changes.sign or options.sign) is not SignMode.AUTO:
         return False
     return changes.sign is None or (source is not None and source.public_url is not None)
 

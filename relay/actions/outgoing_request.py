@@ -50,7 +50,6 @@ class ForwardOptions:
     both last, after signing. For schemes that sign the URL `sign_url` says which one the app checks:
     where the request goes, or the one the provider called. None with AUTO is the one that was called for a live
     delivery, and for a replay where the source has a `public_url`; else it is where the request goes.
-    `signed_url` is another in its place.
 
     `fixed_path` sends everything to the path of `url`, also what came in below its source's.
     `keep_host` sends the Host that the sender called, `forwarded` tells in X-Forwarded-For, -Proto and
@@ -63,7 +62,6 @@ class ForwardOptions:
     set_headers: Headers = ()
     remove_headers: tuple[str, ...] = ()
     verify_tls: bool = True
-    signed_url: str = ""
     sign_url: Literal["target", "public"] | None = None
     fixed_path: bool = False
     keep_host: bool = False
@@ -165,8 +163,6 @@ def called_url(event: CapturedEvent, changes: DeliveryChanges, source_path: str,
 
 def app_url(event: CapturedEvent, options: ForwardOptions, destination: Destination, tail: str) -> str:
     """Return the address the app believes was called, path and query being `tail`: what it checks is signed for."""
-    if options.signed_url:
-        return options.signed_url
     host = _original_host(event.capture) if options.keep_host else ""
     if not host:
         return f"{destination.scheme}://{destination.authority}{tail}"

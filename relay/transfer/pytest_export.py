@@ -48,8 +48,6 @@ class ExportContext:
         options, destination = found
         source_path = self._find_path(event.capture.source)
         path, query, _ = build_request_target(event, NO_CHANGES, options, destination, source_path)
-        if options.signed_url:
-            return path, query, options.signed_url
         source = self.sources.get(event.row.source)
         public_url = source.public_url if source else None
         # As a replay: the app's own address, unless the source's public_url says which one the app checks.

@@ -315,18 +315,6 @@ async def test_what_is_signed_is_what_goes_out(sent):
     assert result.request.notes == ("body edited: 2 to 6 bytes", "signed again")
 
 
-async def test_a_scheme_that_signs_the_url_may_sign_the_one_the_app_believes_in(sent):
-    asked = []
-
-    def signer(event, capture, signing):
-        asked.append((capture.url, signing.mode))
-        return capture, ()
-
-    options = {"signed_url": "https://hooks.example/x", "sign": SignMode.FRESH}
-    await sent(action={"signer": signer}, options=options)
-    assert asked == [("https://hooks.example/x", SignMode.FRESH)]
-
-
 def hang(_):
     return asyncio.sleep(60)
 

@@ -81,7 +81,6 @@ async def test_who_called_what_is_told(sent, remote, known, told):
         ({}, "http://127.0.0.1:{port}/hooks/sub?a=1"),
         ({"keep_host": True}, "http://hooks.example/hooks/sub?a=1"),
         ({"keep_host": True, "forwarded": True}, "https://hooks.example/hooks/sub?a=1"),
-        ({"signed_url": "https://mine.example/x"}, "https://mine.example/x"),
     ],
 )
 async def test_what_is_signed_is_the_address_the_app_believes_in(sent, options, believed):

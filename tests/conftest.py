@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -29,6 +30,7 @@ import relay.dashboard.assets
 import relay.dashboard.render
 import relay.platform
 import relay.store.connection
+import relay.store.writer
 from forking import Forker, Programs
 from relay.app import run_relay
 from relay.config.build import Overrides, load
@@ -150,6 +152,30 @@ def no_waiting_for_the_disk():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(relay.store.connection, "_WRITER_SETTINGS", quick)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ready_tables(tmp_path_factory):
+    """Let a database that is new in this process begin as a copy of one that is migrated already.
+
+    Only those that a store opens; tests of migrations call them.
+    """
+    writer = relay.store.writer
+    path = tmp_path_factory.mktemp("tables") / "relay.db"
+    migrate, lock = writer.migrate, threading.Lock()
+    with contextlib.closing(writer.connect(path, writer.plan_migration)) as migrated:
+        migrate(migrated, path)
+
+        def copy_or_migrate(connection, path):
+            if connection.execute("PRAGMA schema_version").fetchone() == (0,):
+                with lock:
+                    migrated.backup(connection)
+            else:
+                migrate(connection, path)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(writer, "migrate", copy_or_migrate)
+            yield
 
 
 class _CompiledTemplates(jinja2.BytecodeCache):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import check_each
 from relay.actions.egress import (
     Destination,
     EgressRules,
@@ -104,13 +105,13 @@ NEVER = [
 ]
 
 
-@pytest.mark.parametrize("url", MALFORMED)
+@check_each("url", MALFORMED)
 def test_what_is_not_a_plain_http_url_is_refused(url):
     with pytest.raises(TargetError):
         check_syntax(url, CONFIGURED)
 
 
-@pytest.mark.parametrize("url", NEVER)
+@check_each("url", NEVER)
 def test_some_addresses_are_never_dialled_however_they_are_spelt(url):
     with pytest.raises(TargetError, match="not an allowed target"):
         check_syntax(url, CONFIGURED)

@@ -9,6 +9,7 @@ from aiohttp.http_parser import HttpRequestParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cases import check_each
 from relay.ingress import head_parser
 from relay.ingress.head_parser import MAX_HEADERS, MAX_LINE, read_usual_request
 
@@ -87,7 +88,7 @@ def test_what_is_read_at_once_aiohttp_reads_the_same(head, body):
     assert by_name == {name.lower(): value for name, value in reversed(headers)}
 
 
-@pytest.mark.parametrize(
+@check_each(
     "more",
     [b"Transfer-Encoding: chunked\r\n", b"Content-Length: 2\r\n", b"Host: h\r\n", b"Connection: close\r\n",
      b"Expect: 100-continue\r\n", b"Upgrade: x\r\n", b"Content-Encoding: gzip\r\n", b"X: a\r\n b\r\n", b"X : a\r\n",
@@ -98,7 +99,7 @@ def test_an_unusual_request_is_left_to_aiohttp(more):
     assert read_usual_request(HEAD + more + b"\r\n{}") is None
 
 
-@pytest.mark.parametrize("size", range(len(HEAD) + 4))
+@check_each("size", range(len(HEAD) + 4))
 def test_a_request_that_is_not_whole_is_left_to_aiohttp(size):
     assert read_usual_request((HEAD + b"\r\n{}")[: size - 1 if size else 0]) is None
 

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import check_each
 from relay.actions.mail.addresses import check_recipients, is_permitted, parse_address, parse_named_address
 from relay.errors import MailError
 
@@ -28,7 +29,7 @@ def test_one_plain_address_is_an_address(text, address):
     assert parse_address(text) == address
 
 
-@pytest.mark.parametrize(
+@check_each(
     "text",
     [
         "",

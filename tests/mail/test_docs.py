@@ -4,9 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from builders import build_capture
+from cases import check_each
 from relay.actions.mail import STEP_SECONDS
 from relay.actions.mail.rendering import _template_context
 from relay.actions.mail.sandbox import TIME_LIMIT
@@ -30,7 +29,7 @@ def test_its_example_is_valid(tmp_path):
     assert [notice for notice in config.notices if notice.startswith(("smtp", "emails"))] == []
 
 
-@pytest.mark.parametrize("key", [*EmailTable.model_fields, *SmtpTable.model_fields])
+@check_each("key", [*EmailTable.model_fields, *SmtpTable.model_fields])
 def test_every_key_is_told(key):
     assert re.search(rf"`{key}`|^{key} +=|smtp\.{key} ", DOCS, re.MULTILINE)
 

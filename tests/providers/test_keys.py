@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from cases import check_each
 from relay.model.payload import Payload
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.derived_extractors import default_idempotency_key
@@ -64,7 +65,7 @@ def key_of(capture, name, body, *headers):
     return pick(made, Payload(made.body, made.content_type))
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("name", "body", "path", "other"),
     [
         ("docusign", DOCUSIGN, ("data", "recipientId"), "2"),

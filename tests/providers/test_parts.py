@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from cases import check_each
 from relay.errors import ConfigError
 from relay.model.payload import PayloadError, parse_form
 from relay.providers.schemes.base import RefusalError
@@ -95,7 +96,7 @@ def test_a_time_is_strict_decimal(text, now):
     assert Time(past=300, future=300).check_age(text, now)[0] == ""
 
 
-@pytest.mark.parametrize(
+@check_each(
     "text",
     [
         b"+1795356346",
@@ -112,7 +113,7 @@ def test_a_time_is_strict_decimal(text, now):
         b"17953563460000000",
     ],
 )
-@pytest.mark.parametrize("unit", ["s", "ms"])
+@check_each("unit", ["s", "ms"])
 def test_what_other_readers_may_read_as_another_time_is_none(text, unit, now):
     with pytest.raises(RefusalError):
         Time(unit=unit, past=300, future=300).check_age(text, now)

@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from cases import check_each
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.provider import STANDARD_SCHEDULE
 
@@ -10,7 +11,7 @@ SCHEDULES = {name: entry.schedule for name, entry in PROVIDERS.items() if entry.
 ALL = {**SCHEDULES, "advice": STANDARD_SCHEDULE}
 
 
-@pytest.mark.parametrize("name", ALL)
+@check_each("name", ALL)
 def test_a_schedule_is_one_that_can_be_followed(name):
     told = ALL[name]
     assert told.source.startswith("https://")
@@ -25,7 +26,7 @@ def _hours(text):
     return int(number) * {"s": 1 / HOUR, "min": 1 / 60, "h": 1.0, "d": 24.0}[unit]
 
 
-@pytest.mark.parametrize("name", [name for name in SCHEDULES if PROVIDERS[name].answer])
+@check_each("name", [name for name in SCHEDULES if PROVIDERS[name].answer])
 def test_a_schedule_and_what_the_catalogue_says_of_it_agree(name):
     told, said = SCHEDULES[name], PROVIDERS[name].answer
     if within := re.search(r"within (\d+) s", said):

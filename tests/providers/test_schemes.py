@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import build_capture
+from cases import check_each
 from relay.errors import ConfigError, SigningError
 from relay.model.admission import REASONS
 from relay.model.event import Verdict
@@ -318,8 +319,8 @@ USUAL = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name, scheme in USUAL.items() if scheme.ident])
-@pytest.mark.parametrize("ident", [None, "", " "])
+@check_each("name", [name for name, scheme in USUAL.items() if scheme.ident])
+@check_each("ident", [None, "", " "])
 def test_without_an_id_a_signature_over_its_placeholder_is_not_genuine(name, ident):
     scheme = USUAL[name]
     key = Secret("env:KEY", next(iter(scheme.key.claims), "") + "abcdef01" * 4)
@@ -350,7 +351,7 @@ def test_most_hmacs_are_judged_at_once():
     assert len(USUAL) >= 40
 
 
-@pytest.mark.parametrize("scheme", USUAL.values(), ids=USUAL.keys())
+@check_each("scheme", [pytest.param(scheme, id=name) for name, scheme in USUAL.items()])
 def test_a_usual_hmac_is_judged_at_once_as_it_is_step_by_step(scheme):
     prefix = next(iter(scheme.key.claims), "")
     own, other = (Secret(f"env:{digits}", prefix + digits * 8) for digits in ("abcdef01", "12345678"))

@@ -15,6 +15,7 @@ import svix
 from twilio.request_validator import RequestValidator, get_signature_algorithm
 
 from builders import build_source
+from cases import check_each
 from relay.model.event import Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
@@ -142,8 +143,8 @@ def twilio_params(capture):
     }
 
 
-@pytest.mark.parametrize("type_", sample_types("twilio"))
-@pytest.mark.parametrize("url", [URL, "http://localhost:3000/hook", "https://user:pw@hooks.example:8443/"])
+@check_each("type_", sample_types("twilio"))
+@check_each("url", [URL, "http://localhost:3000/hook", "https://user:pw@hooks.example:8443/"])
 def test_twilio_accepts_our_requests(type_, url):
     made = trigger("twilio", type_, TOKEN, url=url)
     assert RequestValidator(TOKEN).validate(made.url, twilio_params(made), made.header("X-Twilio-Signature"))

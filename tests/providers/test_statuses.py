@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import build_capture, build_source
+from cases import check_each
 from relay.model.message import MessageStatus
 from relay.model.payload import Payload
 from relay.model.request_items import MAX_ITEMS
@@ -75,7 +76,7 @@ def triggered(name, type_):
     return prepare_sample(source, PROVIDERS[name], type_, datetime.now(UTC), random=Random(7), url=url)
 
 
-@pytest.mark.parametrize(("name", "type_"), SAMPLES)
+@check_each(("name", "type_"), SAMPLES)
 def test_every_sample_says_what_became_of_a_message(name, type_):
     (report,) = read(name, triggered(name, type_))
     assert report.status is SAMPLES[name, type_]

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_priva
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from builders import build_source
+from cases import check_each
 from relay.errors import NotFoundError, SigningError, UsageError
 from relay.model.event import Verdict, VerifyMode
 from relay.model.payload import Payload
@@ -198,7 +199,7 @@ SIGNED_BY_SECRET = sorted(
 )
 
 
-@pytest.mark.parametrize("name", SIGNED_BY_SECRET)
+@check_each("name", SIGNED_BY_SECRET)
 def test_a_source_without_a_secret_gets_one_for_this_run(name):
     source = source_of(name, "")
     sample = made(name, sample_types(name)[0], secret="")

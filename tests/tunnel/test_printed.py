@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import check_each
 from relay.errors import TunnelError
 from relay.tunnel.address_reader import AddressRank, AddressReader
 from relay.tunnel.base import check_address
@@ -138,7 +139,7 @@ def found(printed, pattern=None):
     return reader.found
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("printed", "address"),
     [
         (CLOUDFLARED, "https://grey-words-here-now.trycloudflare.com"),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_capture, build_source
+from cases import check_each
 from relay.model.event import Verdict, Verification
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
@@ -47,7 +48,7 @@ def bare(scheme, capture):
     return capture(body, (scheme.only_if,) if scheme.only_if else ())
 
 
-@pytest.mark.parametrize(("provider", "scheme"), SHARED.values())
+@check_each(("provider", "scheme"), SHARED.values())
 def test_of_every_provider_the_fitting_secret_of_another_source_is_named(provider, scheme, capture, now, secret_for):
     signed = scheme.sign(secret_for(scheme, 2), bare(scheme, capture), now)
     source = source_of(provider, scheme, secret_for(scheme, 1))
@@ -59,7 +60,7 @@ def test_of_every_provider_the_fitting_secret_of_another_source_is_named(provide
     assert found.compared[1].expected in found.received
 
 
-@pytest.mark.parametrize(("provider", "scheme"), SHARED.values())
+@check_each(("provider", "scheme"), SHARED.values())
 def test_of_every_provider_an_unknown_secret_is_said_to_be_unknown(provider, scheme, capture, now, secret_for):
     signed = scheme.sign(secret_for(scheme, 3), bare(scheme, capture), now)
     found = examine(source_of(provider, scheme, secret_for(scheme, 1)), signed)
@@ -67,7 +68,7 @@ def test_of_every_provider_an_unknown_secret_is_said_to_be_unknown(provider, sch
     assert not found.cut
 
 
-@pytest.mark.parametrize(("provider", "scheme"), SHARED.values())
+@check_each(("provider", "scheme"), SHARED.values())
 def test_of_every_provider_a_changed_body_is_found(provider, scheme, capture, now, secret_for):
     secret = secret_for(scheme)
     signed = scheme.sign(secret, bare(scheme, capture), now)
@@ -77,7 +78,7 @@ def test_of_every_provider_a_changed_body_is_found(provider, scheme, capture, no
     assert "sent compact" in found.findings[0].title
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("provider", "scheme"),
     [item for scheme, item in SHARED.items() if scheme.time is not None and scheme.time.past is not None],
 )

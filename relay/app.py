@@ -14,8 +14,10 @@ from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config.build import Config
 from relay.errors import PortError, StoreError, log_level
-from relay.http.guard import Guard, load_token, own_hosts
-from relay.http.server import build_app, open_listener, serve_app
+from relay.http.guard import Guard, own_hosts
+from relay.http.listening import open_listener
+from relay.http.server import build_app, serve_app
+from relay.http.token import load_token
 from relay.ingress.server import build_ingress_handler, serve_ingress
 from relay.model.signals import EventChanged, EventStored, Signal
 from relay.platform import is_data_dir_held, list_limits, write_private

@@ -12,6 +12,7 @@ from relay.http.responses import get_relay, json_response
 from relay.model.delivery import Target
 from relay.model.event import VerifyMode
 from relay.pipeline.limits import RefusalKind
+from relay.services import answers
 from relay.services.health import HealthFinding
 from relay.services.relay import RunningRelay
 
@@ -102,7 +103,7 @@ class StoreUse(Resource):
     """What is used of what retention allows."""
 
     events: int
-    size: int = Field(validation_alias="used")
+    size: int
 
 
 class RetentionStatus(Resource):
@@ -145,32 +146,28 @@ HealthCheck = make_shape("HealthCheck", "Everything relay needs.", findings=list
 async def get_status(request: web.Request) -> web.Response:
     """Show version, addresses, tunnel, store, sources, targets and queue."""
     relay = get_relay(request)
-    outage = await relay.store.writer.look()
+    stored = await answers.load_store_status(relay.store)
     public = relay.state.public_url
     waiting = await relay.store.deliveries.waiting()
-    usage = await relay.store.pruning.usage()
     retention = relay.state.retention
     answer = RelayStatus.serialize(
         relay,
         boot=relay.boot_id,
         public_url=public,
         tunnel=extend(relay.state.tunnel, public_url=public),
-        store={
-            "state": "failing" if outage else "ok",
-            "detail": outage.message if outage else "",
-            "hint": outage.hint if outage else "",
-            "not_kept": relay.state.unkept,
-        },
+        store=stored["store"] | {"not_kept": relay.state.unkept},
         sources=[
             extend(item, url=relay.ingress_url + item.path, public_url=public and public + item.path)
             for item in relay.sources.by_name.values()
         ],
         targets=[_extend_target(relay, target, waiting) for target in relay.config.targets.values()],
         queue=await relay.store.deliveries.counts(),
-        events=await _count_events(relay),
+        events=stored["events"],
         refused={name: _group_refusals(relay.state.refused.of(name)) for name in relay.state.refused},
         retention=extend(
-            relay.config.keep, used=usage, notice=f"{retention.title} {retention.text}" if retention else None
+            relay.config.keep,
+            used=stored["retention"]["used"],
+            notice=f"{retention.title} {retention.text}" if retention else None,
         ),
         vault={"state": relay.vault.status.state, "unchecked": await relay.store.unchecked.count()},
         data_dir=str(relay.config.server.data_dir),
@@ -183,11 +180,6 @@ def _extend_target(relay: RunningRelay, target: Target, waiting: dict[str, int])
     state, detail = relay.state.state_of(target.name)
     address = relay.target_addresses.get(target.name, "")
     return extend(target, address=address, state=state, detail=detail, waiting=waiting.get(target.name, 0))
-
-
-async def _count_events(relay: RunningRelay) -> object:
-    counts = await relay.store.events.counts()
-    return extend(counts, total=counts.events)
 
 
 def _group_refusals(kinds: tuple[RefusalKind, ...]) -> dict[str, Any]:

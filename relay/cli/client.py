@@ -152,8 +152,10 @@ async def connect(config: "Config", *, secrets: bool = False, creates: bool = Fa
 
 
 @asynccontextmanager
-async def connect_store(data_dir: Path) -> AsyncIterator[ApiClient]:
+async def connect_store(data_dir: Path, *, is_read: bool = True) -> AsyncIterator[ApiClient]:
     """Connect to the relay that runs on `data_dir`, else to its store until the block ends: see `StoreClient`.
+
+    `is_read` as for `open_store`.
 
     Raises StoreBusyError as `connect` does.
     """
@@ -161,7 +163,9 @@ async def connect_store(data_dir: Path) -> AsyncIterator[ApiClient]:
     from relay.store import open_store
 
     async with AsyncExitStack() as stack:
-        opened = await _wait_for_store(data_dir, lambda: stack.enter_async_context(open_store(data_dir, is_read=True)))
+        opened = await _wait_for_store(
+            data_dir, lambda: stack.enter_async_context(open_store(data_dir, is_read=is_read))
+        )
         if isinstance(opened, str):
             yield _open_client(data_dir, opened, is_persistent=True)
         else:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
-from relay.cli.client import connect, find_running_relay, has_no_data
+from relay.cli.client import connect_store, find_running_relay, has_no_data
 from relay.cli.formatting import format_count
 from relay.cli.options import Call
 from relay.cli.output import Json
@@ -58,7 +58,7 @@ async def _run_checks(config: Config) -> AsyncIterator[HealthFinding]:
 
 
 def _check_port(name: str, address: tuple[str, int], *, named: bool) -> HealthFinding:
-    from relay.http.server import open_listener  # with aiohttp.web, which a running relay saves this
+    from relay.http.listening import open_listener  # of no use beside a running relay
 
     host, port = address
     try:
@@ -75,7 +75,7 @@ async def _check_data(config: Config) -> tuple[HealthFinding, ...]:
     if has_no_data(config.server.data_dir):
         return (report_ok("data", f"{path} is not there yet; relay start makes it"),)
     try:
-        async with connect(config) as api:
+        async with connect_store(config.server.data_dir, is_read=False) as api:
             status = await api.get("/api/status")
     except RelayError as error:
         return (report_failure("data", error.message, error.hint),)

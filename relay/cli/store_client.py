@@ -11,9 +11,9 @@ from relay.store import Store
 
 
 class StoreClient(ApiClient):
-    """Takes `GET` of events, deliveries and messages, as lists and one by one, and of a body; no other calls.
+    """Takes `GET` of events, deliveries and messages, as lists and one by one, of a body, and of the status.
 
-    Its events come without hints, which the store alone cannot give.
+    Events come without hints, and the status without what a relay knows only while it runs.
     """
 
     def __init__(self, store: Store) -> None:
@@ -46,6 +46,8 @@ class StoreClient(ApiClient):
                 return await answers.load_message_rates(store, query, now)
             case ["messages", id_]:
                 return await answers.load_message(store, int(id_))
+            case ["status"]:
+                return await answers.load_store_status(store)
         raise AssertionError(path)
 
     async def get_bytes(self, path: str) -> bytes:

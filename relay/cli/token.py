@@ -19,7 +19,7 @@ async def token_command(call: Call, *, rotate: bool) -> None:
     url = await find_running_relay(data_dir)
     if rotate and url is not None:
         raise StoreBusyError("the running relay would go on with the old token", hint="stop it, then rotate")
-    is_needed = (await fetch_url(f"{url}/api/status", 2))[0] != 200 if url else call.load().server.auth
+    is_needed = (await fetch_url(f"{url}/api/status", 2))[0] != 200 if url else _is_needed(call)
     token = read_token(data_dir) if url and not is_of_another_user(data_dir / "token") else ""
     token = token or _load_token(data_dir, rotate=rotate)
     link = f"{url}/login?token={token}" if url else None
@@ -33,8 +33,15 @@ async def token_command(call: Call, *, rotate: bool) -> None:
         call.terminal.print_message('dashboard_auth is "off", so nothing needs it')
 
 
+def _is_needed(call: Call) -> bool:
+    try:
+        return bool(call.read_tables().get("server", {}).get("dashboard_auth") != "off")
+    except (OSError, ValueError, AttributeError):
+        return call.load().server.auth  # this says what is wrong
+
+
 def _load_token(data_dir: Path, *, rotate: bool) -> str:
-    from relay.http.guard import load_token  # with aiohttp.web, which a running relay saves this
+    from relay.http.token import load_token  # of no use beside a running relay
     from relay.store import prepare_data_dir
 
     prepare_data_dir(data_dir)

@@ -2,18 +2,15 @@
 
 import hmac
 import logging
-import secrets
 from hashlib import sha256
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from relay.errors import RelayError, StoreError
+from relay.errors import RelayError
 from relay.http.responses import REFUSAL_RENDERER, error_response
 from relay.model.values import dataclass
-from relay.platform import is_of_another_user, make_private, write_private
 
 log = logging.getLogger(__name__)
 
@@ -67,33 +64,6 @@ class Guard:
             return True
         encoded = (token or "").encode("utf-8", "surrogateescape")
         return hmac.compare_digest(encoded, self.token.encode())
-
-
-def load_token(data_dir: Path, *, rotate: bool = False) -> str:
-    """Return the dashboard's token, made once (0600) and kept over restarts.
-
-    Raises StoreError where it cannot be read or written, and for one that another user put there.
-    """
-    path = data_dir / "token"
-    try:
-        if is_of_another_user(path):
-            raise StoreError(
-                f"{path} belongs to another user, who would know the token",
-                hint="remove it, or name a data_dir of your own",
-            )
-        if not rotate and path.exists():
-            make_private(path)
-            kept = path.read_text(encoding="ascii", errors="replace").strip()
-            if len(kept) >= 32:
-                return kept
-        token = secrets.token_urlsafe(24)
-        write_private(path, f"{token}\n".encode())
-    except OSError as error:
-        raise StoreError(
-            f"cannot keep the token in {path}: {error.strerror}",
-            hint="free some space, give this user the right to write there, or name another data_dir",
-        ) from error
-    return token
 
 
 def own_hosts(port: int, allowed: tuple[str, ...], bound: str) -> frozenset[str]:

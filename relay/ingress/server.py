@@ -14,8 +14,9 @@ from multidict import CIMultiDictProxy
 
 from relay.config.source_rules import tunnel_names_callers
 from relay.errors import PortError
+from relay.http.listening import BACKLOG
 from relay.http.responses import format_response, make_response
-from relay.http.server import BACKLOG, SHUTDOWN_TIMEOUT
+from relay.http.server import SHUTDOWN_TIMEOUT
 from relay.ingress.head_parser import MAX_HEADERS, MAX_LINE, AmbiguousRequestError, UsualRequest
 from relay.ingress.receive import IngressHandler
 from relay.ingress.request_parser import RequestParser

@@ -115,6 +115,20 @@ def _explain_code(provider: str, code: str) -> Json | None:
     return {"words": meaning.words, "source": meaning.source} if meaning else None
 
 
+async def load_store_status(store: "Store") -> Json:
+    """Return what a status says of the store."""
+    outage, counts, used = await store.writer.look(), await store.events.counts(), await store.pruning.usage()
+    return {
+        "store": {
+            "state": "failing" if outage else "ok",
+            "detail": outage.message if outage else "",
+            "hint": outage.hint if outage else "",
+        },
+        "events": {"total": counts.events, "rejected": counts.rejected, "failing": counts.failing},
+        "retention": {"used": {"events": used.events, "size": used.used}, "notice": None},
+    }
+
+
 async def load_message_rates(store: "Store", query: Query, now: datetime) -> Json:
     """Return what was sent, delivered, opened and clicked, by day (UTC) and channel. Raises UsageError."""
     since = find_first_day(now, parse_number(query, "days", MESSAGE_RATE_DAYS, _MAX_DAYS) or MESSAGE_RATE_DAYS)

@@ -22,7 +22,6 @@ from relay.model.event import Source, VerifyMode
 from relay.model.text import format_size
 from relay.model.values import dataclass
 from relay.platform import find_folder_risks
-from relay.services.stats import WINDOWS, find_first_minute
 from relay.tunnel.ngrok_agent import SCRIPT_COMMAND, default_agent, find_agent, is_pyngrok_script
 from relay.vault import describe_missing_secrets
 
@@ -271,6 +270,8 @@ def _check_vault(relay: "RunningRelay") -> tuple[HealthFinding, ...]:
 
 async def _check_clock(relay: "RunningRelay") -> HealthFinding:
     """Judge this computer's clock by what others signed: nothing is asked of the network."""
+    from relay.services.stats import WINDOWS, find_first_minute  # noqa: PLC0415 - `relay check` probes targets alone
+
     window = WINDOWS["24h"]
     tallies = await relay.store.counters.since(find_first_minute(window, relay.clock.now()), window.step)
     events = [tally for tally in tallies if tally.label.kind == "event"]

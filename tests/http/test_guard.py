@@ -6,7 +6,8 @@ import pytest
 from aiohttp import web
 
 from relay.api.routes import API_ROUTES
-from relay.http.guard import Guard, load_token, make_guard_middleware, own_hosts
+from relay.http.guard import Guard, make_guard_middleware, own_hosts
+from relay.http.token import load_token
 
 
 async def ask(at, method="GET", path="/api/status", *, token=True, host=None, **headers):

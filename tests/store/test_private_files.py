@@ -11,7 +11,7 @@ from builders import QUICK_KDF
 from relay.actions.mail.compose import write_to_outbox
 from relay.config.build import Overrides, load
 from relay.errors import ConfigError, StoreError
-from relay.http.guard import load_token
+from relay.http.token import load_token
 from relay.model.secret import Secret
 from relay.platform import (
     create_private,

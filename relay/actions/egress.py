@@ -5,7 +5,7 @@ import ipaddress
 import re
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import field, replace
 from functools import lru_cache
@@ -21,6 +21,7 @@ Resolve = Callable[[str, int], Awaitable[tuple[Address, ...]]]
 
 MAX_URL = 4096
 RESOLVE_SECONDS = 5.0
+_PROBE_SECONDS = 2.0
 
 _PORTS = {"http": 80, "https": 443}
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\\]")
@@ -146,12 +147,12 @@ async def check_target(url: str, rules: EgressRules, resolve: Resolve = resolve)
     return destination
 
 
-async def probe_connection(destination: Destination, seconds: float = 2.0) -> bool:
-    """Say whether one of the judged addresses takes a connection; nothing is sent over it."""
-    for address in destination.addresses:
+async def probe_connection(hosts: Iterable[str], port: int) -> bool:
+    """Say whether one of the hosts takes a connection; nothing is sent over it."""
+    for host in hosts:
         try:
-            async with asyncio.timeout(seconds):
-                _, writer = await asyncio.open_connection(str(address), destination.port)
+            async with asyncio.timeout(_PROBE_SECONDS):
+                _, writer = await asyncio.open_connection(host, port)
         except OSError:
             continue
         # Asked for often enough, a port without a listener is some day the caller's own: TCP then connects

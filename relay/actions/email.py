@@ -9,12 +9,13 @@ from pathlib import Path
 
 from relay.actions.base import Action
 from relay.actions.dedupe import MailDeduplication
+from relay.actions.egress import probe_connection
 from relay.actions.mail import EmailOptions, SmtpOptions
 from relay.actions.mail import compose as mail_compose
 from relay.actions.mail.addresses import check_recipients, parse_named_address
 from relay.actions.mail.compose import Mail, MailMetadata, compose_mail
 from relay.actions.mail.rendering import render_mail
-from relay.actions.mail.smtp import Envelope, send_mail, takes_connections
+from relay.actions.mail.smtp import Envelope, send_mail
 from relay.clock import Clock
 from relay.errors import MailError, NotFoundError, StoreError
 from relay.model.delivery import (
@@ -105,7 +106,7 @@ class EmailAction(Action[EmailOptions]):
         """Say whether the mail server takes a connection."""
         if self._smtp is None:
             return True
-        return not self.waits and await takes_connections(self._smtp)
+        return not self.waits and await probe_connection((self._smtp.host,), self._smtp.port)
 
     async def preview(self, event: CapturedEvent, template: str, to: tuple[str, ...] = ()) -> Mail:
         """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""

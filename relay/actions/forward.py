@@ -160,7 +160,7 @@ class ForwardAction(Action[ForwardOptions]):
             destination = await check_target(options.url, self._rules(False), self._resolve)
         except TargetError:
             return False
-        return await egress.probe_connection(destination)
+        return await egress.probe_connection(map(str, destination.addresses), destination.port)
 
     async def _request(
         self, event: CapturedEvent, delivery: Delivery, options: ForwardOptions, destination: Destination

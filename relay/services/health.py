@@ -51,7 +51,7 @@ async def probe_target(target: Target, smtp: SmtpOptions | None, seconds: float)
 
 
 async def _probe_destination(place: Destination) -> str:
-    return "" if await egress.probe_connection(place) else "does not answer"
+    return "" if await egress.probe_connection(map(str, place.addresses), place.port) else "does not answer"
 
 
 async def _smtp_destination(smtp: SmtpOptions) -> Destination:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from relay.model.counters import TYPED_ADDRESS, CounterLabel, CounterValue
 from relay.store.readers import Repository
 
+_FOLDED = 5000  # rows moved in one commit
 _COLUMNS = "minute, kind, source, name, result, reason, bucket"
 _INSERT = (
     f"INSERT INTO tallies ({_COLUMNS}, count, took) VALUES (?,?,?,?,?,?,?,?,?) "
@@ -43,12 +44,13 @@ class Counters(Repository):
         )
         return {row[0]: row[1] for row in found}
 
-    async def fold(self, before: int, most: int = 5000) -> int:
-        """Move what was counted before a minute into minute 0, at most so many rows; return how many those were."""
+    async def fold(self, before: int) -> int:
+        """Move what was counted before a minute into minute 0, some rows at a time; return how many those were."""
 
         def step(connection: sqlite3.Connection) -> int:
             old = connection.execute(
-                f"SELECT {_COLUMNS}, count, took FROM tallies WHERE minute > 0 AND minute < ? LIMIT ?", (before, most)
+                f"SELECT {_COLUMNS}, count, took FROM tallies WHERE minute > 0 AND minute < ? LIMIT ?",
+                (before, _FOLDED),
             ).fetchall()
             connection.executemany(_INSERT, [(0, *row[1:]) for row in old])
             connection.executemany(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from relay.clock import Clock, SystemClock
+from relay.clock import SystemClock
 from relay.errors import StoreError
 from relay.model.admission import Claim
 from relay.platform import make_private_folder
@@ -15,7 +15,7 @@ from relay.store.connection import connect, explain_error
 from relay.store.row_mappers import to_micros
 
 CLAIM_LEASE = 300.0
-KEY_RETENTION = 30 * 86400.0
+KEY_RETENTION = 30 * 86400.0  # seconds
 _SECOND = 1_000_000
 _PRUNE_EVERY = 200  # claims
 _PRUNE_AT_ONCE = 1000  # keys
@@ -46,16 +46,13 @@ class SqliteKeyStore:
     """Claims in a SQLite file, safe for threads, processes and forks.
 
     A claim that is not settled ends after `lease` seconds, which must be more than any handler takes; what
-    was handled is remembered for `keep` seconds. Raises StoreError where the file cannot be used.
+    was handled is remembered for KEY_RETENTION. Raises StoreError where the file cannot be used.
     """
 
-    def __init__(
-        self, path: Path, *, lease: float = CLAIM_LEASE, keep: float = KEY_RETENTION, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, path: Path, *, lease: float = CLAIM_LEASE) -> None:
         self._path = path
         self._lease = lease
-        self._keep = keep
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock()
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
@@ -88,7 +85,7 @@ class SqliteKeyStore:
 
     def settle(self, source: str, key: str, done: bool) -> None:
         """Keep a claim for good, or give it up. Raises StoreError."""
-        parameters = {"source": source, "key": key, "until": self._now() + int(self._keep * _SECOND)}
+        parameters = {"source": source, "key": key, "until": self._now() + int(KEY_RETENTION * _SECOND)}
         with self._opened() as connection:
             connection.execute(_KEEP if done else _GIVE_UP, parameters)
 

@@ -305,7 +305,7 @@ async def test_a_knock_that_meets_itself_found_nobody_and_leaves_the_port_free(m
 
     monkeypatch.setattr(asyncio, "open_connection", from_that_port)
     place = await check_target(f"http://127.0.0.1:{port}/", EgressRules(typed=True))
-    assert await probe_connection(place) is False
+    assert await probe_connection(map(str, place.addresses), place.port) is False
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", port)
     server.close()
     await server.wait_closed()

@@ -145,17 +145,6 @@ async def _offers(client: SMTP, extension: str) -> bool:
     return client.supports_extension(extension)
 
 
-async def takes_connections(options: SmtpOptions, seconds: float = 2.0) -> bool:
-    """Say whether the server takes a connection; nothing is said over it."""
-    try:
-        async with asyncio.timeout(seconds):
-            _, writer = await asyncio.open_connection(options.host, options.port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
 async def _send(client: SMTP, source: bytes, envelope: Envelope, ready: CheckBeforeSending | None) -> Outcome:
     if not envelope.to:
         return AttemptSucceeded("the server is ready")

@@ -226,7 +226,6 @@ FILTERS: dict[str, Callable[..., object]] = {
     "capitalize_first": capitalize_first,
     "count": format_count,  # 3 | count('event')
     "day": format_day,
-    "due": format_due,
     "duration": format_duration,
     "event_avatar": event_avatar,
     "header_text": decode_header_text,

@@ -106,8 +106,8 @@ class DecodedBody(Resource):
     text: str | None
 
 
-class EventContent(Resource):
-    """What an event holds beside its summary."""
+class WholeEvent(EventSummary):
+    """An event whole."""
 
     url: str
     target: str
@@ -118,10 +118,6 @@ class EventContent(Resource):
     hints: list[EventHint]
     delivery_ids: list[int]
     decoded: DecodedBody | None
-
-
-class WholeEvent(EventContent, EventSummary):
-    """An event whole."""
 
 
 DeletedEvent = make_shape("DeletedEvent", "What was deleted.", deleted=int)

@@ -28,27 +28,15 @@ class Templates:
 
     def fill(self, key: str, text: str, context: Mapping[str, object]) -> str:
         """Return a template given as text, filled in; `key` says where in relay.toml it stands."""
-        try:
-            self._jinja.start()
-            return _join_limited(self._jinja.from_string(text).generate(context))
-        except Exception as error:
-            raise self._build_error(_TemplateLocation(key=key, text=text), error) from error
+        return self._fill(self._jinja, _TemplateLocation(key=key, text=text), context)
 
     def fill_list(self, key: str, text: str, context: Mapping[str, object]) -> list[str]:
         """Return the texts that a template gives: the items of a list, or what its own commas part."""
-        try:
-            self._lists.start()
-            return split_items(_join_limited(self._lists.from_string(text).generate(context)))
-        except Exception as error:
-            raise self._build_error(_TemplateLocation(key=key, text=text), error) from error
+        return split_items(self._fill(self._lists, _TemplateLocation(key=key, text=text), context))
 
     def fill_file(self, name: str, context: Mapping[str, object]) -> str:
         """Return the template of that file name, filled in."""
-        try:
-            self._jinja.start()
-            return _join_limited(self._jinja.get_template(name).generate(context))
-        except Exception as error:
-            raise self._build_error(_TemplateLocation(file=name), error) from error
+        return self._fill(self._jinja, _TemplateLocation(file=name), context)
 
     def check(self, key: str, text: str) -> None:
         """Raise MailError for a text that is no template."""
@@ -71,6 +59,14 @@ class Templates:
             except Exception as error:
                 raise self._build_error(_TemplateLocation(file=here), error) from error
             waiting += [one for one in found if one not in seen]
+
+    def _fill(self, jinja: Sandbox, start: "_TemplateLocation", context: Mapping[str, object]) -> str:
+        try:
+            jinja.start()
+            template = jinja.get_template(start.file) if start.file else jinja.from_string(start.text)
+            return _join_limited(template.generate(context))
+        except Exception as error:
+            raise self._build_error(start, error) from error
 
     def _source(self, name: str) -> str:
         loader = self._jinja.loader

@@ -193,7 +193,7 @@ class SourceTable(ConfigTable):
     max_body: BodyLimit | None = Field(
         default=None, description="The largest body of this source, instead of the one of `[server]`."
     )
-    answer: AnswerTable = Field(default=AnswerTable(), description="What the provider gets back.")
+    answer: AnswerTable = Field(default=AnswerTable.model_construct(), description="What the provider gets back.")
     signature: SignatureTable | None = Field(
         default=None, description="How requests are signed, where no provider's scheme says so."
     )

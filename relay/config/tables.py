@@ -114,7 +114,9 @@ class TargetTable(ConfigTable):
     concurrency: Annotated[int, Field(ge=1, le=16)] = Field(
         default=4, description="How many events go there at the same time; 2 for a handler."
     )
-    retry: RetryTable = Field(default=RetryTable(), description="How often and how far apart deliveries are tried.")
+    retry: RetryTable = Field(
+        default=RetryTable.model_construct(), description="How often and how far apart deliveries are tried."
+    )
     sign: Literal["auto", "original", "fresh"] = Field(
         default="auto",
         description="`auto` signs again what would not verify any more, `fresh` everything, `original` nothing.",
@@ -195,7 +197,9 @@ class SmtpTable(ConfigTable):
     ca_file: str | None = Field(default=None, description="A file with the certificates that vouch for the server's.")
     verify_tls: bool = Field(default=True, description="Whether the server's certificate must be valid.")
     timeout: Annotated[Duration, Field(gt=0, le=600)] = Field(default=10.0, description="How long each step may take.")
-    retry: RetryTable = Field(default=RetryTable(), description="How often and how far apart mails are tried.")
+    retry: RetryTable = Field(
+        default=RetryTable.model_construct(), description="How often and how far apart mails are tried."
+    )
 
 
 class LogTable(ConfigTable):
@@ -220,8 +224,12 @@ class RetentionTable(ConfigTable):
 class File(ConfigTable):
     """The whole of relay.toml."""
 
-    server: ServerTable = Field(default=ServerTable(), description="Where relay listens and what it keeps.")
-    tunnel: TunnelTable = Field(default=TunnelTable(), description="How the public side is reached from outside.")
+    server: ServerTable = Field(
+        default=ServerTable.model_construct(), description="Where relay listens and what it keeps."
+    )
+    tunnel: TunnelTable = Field(
+        default=TunnelTable.model_construct(), description="How the public side is reached from outside."
+    )
     sources: dict[Name, SourceTable] = Field(
         default={},
         description="Where events come from, by name: each answers at `/webhooks/<name>` and below. Without any, every "
@@ -239,8 +247,8 @@ class File(ConfigTable):
         description="The server that takes the mail. Without it mails are kept in the outbox and shown in "
         "the dashboard.",
     )
-    log: LogTable = Field(default=LogTable(), description="What relay writes down of its own work.")
+    log: LogTable = Field(default=LogTable.model_construct(), description="What relay writes down of its own work.")
     retention: RetentionTable = Field(
-        default=RetentionTable(),
+        default=RetentionTable.model_construct(),
         description="How much is kept. The oldest events go first; what is pinned or still waits for a target stays.",
     )

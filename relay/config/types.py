@@ -124,6 +124,10 @@ Tolerance = Annotated[float | Literal["off"], BeforeValidator(_parse_tolerance),
 
 
 class ConfigTable(BaseModel):
-    """A table of relay.toml: nothing unknown, no silent conversions."""
+    """A table of relay.toml: nothing unknown, no silent conversions.
+
+    The default of a key that is a table is made by `model_construct()`: to call the class would build its validator at
+    import, and the file's holds it anyway.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)

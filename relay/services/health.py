@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from relay.actions import egress
 from relay.actions.egress import Destination
 from relay.actions.mail import EmailOptions, SmtpOptions
-from relay.actions.mail.smtp import check_server
 from relay.actions.outgoing_request import ForwardOptions
 from relay.config.build import Config
 from relay.config.handler_checks import inspect_handlers_file
@@ -169,6 +168,8 @@ async def check_mail(config: Config) -> HealthFinding:
         return report_failure("mail", f"{smtp.blocked}; it waits", "set it in the environment, in .env or in the vault")
     if smtp is None:
         return report_ok("mail", "no [smtp]: mails are rendered and kept in the outbox")
+    from relay.actions.mail.smtp import check_server  # noqa: PLC0415 - with aiosmtplib, which few checks need
+
     outcome = await check_server(smtp)
     where = f"{smtp.host}:{smtp.port}"
     if isinstance(outcome, AttemptSucceeded):

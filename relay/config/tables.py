@@ -125,7 +125,7 @@ class TargetTable(ConfigTable):
         default=None,
         description="Which URL is signed where a provider signs one: the one that is called, or the public one.",
     )
-    headers: HeaderRules = Field(default=HeaderRules(), description="What to change in the headers.")
+    headers: HeaderRules = Field(default=HeaderRules.model_construct(), description="What to change in the headers.")
     verify_tls: bool = Field(default=True, description="Whether the certificate of an https target must be valid.")
     path: Literal["join", "fixed"] = Field(
         default="join",

@@ -19,7 +19,7 @@ from relay.api.resource import (
 from relay.delivery.email_dry_run import DryRunRequest
 from relay.http import params
 from relay.http.responses import get_relay, json_response
-from relay.model.mail import RehearsalOutcome
+from relay.model.mail import DryRunOutcome
 from relay.model.parameters import MAX_LIMIT
 
 _PositiveNumber = Annotated[
@@ -83,7 +83,7 @@ class DryRunMail(Resource):
     type: str = Field(validation_alias=AliasPath("event", "type"))
     template: str
     target: TextOrNull
-    outcome: RehearsalOutcome
+    outcome: DryRunOutcome
     why: TextOrNull
     recipients: list[str]
     subject: TextOrNull
@@ -121,7 +121,7 @@ async def preview_email(request: web.Request) -> web.Response:
 async def run_dry_run(request: web.Request) -> web.Response:
     """Say which mails would have gone out."""
     call = await read_request(request, DryRunEmailRequest)
-    found = await get_relay(request).email_dry_run.rehearse(
+    found = await get_relay(request).email_dry_run.list_mails(
         DryRunRequest(
             query=call.q,
             template=call.template or None,

@@ -17,7 +17,7 @@ from relay.delivery.email_dry_run import DryRunRequest
 from relay.errors import NotFoundError, RelayError
 from relay.http.params import parse_id
 from relay.http.responses import get_relay
-from relay.model.mail import Rehearsal
+from relay.model.mail import DryRunPage
 from relay.model.message import (
     LOST,
     MESSAGE_RATE_DAYS,
@@ -236,9 +236,9 @@ async def show_dry_run(request: web.Request) -> web.Response:
         before=parse_number(request.query, "before", None),
         limit=_PAGE_SIZE,
     )
-    error, found = "", Rehearsal(mails=(), events=0, next_before=None)
+    error, found = "", DryRunPage(mails=(), events=0, next_before=None)
     try:
-        found = await relay.email_dry_run.rehearse(dry_run)
+        found = await relay.email_dry_run.list_mails(dry_run)
     except RelayError as problem:
         error = format_error(problem)
     return await render_page(

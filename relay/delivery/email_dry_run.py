@@ -9,7 +9,7 @@ from relay.clock import Clock
 from relay.errors import MailError, NotFoundError
 from relay.model.delivery import Route
 from relay.model.event import CapturedEvent, EventRow
-from relay.model.mail import Rehearsal, RehearsalOutcome, RehearsedMail
+from relay.model.mail import DryRunOutcome, DryRunPage, SimulatedMail
 from relay.model.search import parse_query_strictly
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
@@ -50,37 +50,37 @@ class EmailDryRun:
         self._routes = routes
         self._targets = targets
 
-    async def rehearse(self, wanted: DryRunRequest) -> Rehearsal:
+    async def list_mails(self, request: DryRunRequest) -> DryRunPage:
         """Return what would have been sent for a page of events.
 
         Raises NotFoundError for an unknown template or target, UsageError for a query that cannot be read.
         """
-        query = parse_query_strictly(wanted.query, self._clock.now())
-        self._check(wanted)
+        query = parse_query_strictly(request.query, self._clock.now())
+        self._check(request)
         ends = self._clock.monotonic() + TIME_LIMIT
-        page = await self._store.events.page(query, limit=wanted.limit, before=wanted.before)
-        found: list[RehearsedMail] = []
+        page = await self._store.events.page(query, limit=request.limit, before=request.before)
+        found: list[SimulatedMail] = []
         looked_at, next_before = 0, page.next_before
         for row in page.rows:
             if looked_at and self._clock.monotonic() > ends:
                 next_before = page.rows[looked_at - 1].id
                 break
-            found += await self._of(row, wanted)
+            found += await self._of(row, request)
             looked_at += 1
-        return Rehearsal(mails=tuple(found), events=looked_at, next_before=next_before)
+        return DryRunPage(mails=tuple(found), events=looked_at, next_before=next_before)
 
-    def _check(self, wanted: DryRunRequest) -> None:
+    def _check(self, request: DryRunRequest) -> None:
         for name, known, noun in (
-            (wanted.template, self._templates, "mail template"),
-            (wanted.target, self._targets, "target that sends mail"),
+            (request.template, self._templates, "mail template"),
+            (request.target, self._targets, "target that sends mail"),
         ):
             if name is not None and name not in known:
                 there = ", ".join(sorted(known)) or "none yet"
                 raise NotFoundError(f"no {noun} '{escape_unprintable(name, 80)}'", hint=f"there is: {there}")
 
-    async def _of(self, row: EventRow, wanted: DryRunRequest) -> list[RehearsedMail]:
-        by_hand = wanted.template is not None and wanted.target is None
-        routes = {} if by_hand else self._find_mail_routes(row, wanted)
+    async def _of(self, row: EventRow, request: DryRunRequest) -> list[SimulatedMail]:
+        by_hand = request.template is not None and request.target is None
+        routes = {} if by_hand else self._find_mail_routes(row, request)
         if not by_hand and not routes:
             return []
         try:
@@ -88,44 +88,44 @@ class EmailDryRun:
         except NotFoundError:
             return []  # deleted meanwhile
         if by_hand:
-            return [await self._mail(event, self._templates[wanted.template or ""], "")]
+            return [await self._mail(event, self._templates[request.template or ""], "")]
         return _drop_repeats([await self._routed_mail(event, *led) for led in routes.items()], self._templates)
 
-    def _find_mail_routes(self, row: EventRow, wanted: DryRunRequest) -> dict[str, tuple[Route, ...]]:
+    def _find_mail_routes(self, row: EventRow, request: DryRunRequest) -> dict[str, tuple[Route, ...]]:
         """Return the targets that routes of this source and type lead to, each with those routes."""
         found: dict[str, tuple[Route, ...]] = {}
         for route in self._routes:
             for name in dict.fromkeys(route.targets) if route.matches(row.source, row.types) else ():
                 options = self._targets.get(name)
-                if options and wanted.target in (None, name) and wanted.template in (None, options.name):
+                if options and request.target in (None, name) and request.template in (None, options.name):
                     found[name] = (*found.get(name, ()), route)
         return found
 
-    async def _routed_mail(self, event: CapturedEvent, target: str, routes: tuple[Route, ...]) -> RehearsedMail:
+    async def _routed_mail(self, event: CapturedEvent, target: str, routes: tuple[Route, ...]) -> SimulatedMail:
         options, matches = self._targets[target], explain_routes(event, routes)
         if any(match.matched for match in matches):
             return await self._mail(event, options, target)
-        return RehearsedMail(
+        return SimulatedMail(
             event=event.row,
             template=options.name,
             target=target,
-            outcome=RehearsalOutcome.UNTAKEN,
+            outcome=DryRunOutcome.UNTAKEN,
             why="; ".join(dict.fromkeys(match.why for match in matches)),
         )
 
-    async def _mail(self, event: CapturedEvent, options: EmailOptions, target: str) -> RehearsedMail:
+    async def _mail(self, event: CapturedEvent, options: EmailOptions, target: str) -> SimulatedMail:
         """Do everything that would be done for a mail, but hand it over."""
-        outcome, why, mail = RehearsalOutcome.FAILED, "", None
+        outcome, why, mail = DryRunOutcome.FAILED, "", None
         try:
             mail = await self._email.preview(event, options.name)
-            outcome = RehearsalOutcome.REFUSED
+            outcome = DryRunOutcome.REFUSED
             self._email.check_allowed(mail)
-            outcome = RehearsalOutcome.SENT
+            outcome = DryRunOutcome.SENT
             await self._email.check_not_sent(event.id, options)
-            outcome = RehearsalOutcome.SEND
+            outcome = DryRunOutcome.SEND
         except MailError as error:
             why = error.message
-        return RehearsedMail(
+        return SimulatedMail(
             event=event.row,
             template=options.name,
             target=target,
@@ -136,16 +136,16 @@ class EmailDryRun:
         )
 
 
-def _drop_repeats(mails: list[RehearsedMail], templates: Mapping[str, EmailOptions]) -> list[RehearsedMail]:
+def _drop_repeats(mails: list[SimulatedMail], templates: Mapping[str, EmailOptions]) -> list[SimulatedMail]:
     """Return the mails of one event; of two by the same template only the first goes out."""
     taken: dict[str, str] = {}
-    kept: list[RehearsedMail] = []
+    kept: list[SimulatedMail] = []
     for mail in mails:
-        if mail.outcome is RehearsalOutcome.SEND and templates[mail.template].once:
+        if mail.outcome is DryRunOutcome.SEND and templates[mail.template].once:
             first = taken.setdefault(mail.template, mail.target)
             if first != mail.target:
                 why = f"it goes out for this event already, to {first}"
-                kept.append(replace(mail, outcome=RehearsalOutcome.SENT, why=why))
+                kept.append(replace(mail, outcome=DryRunOutcome.SENT, why=why))
                 continue
         kept.append(mail)
     return kept

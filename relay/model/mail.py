@@ -54,7 +54,7 @@ class MailLimitReached:
     until: datetime
 
 
-class RehearsalOutcome(StrEnum):
+class DryRunOutcome(StrEnum):
     """The outcome of a mail in a dry run. SENT: it went out already. UNTAKEN: no route leads there from this event."""
 
     SEND = "send"
@@ -65,7 +65,7 @@ class RehearsalOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RehearsedMail:
+class SimulatedMail:
     """One event by one template, to `target` where a route leads to one; `why` says what keeps it from going out.
 
     `recipients` and `subject` are those of the mail, empty where it could not be rendered.
@@ -74,17 +74,17 @@ class RehearsedMail:
     event: EventRow
     template: str
     target: str
-    outcome: RehearsalOutcome
+    outcome: DryRunOutcome
     why: str = ""
     recipients: tuple[str, ...] = ()
     subject: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rehearsal:
+class DryRunPage:
     """A page of a dry run, newest event first: how many events were looked at, and where the next page begins."""
 
-    mails: tuple[RehearsedMail, ...]
+    mails: tuple[SimulatedMail, ...]
     events: int
     next_before: int | None
 
@@ -92,4 +92,4 @@ class Rehearsal:
     def counts(self) -> Mapping[str, int]:
         """Return how many mails have which outcome."""
         found = Counter(mail.outcome for mail in self.mails)
-        return {outcome.value: found[outcome] for outcome in RehearsalOutcome}
+        return {outcome.value: found[outcome] for outcome in DryRunOutcome}

@@ -3,7 +3,7 @@ import pytest
 from relay.actions.mail import EmailOptions
 from relay.delivery.email_dry_run import DryRunRequest, EmailDryRun
 from relay.model.delivery import Route
-from relay.model.mail import RehearsalOutcome
+from relay.model.mail import DryRunOutcome
 
 WELCOME = EmailOptions(name="welcome", to=("ops@example.com",), subject="Hi", text="#{{ event.id }}")
 OFTEN = EmailOptions(name="often", to=("ops@example.com",), subject="Hi", text="x", once=False)
@@ -25,7 +25,7 @@ def rehearsed(world):
                 routes=routes,
                 targets=targets,
             )
-            found = await rehearsals.rehearse(DryRunRequest(query="", limit=1, **wanted))
+            found = await rehearsals.list_mails(DryRunRequest(query="", limit=1, **wanted))
             assert await it.store.deliveries.page() == ()
             assert await it.store.messages.page() == ()
         return [(mail.target, mail.outcome, mail.why) for mail in found.mails]
@@ -36,24 +36,24 @@ def rehearsed(world):
 async def test_of_two_targets_with_one_template_the_first_sends(rehearsed):
     route = Route(targets=("one", "two"))
     assert await rehearsed((route,), {"one": WELCOME, "two": WELCOME}) == [
-        ("one", RehearsalOutcome.SEND, ""),
-        ("two", RehearsalOutcome.SENT, "it goes out for this event already, to one"),
+        ("one", DryRunOutcome.SEND, ""),
+        ("two", DryRunOutcome.SENT, "it goes out for this event already, to one"),
     ]
     assert await rehearsed((route,), {"one": OFTEN, "two": OFTEN}) == [
-        ("one", RehearsalOutcome.SEND, ""),
-        ("two", RehearsalOutcome.SEND, ""),
+        ("one", DryRunOutcome.SEND, ""),
+        ("two", DryRunOutcome.SEND, ""),
     ]
 
 
 async def test_a_target_is_led_to_when_any_route_leads_there(rehearsed):
     routes = (Route(targets=("one",), when="false"), Route(targets=("one", "app")), Route(targets=("one",)))
-    assert await rehearsed(routes, {"one": WELCOME}) == [("one", RehearsalOutcome.SEND, "")]
+    assert await rehearsed(routes, {"one": WELCOME}) == [("one", DryRunOutcome.SEND, "")]
 
 
 async def test_every_reason_why_no_route_leads_there_is_told(rehearsed):
     routes = (Route(targets=("one",), when="1 > 2"), Route(targets=("one",), when="payload.x.y"))
     ((target, outcome, why),) = await rehearsed(routes, {"one": WELCOME})
-    assert (target, outcome) == ("one", RehearsalOutcome.UNTAKEN)
+    assert (target, outcome) == ("one", DryRunOutcome.UNTAKEN)
     assert why.startswith("when 1 > 2 is false; when cannot be judged: ")
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from aiohttp.http_exceptions import BadStatusLine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import build_new_event
+from builders import build_capture, build_delivery, build_new_event, build_row
 from relay.bus import Subscription
 from relay.cli import log_output
 from relay.cli.client import fetch_url
@@ -30,9 +31,11 @@ from relay.cli.request_edits import parse_assignments
 from relay.cli.show import find_differences
 from relay.cli.start.interruption import QUEUE_DEPTH, print_in_background
 from relay.cli.start.live_feed import MAX_EVENTS_SHOWN, LiveFeed
+from relay.cli.start.reporters import LineReporter
 from relay.delivery.attempts import make_attempt
 from relay.errors import ConfigError, StoreError, UsageError
-from relay.model.delivery import ActionResult, AttemptRetry, DeliveryState, NewDelivery
+from relay.model.delivery import ActionResult, AttemptRetry, DeliveryCounts, DeliveryState, NewDelivery
+from relay.model.event import EventOutcome, Verdict
 from relay.model.signals import DeliveryChanged
 from relay.model.text import format_size
 from relay.store import open_store
@@ -381,3 +384,15 @@ async def test_what_does_not_answer_in_time_is_said_so():
     async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         assert await fetch_url(url, 0.2) == (0, f"{url} does not answer within 0.2 s".encode())
+
+
+def test_the_line_of_a_usual_event_fits_eighty_columns_and_keeps_its_columns_apart(capsys):
+    reporter = LineReporter(Terminal(out=sys.stdout, err=sys.stderr))
+    capture = build_capture(received_at=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    delivery = build_delivery(target="forward", state=DeliveryState.SUCCEEDED, status=200, took=0.024, detail="200")
+    for type_ in ("payment_intent.succeeded", "a" * 60):
+        row = build_row(capture, type=type_, verdict=Verdict.VERIFIED, outcome=EventOutcome.ACCEPTED)
+        reporter.report_event(row, DeliveryCounts(), [delivery])
+    usual, long = (line.partition("stripe")[2] for line in capsys.readouterr().out.splitlines())
+    assert usual == "  payment_intent.succeeded  #1   verified  -> forward 200 24 ms"
+    assert long == "  " + "a" * 60 + "  #1   verified  -> forward 200 24 ms"

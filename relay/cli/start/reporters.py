@@ -92,8 +92,8 @@ class LineReporter:
         for number, part in enumerate(parts):
             wide = min(len(strip_style(part)), _MAX_WIDTHS[number])
             self._widths[number] = max(self._widths[number], wide)
-            columns.append(pad_part(part, self._widths[number] + 2))
-        return columns
+            columns += [pad_part(part, self._widths[number]), "  "]
+        return columns[:-1]
 
 
 class JsonReporter:

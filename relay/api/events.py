@@ -25,11 +25,12 @@ from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.event_json import Json, serialize_problem
 from relay.model.signals import EventChanged
 from relay.model.text import escape_unprintable
-from relay.pipeline.diagnosis import find_rule_problems, needs_diagnosis
+from relay.pipeline.diagnosis import find_rule_problems
 from relay.pipeline.routing import RouteMatch, find_failed_routes
 from relay.providers.doctor import TriedVariant
 from relay.providers.doctor.case import SignatureFinding
 from relay.services import answers
+from relay.services.answers import needs_diagnosis
 from relay.services.relay import RunningRelay
 from relay.transfer.records import VerificationStep
 

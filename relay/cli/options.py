@@ -73,6 +73,13 @@ class Call:
         path = self.path or Path(DEFAULT_FILE)
         return tomllib.loads(path.read_text(encoding="utf-8-sig")) if self.path or path.is_file() else {}
 
+    def has_conditions(self) -> bool:
+        """Say whether routes of relay.toml may have conditions."""
+        try:
+            return any("when" in route for route in self.read_tables().get("routes", []))
+        except (OSError, ValueError, TypeError):
+            return True  # reading all of it says what is wrong
+
     def find_data_dir(self) -> Path:
         """Return where the data is, reading no more of the configuration than that. Raises ConfigError."""
         try:

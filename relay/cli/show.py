@@ -29,13 +29,16 @@ _CHECK_MARKS: dict[bool | None, Part] = {True: ("ok", "green"), False: ("FAILED"
 @shared_options
 async def show_command(call: Call, event: int, *, body_only: bool, reveal: bool) -> None:
     """Show an event: its request, how its signature was checked, its deliveries."""
-    # Hints, which need sources and secrets, are in the JSON alone.
-    async with call.connect(store_only=body_only or not call.json) as api:
+    async with call.connect(store_only=True) as api:
         if body_only:
             _print_body(call, await api.get_bytes(f"/api/events/{event}/body"))
             return
         whole = await api.get(f"/api/events/{event}")
         sent = await _fetch_deliveries(api, whole)
+        may_lack_hints = not api.is_persistent and (whole["hints"] is None or call.has_conditions())
+    if call.json and may_lack_hints:  # they need sources, secrets and routes, and are in the JSON alone
+        async with call.connect() as api:
+            whole = await api.get(f"/api/events/{event}")
     if call.json:
         call.terminal.print_json(whole | {"sent": sent})
     else:

@@ -13,7 +13,8 @@ from relay.store import Store
 class StoreClient(ApiClient):
     """Takes `GET` of events, deliveries and messages, as lists and one by one, of a body, and of the status.
 
-    Events come without hints, and the status without what a relay knows only while it runs.
+    An event comes without hints, null where a relay would look for the cause of its verdict; the status comes without
+    what is known only while a relay runs.
     """
 
     def __init__(self, store: Store) -> None:
@@ -35,7 +36,7 @@ class StoreClient(ApiClient):
             case ["events"]:
                 return await answers.list_events(store, query, now)
             case ["events", id_]:
-                return await answers.load_event(store, int(id_), _find_no_hints)
+                return await answers.load_event(store, int(id_), _find_hints)
             case ["deliveries"]:
                 return await answers.list_deliveries(store, query)
             case ["deliveries", id_]:
@@ -56,5 +57,5 @@ class StoreClient(ApiClient):
         return (await self._store.events.get(int(id_))).capture.body
 
 
-async def _find_no_hints(_: CapturedEvent) -> list[Json]:
-    return []
+async def _find_hints(event: CapturedEvent) -> list[Json] | None:
+    return None if answers.needs_diagnosis(event) else []

@@ -56,7 +56,7 @@ def serialize_event_row(row: EventRow, counts: DeliveryCounts) -> Json:
     }
 
 
-def serialize_event_content(event: CapturedEvent, hints: list[Json], delivery_ids: list[int]) -> Json:
+def serialize_event_content(event: CapturedEvent, hints: list[Json] | None, delivery_ids: list[int]) -> Json:
     """Return what an event holds beside its row."""
     capture = event.capture
     return {

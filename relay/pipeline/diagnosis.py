@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from relay.clock import Clock
 from relay.model.admission import Problem
-from relay.model.event import Capture, CapturedEvent, EventOutcome, Source, Verdict, Verification
+from relay.model.event import Capture, CapturedEvent, Source, Verdict, Verification
 from relay.model.search import Query, Term
 from relay.model.secret import Secret
 from relay.model.values import dataclass
@@ -95,14 +95,6 @@ class SignatureDoctor:
         page = await self.store.events.page(search, limit=_MAX_RECENT, before=event.id)
         small = [row.id for row in page.rows if row.size <= _MAX_RECENT_SIZE]
         return tuple([(id_, (await self.store.events.get(id_)).capture.body) for id_ in small])
-
-
-def needs_diagnosis(event: CapturedEvent) -> bool:
-    """Say whether there is something to explain: what verified, or need not, explains itself."""
-    if event.row.reason in ("handshake", "loop", "recovered"):
-        return event.row.reason == "handshake"
-    refused = event.row.outcome is EventOutcome.REJECTED
-    return event.row.verdict in (Verdict.INVALID, Verdict.UNCHECKED) or (refused and event.row.type == "handshake")
 
 
 async def find_rule_problems(event: CapturedEvent, source: Source | None) -> tuple[Problem, ...]:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from relay.clock import format_time
-from relay.model.event import CapturedEvent
+from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.event_json import (
     Json,
     serialize_attempt,
@@ -57,13 +57,23 @@ async def list_events(store: "Store", query: Query, now: datetime) -> Json:
     return answer | ({"searched_to": format_time(page.searched_to)} if page.searched_to is not None else {})
 
 
-async def load_event(store: "Store", id_: int, find_hints: Callable[[CapturedEvent], Awaitable[list[Json]]]) -> Json:
+async def load_event(
+    store: "Store", id_: int, find_hints: Callable[[CapturedEvent], Awaitable[list[Json] | None]]
+) -> Json:
     """Return an event whole. Raises NotFoundError."""
     event = await store.events.get(id_)
     made = (await store.deliveries.of_events([id_]))[id_]
     serialize = partial(serialize_event_content, event, await find_hints(event), [item.id for item in made])
     content = await asyncio.to_thread(serialize) if event.capture.payload.is_heavy else serialize()
     return serialize_event_row(event.row, count_states(made)) | content
+
+
+def needs_diagnosis(event: CapturedEvent) -> bool:
+    """Say whether there is something to explain: what verified, or need not, explains itself."""
+    if event.row.reason in ("handshake", "loop", "recovered"):
+        return event.row.reason == "handshake"
+    refused = event.row.outcome is EventOutcome.REJECTED
+    return event.row.verdict in (Verdict.INVALID, Verdict.UNCHECKED) or (refused and event.row.type == "handshake")
 
 
 async def list_deliveries(store: "Store", query: Query) -> Json:

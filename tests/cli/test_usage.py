@@ -139,9 +139,18 @@ def test_help_and_what_reads_little_imports_no_more_than_that(tmp_path):
 
 def test_without_a_relay_events_are_read_from_the_store_alone(inside, tmp_path):
     assert inside("trigger", "stripe", "invoice.paid").code == 0
-    lines = "events type:invoice.*", "show 1 --body", "show 1", "diff 1 1", "deliveries", "messages", "messages rates"
+    lines = (
+        "events type:invoice.*",
+        "show 1 --body",
+        "show 1",
+        "show 1 --json",
+        "diff 1 1",
+        "deliveries",
+        "messages",
+        "messages rates",
+    )
     ends = list_modules([*lines, "wait --since 1h", "events foo:x"], tmp_path)
-    assert [code for code, _ in ends.values()] == [0] * 8 + [2]
+    assert [code for code, _ in ends.values()] == [0] * 9 + [2]
     assert all(heavy <= {"aiosqlite", "sqlite3", "relay.store"} for _, heavy in ends.values())
     assert inside("events", "--json").objects[0]["type"] == "invoice.paid"
 

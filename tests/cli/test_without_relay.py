@@ -110,6 +110,8 @@ def test_what_is_read_without_a_relay_is_what_the_running_one_answers(started, f
         lines += [f"show {id_} --reveal" for id_ in (1, 11)] + [f"show {id_} --body" for id_ in (1, 9)]
         commands = [tuple(line.split()) for line in lines]
         commands += [(*words, "--json") for words in commands if words[0] != "show"]
+        # Hints of the others name the relay's addresses.
+        commands += [("show", id_, "--json") for id_ in ("1", "2")]
         running = {words: inside(*words) for words in commands}
         relay.stop()
     database = tmp_path / ".relay" / "relay.db"

@@ -22,7 +22,8 @@ from relay.model.parameters import parse_whole_number
 from relay.model.payload import Payload
 from relay.model.text import format_size
 from relay.model.values import dataclass
-from relay.pipeline.diagnosis import find_rule_problems, needs_diagnosis
+from relay.pipeline.diagnosis import find_rule_problems
+from relay.services.answers import needs_diagnosis
 from relay.services.relay import RunningRelay
 
 _CACHE_SIZE = 4

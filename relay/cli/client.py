@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaita
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from relay.cli.http_client import Body, ConnectionLostError, Response, open_request
@@ -19,9 +19,6 @@ from relay.platform import is_data_dir_held, is_of_another_user
 
 if TYPE_CHECKING:
     from relay.config.build import Config
-    from relay.services.relay import RunningRelay
-
-T = TypeVar("T")
 
 CONNECT_LIMIT = 10.0  # seconds that another command may hold the data, or a starting relay may take
 _POLL = 0.1
@@ -147,8 +144,17 @@ async def connect(config: "Config", *, secrets: bool = False, creates: bool = Fa
 
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="relay-")))
             config = replace(config, server=replace(config.server, data_dir=folder))
-        url, is_persistent = await _open_relay(config, stack, secrets=secrets)
-        yield _open_client(config.server.data_dir, url, is_persistent=is_persistent)
+        data_dir = config.server.data_dir
+
+        async def open_quietly() -> ApiClient:
+            from relay.app import run_relay  # 0.5 s of imports that a running relay saves us
+            from relay.cli.passwords import unlock_unattended  # of no use to commands that ask for nothing
+
+            unlocked = await unlock_unattended(config) if secrets else config
+            relay = await stack.enter_async_context(run_relay(unlocked, quiet=True))
+            return _open_client(data_dir, relay.dashboard_url, is_persistent=False)
+
+        yield await _connect_or_open(data_dir, open_quietly)
 
 
 @asynccontextmanager
@@ -159,17 +165,15 @@ async def connect_store(data_dir: Path, *, is_read: bool = True) -> AsyncIterato
 
     Raises StoreBusyError as `connect` does.
     """
-    from relay.cli.store_client import StoreClient  # of no use beside a running relay
-    from relay.store import open_store
-
     async with AsyncExitStack() as stack:
-        opened = await _wait_for_store(
-            data_dir, lambda: stack.enter_async_context(open_store(data_dir, is_read=is_read))
-        )
-        if isinstance(opened, str):
-            yield _open_client(data_dir, opened, is_persistent=True)
-        else:
-            yield StoreClient(opened)
+
+        async def open_it() -> ApiClient:
+            from relay.cli.store_client import StoreClient  # of no use beside a running relay
+            from relay.store import open_store
+
+            return StoreClient(await stack.enter_async_context(open_store(data_dir, is_read=is_read)))
+
+        yield await _connect_or_open(data_dir, open_it)
 
 
 async def connect_running(data_dir: Path) -> ApiClient | None:
@@ -208,27 +212,13 @@ def has_no_data(data_dir: Path) -> bool:
     return False
 
 
-async def _open_relay(config: "Config", stack: AsyncExitStack, *, secrets: bool) -> tuple[str, bool]:
-    """Return the dashboard's address of the relay that runs, else of one opened on the stack; and whether it ran."""
-
-    async def open_quietly() -> "RunningRelay":
-        from relay.app import run_relay  # 0.5 s of imports that a running relay saves us
-        from relay.cli.passwords import unlock_unattended  # of no use to commands that ask for nothing
-
-        unlocked = await unlock_unattended(config) if secrets else config
-        return await stack.enter_async_context(run_relay(unlocked, quiet=True))
-
-    opened = await _wait_for_store(config.server.data_dir, open_quietly)
-    return (opened, True) if isinstance(opened, str) else (opened.dashboard_url, False)
-
-
-async def _wait_for_store(data_dir: Path, open_it: Callable[[], Awaitable[T]]) -> str | T:
-    """Return the address of the relay that runs on `data_dir`, else what `open_it` opens once nothing else holds it."""
+async def _connect_or_open(data_dir: Path, open_it: Callable[[], Awaitable[ApiClient]]) -> ApiClient:
+    """Connect to the relay that runs on `data_dir`, else to what `open_it` opens once nothing else holds the data."""
     until = time.monotonic() + CONNECT_LIMIT
     while True:
-        url = await find_running_relay(data_dir)
-        if url is not None:
-            return url
+        api = await connect_running(data_dir)
+        if api is not None:
+            return api
         try:
             return await open_it()
         except StoreBusyError:

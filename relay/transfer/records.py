@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from relay.clock import format_time
 from relay.errors import UsageError
 from relay.model.event import Capture, CapturedEvent, Check, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.event_json import serialize_check
 from relay.model.payload import PayloadError, parse_json
 from relay.model.request_items import MAX_ITEMS, RequestItems
 from relay.model.text import REDACTED, encode_body, escape_unprintable, is_sensitive, redact_pairs
@@ -70,7 +71,7 @@ def event_to_record(event: CapturedEvent) -> dict[str, Any]:
         "remote": capture.remote,
         "headers": [[name, value] for name, value in capture.headers],
         "body": encode_body(capture.body),
-        "checks": [VerificationStep.model_validate(check).model_dump() for check in event.verification.checks],
+        "checks": list(map(serialize_check, event.verification.checks)),
     }
 
 

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from relay.cli.client import connect_store, find_running_relay, has_no_data
 from relay.cli.formatting import format_count
 from relay.cli.options import Call
-from relay.cli.output import Json
 from relay.cli.passwords import unlock_unattended
 from relay.config.build import Config, resolve_again
 from relay.config.secrets import vault_notices
@@ -15,7 +14,7 @@ from relay.errors import ConfigError, NotFoundError, PortError, RelayError, Vaul
 from relay.model.text import format_size
 from relay.services import health
 from relay.services.health import HealthFinding, report_failure, report_ok, report_warning
-from relay.vault import VaultState, describe_missing_secrets
+from relay.vault import VaultState
 
 
 async def run_doctor(call: Call) -> int:
@@ -80,17 +79,10 @@ async def _check_data(config: Config) -> tuple[HealthFinding, ...]:
     except RelayError as error:
         return (report_failure("data", error.message, error.hint),)
     if status["store"]["detail"]:
-        return (report_failure("data", f"no event can be kept: {status['store']['detail']}", status["store"]["hint"]),)
-    held = f"{path} holds {status['events']['total']} events"
-    return report_ok("data", held), _check_retention(config, status["retention"])
-
-
-def _check_retention(config: Config, now: Json) -> HealthFinding:
-    limits = ", ".join(config.keep.describe_rule(rule) for rule in ("age", "events", "size"))
-    if now["notice"]:
-        fix = "raise a limit under [retention], or unpin and delete"
-        return report_warning("retention", now["notice"], fix)
-    return report_ok("retention", f"{format_size(now['used']['size'])} used; kept are {limits}")
+        return (health.report_outage(status["store"]["detail"], status["store"]["hint"]),)
+    held, now = f"{path} holds {status['events']['total']} events", status["retention"]
+    used = f"{format_size(now['used']['size'])} used; "
+    return report_ok("data", held), health.check_retention(config.keep, now["notice"] or "", used)
 
 
 async def _check_vault(config: Config) -> list[HealthFinding]:
@@ -108,8 +100,7 @@ async def _check_vault(config: Config) -> list[HealthFinding]:
         found = report_failure("vault", error.message, error.hint)
     else:
         found = report_ok("vault", f"{count}; {'its password is right' if opened else 'locked'}")
-    missing = (sentence.partition("; ") for sentence in describe_missing_secrets(needs, vault.names))
-    return [found, *(report_failure("vault", what, fix) for what, _, fix in missing)]
+    return [found, *health.check_secrets(needs, vault.names)]
 
 
 def _print_finding(call: Call, finding: HealthFinding) -> None:

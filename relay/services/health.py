@@ -4,6 +4,7 @@ import asyncio
 import os
 import shlex
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,12 @@ from relay.errors import RelayError, TargetError
 from relay.handlers.environment import HandlerOptions
 from relay.model.delivery import AttemptSucceeded, Target
 from relay.model.event import Source, VerifyMode
+from relay.model.retention import RetentionLimits
 from relay.model.text import format_size
 from relay.model.values import dataclass
 from relay.platform import find_folder_risks
 from relay.tunnel.ngrok_agent import SCRIPT_COMMAND, default_agent, find_agent, is_pyngrok_script
-from relay.vault import describe_missing_secrets
+from relay.vault import SecretNeed, describe_missing_secrets
 
 if TYPE_CHECKING:  # RunningRelay calls run_health_checks
     from relay.services.relay import RunningRelay
@@ -177,6 +179,24 @@ async def check_mail(config: Config) -> HealthFinding:
     return report_failure("mail", outcome.detail, "correct [smtp], or start the server")
 
 
+def check_retention(keep: RetentionLimits, notice: str, used: str = "") -> HealthFinding:
+    """Say what retention keeps, or its `notice` of what it cannot keep to; `used` goes before the limits."""
+    if notice:
+        return report_warning("retention", notice, "raise a limit under [retention], or unpin and delete")
+    return report_ok("retention", f"{used}kept are {', '.join(map(keep.describe_rule, ('age', 'events', 'size')))}")
+
+
+def check_secrets(needs: Iterable[SecretNeed], names: Iterable[str]) -> tuple[HealthFinding, ...]:
+    """Return a failure for each secret that is needed and not among the `names` in the vault."""
+    missing = (sentence.partition("; ") for sentence in describe_missing_secrets(needs, names))
+    return tuple(report_failure("vault", what, fix) for what, _, fix in missing)
+
+
+def report_outage(detail: str, fix: str) -> HealthFinding:
+    """Return that the store takes nothing."""
+    return report_failure("data", f"no event can be kept: {detail}", fix)
+
+
 def check_source(configured: Source) -> HealthFinding:
     """Say whether a source has what its signatures are checked with."""
     name = f"source {configured.name}"
@@ -210,13 +230,13 @@ _CLOCK_REASONS = ("timestamp_stale", "timestamp_future")
 
 async def run_health_checks(relay: "RunningRelay") -> tuple[HealthFinding, ...]:
     """Look at ports, tunnel, data, disk, vault, clock, sources, targets and mail, in that order."""
-    config = relay.config
+    config, notice = relay.config, relay.state.retention
     away = await asyncio.gather(*(check_target_health(config, name) for name in config.targets), check_mail(config))
     return (
         report_ok("ports", f"webhooks at {relay.ingress_url}, this dashboard at {relay.dashboard_url}"),
         _check_tunnel(relay),
         await _check_data(relay),
-        _check_retention(relay),
+        check_retention(config.keep, f"{notice.title} {notice.text}".strip() if notice else ""),
         check_data_folder(config.server.data_dir),
         check_disk(config.server.data_dir),
         *_check_vault(relay),
@@ -240,20 +260,10 @@ def _check_tunnel(relay: "RunningRelay") -> HealthFinding:
 async def _check_data(relay: "RunningRelay") -> HealthFinding:
     outage = await relay.store.writer.probe()
     if outage is not None:
-        return report_failure("data", f"no event can be kept: {outage.message}", outage.hint)
+        return report_outage(outage.message, outage.hint)
     counts = await relay.store.events.counts()
     used = (await relay.store.pruning.usage()).used
     return report_ok("data", f"{counts.events:,} events, {format_size(used)}, in {relay.store.path}")
-
-
-def _check_retention(relay: "RunningRelay") -> HealthFinding:
-    notice, keep = relay.state.retention, relay.config.keep
-    if notice is not None:
-        fix = "raise a limit under [retention], or unpin and delete"
-        return report_warning("retention", f"{notice.title} {notice.text}".strip(), fix)
-    return report_ok(
-        "retention", f"kept are {', '.join(keep.describe_rule(rule) for rule in ('age', 'events', 'size'))}"
-    )
 
 
 def _check_vault(relay: "RunningRelay") -> tuple[HealthFinding, ...]:
@@ -264,9 +274,7 @@ def _check_vault(relay: "RunningRelay") -> tuple[HealthFinding, ...]:
         return (report_warning("vault", f"locked. {' '.join(now.effects)}".strip(), "relay vault unlock"),)
     if now.state == "none" and not now.needs:
         return (report_ok("vault", "none, and nothing needs one"),)
-    sentences = (sentence.partition("; ") for sentence in describe_missing_secrets(now.needs, now.names))
-    missing = tuple(report_failure("vault", what, fix) for what, _, fix in sentences)
-    return missing or (report_ok("vault", f"open, with {len(now.names)} secrets"),)
+    return check_secrets(now.needs, now.names) or (report_ok("vault", f"open, with {len(now.names)} secrets"),)
 
 
 async def _check_clock(relay: "RunningRelay") -> HealthFinding:

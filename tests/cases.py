@@ -5,6 +5,8 @@ import inspect
 
 import pytest
 
+MOST_SHOWN = 10  # errors with their traceback; every case that fails is named
+
 
 def check_each(names, cases):
     """Call a test with every case, which `pytest.mark.parametrize` takes as they are, in one test with its fixtures.
@@ -30,9 +32,8 @@ def check_each(names, cases):
                     error.add_note(f"This was the case {name}.")
                     errors[name] = error
             if errors:
-                raise BaseExceptionGroup(
-                    f"{len(errors)} of {len(named)} cases: {', '.join(errors)}", [*errors.values()]
-                )
+                summary = f"{len(errors)} of {len(named)} cases: {', '.join(errors)}"
+                raise BaseExceptionGroup(summary, [*errors.values()][:MOST_SHOWN])
 
         # pytest asks the signature which fixtures the test uses.
         signature = inspect.signature(test)

@@ -61,7 +61,7 @@ def test_a_forged_request_has_a_signature_that_does_not_verify(name, forged, now
     forged, notes = forger(event, event.capture, DeliveryChanges(forged=True))
     judged = source.scheme.verify(source.secrets, forged, now)
     assert (judged.verdict, judged.reason) == (Verdict.INVALID, "signature_mismatch")
-    assert "has not its secret" in notes[0]
+    assert "with another secret" in notes[0]
     assert source.secrets[0].reveal() not in notes[0]
 
 

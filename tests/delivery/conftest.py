@@ -21,6 +21,7 @@ from relay.delivery.signing import RequestSigner
 from relay.delivery.targets import Targets
 from relay.model.delivery import NO_CHANGES, DeliveryReason, NewDelivery, RetryPolicy, Target
 from relay.model.event import EventOutcome, Verdict, Verification
+from relay.model.signals import DeliveryChanged
 from relay.pipeline.process import publish_stored
 from relay.store import Store, open_store
 
@@ -154,6 +155,7 @@ class World:
     async def owe(self, event_id, target, action="forward", reason=DeliveryReason.ROUTED, changes=NO_CHANGES):
         new = NewDelivery(target=target, action=action, reason=reason, changes=changes)
         (id_,) = await self.store.deliveries.add(event_id, [new], self.clock.now())
+        self.bus.publish(DeliveryChanged(id_, event_id, "pending"))
         return id_
 
     async def settled(self, id_, within=60):

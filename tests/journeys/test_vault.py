@@ -112,7 +112,8 @@ async def test_a_secret_is_saved_from_the_page_of_its_source_and_used_at_once(si
     await until(page, f"{VAULT} === 'Vault locked'")
 
 
-async def test_every_text_of_it_can_be_read_in_both_themes(site, locked):
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)], ids=["wide", "phone"])
+async def test_every_text_of_it_can_be_read_in_both_themes(site, locked, size):
     await locked(stripe_key=KEY)
     await site.stripe()
     paths = ("/vault", "/vault?name=x", "/sources", "/sources/shop", "/events/1/verification", "/events")
@@ -124,4 +125,4 @@ async def test_every_text_of_it_can_be_read_in_both_themes(site, locked):
                 await page.keyboard.insert_text(PASSWORD)
                 await page.keyboard.press("Enter")
             await until(page, "document.body?.innerText.includes('The vault was opened')")
-        await check_pages(site, paths, ((1440, 900), (390, 844)))
+        await check_pages(site, paths, (size,))

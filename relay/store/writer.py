@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from itertools import repeat
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Thread
 from typing import Any, Self, TypeVar
 
 from relay.errors import RelayError, StoreError
@@ -66,7 +66,8 @@ class Writer:
         self._is_closed = False
         self._expected = 0
         self._checkpoint_at = 0.0
-        self._copying: asyncio.Future[None] | None = None
+        self._copied = asyncio.Event()
+        self._copied.set()
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
         self._is_out = False
@@ -85,11 +86,10 @@ class Writer:
 
     async def __aexit__(self, *_: object) -> None:
         try:
-            while self._busy or self._waiting:
+            while self._busy or self._waiting or not self._copied.is_set():
                 with suppress(StoreError):
                     await self.write(lambda _: None)  # behind whatever was submitted, also by callbacks
-            if self._copying is not None:
-                await self._copying
+                await self._copied.wait()  # more may be submitted meanwhile
         finally:
             self._is_closed = True
             self._jobs.put(None)
@@ -173,15 +173,25 @@ class Writer:
         if self._busy or not self._waiting:
             return
         works, callbacks, self._waiting, self._callbacks, self._busy = self._waiting, self._callbacks, [], [], True
-        is_copying = self._copying is not None and not self._copying.done()
-        if is_copying or (values := self._commit_here(works)) is None:
+        if self._is_closed:  # its closing was cancelled, and the other thread may be at the connection's end
+            self._settle(callbacks, [(None, StoreError("the store is closed"))] * len(works))
+            return
+        is_resting = self._copied.is_set()
+        try:
+            values = self._commit_here(works) if is_resting else None
+        except BaseException:  # Ctrl-C: what waits has to hear of it, or the store would never close
+            error = StoreError(f"{self.path}: a commit was interrupted", hint="senders will try again")
+            self._settle(callbacks, [(None, error)] * len(works))
+            raise
+        if values is None:
             self._jobs.put(lambda: self._run(works, callbacks))
         else:
             self._settle(callbacks, list(zip(values, repeat(None))))
-        if not is_copying and self._loop.time() > self._checkpoint_at:
+        if is_resting and self._loop.time() > self._checkpoint_at:
             # Behind the commit and not in it; by the clock, because the log's file never shrinks.
             self._checkpoint_at = self._loop.time() + _CHECKPOINT_EVERY
-            self._copying = self._loop.run_in_executor(None, self._copy_pages)
+            self._loop.run_in_executor(None, self._copy_pages)
+            self._copied.clear()
 
     def _commit_here(self, works: list[_Work]) -> list[Any] | None:
         """Commit on the loop's thread while the other one rests; None leaves it to that, with nothing kept."""
@@ -217,16 +227,16 @@ class Writer:
         """Copy what the log holds into the file while commits go on, then have the writer copy the rest.
 
         Copying on the store's own thread alone held all senders up for 60 ms in 2 s at 6 000 events a second; without
-        the writer's part the log would grow for as long as they keep coming. Returns once that is done.
+        the writer's part the log would grow for as long as they keep coming.
         """
-        # Into no other file that was put in its place: the log is found by its name, and would overwrite that one.
-        if self._find_inode() == self._inode:
-            address = f"{self.path.absolute().as_uri()}?mode=rw"  # never makes a file where there is none any more
-            with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        has_ended = Event()
-        self._jobs.put(lambda: self._checkpoint(has_ended))
-        has_ended.wait()
+        try:
+            # Into no other file that was put in its place: the log is found by its name, and would overwrite that one.
+            if self._find_inode() == self._inode:
+                address = f"{self.path.absolute().as_uri()}?mode=rw"  # never makes a file where there is none any more
+                with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        finally:
+            self._jobs.put(self._checkpoint)
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -269,7 +279,7 @@ class Writer:
                 self._is_out = True
                 return [(None, outage) for _ in works]
             if len(works) == 1:
-                return [(None, self._explained(error))]
+                return [(None, explain_error(error, self.path) if isinstance(error, sqlite3.Error) else error)]
         else:
             self._is_out = False
             return list(zip(values, repeat(None)))
@@ -284,9 +294,9 @@ class Writer:
     def _transact(self, works: list[_Work]) -> list[Any]:
         connection, began = self._sound(), time.perf_counter()
         self._set_synchronous(connection, is_durable=any(is_durable for _, _, is_durable, _ in works))
-        connection.execute("BEGIN IMMEDIATE")
         changes = connection.total_changes
         try:
+            connection.execute("BEGIN IMMEDIATE")
             values: list[Any] = [None] * len(works)
             for together, places in _group_work(works):
                 made = together(connection, [works[place][1] for place in places])
@@ -328,14 +338,12 @@ class Writer:
         except OSError:
             return 0
 
-    def _explained(self, error: BaseException) -> BaseException:
-        return explain_error(error, self.path) if isinstance(error, sqlite3.Error) else error
-
-    def _checkpoint(self, has_ended: Event) -> None:
+    def _checkpoint(self) -> None:
         try:
             if self._connection is not None:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.Error:
             return  # the next one will do; the commits themselves are safe
         finally:
-            has_ended.set()
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._copied.set)

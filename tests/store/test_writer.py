@@ -205,6 +205,88 @@ async def test_a_store_that_closes_waits_until_its_log_is_copied(tmp_path, monke
         assert [file.name for file in path.glob("relay.db*")] == ["relay.db"]
 
 
+class SlowCopyWriter(Writer):
+    """Copies its log once `may_copy`, from its first commit on."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.may_copy = threading.Event()
+
+    def _copy_pages(self):
+        self.may_copy.wait(10)
+        super()._copy_pages()
+
+
+async def test_what_is_submitted_while_the_log_is_copied_for_the_last_time_gets_its_value(tmp_path):
+    got = []
+    writer = await SlowCopyWriter(tmp_path / "relay.db").__aenter__()
+    await writer.write(lambda _: None)
+    ending = asyncio.create_task(writer.__aexit__())
+    await asyncio.sleep(0.01)
+    writer.submit(lambda _, items: items, 0, lambda *outcome: got.append(outcome))
+    writer.may_copy.set()
+    number = 1
+    while not writer._is_closed:  # one waits behind the commit of another whenever the copy ends
+        writer.submit(lambda _, items: items, number, lambda *outcome: got.append(outcome))
+        number += 1
+        await asyncio.sleep(0 if number < 100 else 0.01)
+    await asyncio.wait_for(ending, 10)
+    assert got == [(value, None) for value in range(number)]
+
+
+def test_a_writer_whose_closing_is_cancelled_lets_its_program_end(tmp_path):
+    """What copies the log ends by itself, and what waits for a commit hears that there will be none."""
+    got = []
+
+    async def cancel_closing():
+        writer = await SlowCopyWriter(tmp_path / "relay.db").__aenter__()
+        await writer.write(lambda _: None)
+        ending = asyncio.create_task(writer.__aexit__())
+        await asyncio.sleep(0.01)
+        for number in range(2):
+            writer.submit(lambda _, items: items, number, lambda *outcome: got.append(outcome))
+            await asyncio.sleep(0)
+        ending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await ending
+        await asyncio.to_thread(writer._thread.join, 10)
+        await asyncio.sleep(0.01)
+        writer.may_copy.set()
+
+    program = threading.Thread(target=lambda: asyncio.run(cancel_closing()), daemon=True)
+    program.start()
+    program.join(10)
+    assert not program.is_alive()
+    assert len(got) == 2
+
+
+async def test_an_interrupted_commit_of_the_loop_is_heard_of_and_keeps_no_store_open(tmp_path):
+    got, raised, heard = [], [], asyncio.Event()
+
+    def hear(*outcome):
+        got.append(outcome)
+        heard.set()
+
+    def interrupt(connection, _):
+        connection.execute("CREATE TABLE half_done (x)")
+        raise Interruption
+
+    class Interruption(BaseException):
+        """Comes as KeyboardInterrupt does, which would end the tests."""
+
+    async with asyncio.timeout(10), Writer(tmp_path / "relay.db") as writer:
+        await writer.write(lambda _: None)
+        await writer._copied.wait()
+        writer._took = 0.0
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context["exception"]))
+        writer.submit(interrupt, None, hear, is_light=True)
+        await heard.wait()
+        tables = await writer.write(lambda connection: connection.execute("SELECT name FROM sqlite_schema").fetchall())
+    assert [type(error) for error in raised] == [Interruption]
+    assert [(value, type(error)) for value, error in got] == [(None, StoreError)]
+    assert ("half_done",) not in tables
+
+
 async def test_what_is_not_durable_waits_for_the_disk_only_beside_what_is(store):
     def read_level(connection):
         return connection.execute("PRAGMA synchronous").fetchone()[0]
@@ -232,7 +314,7 @@ async def test_a_file_put_in_the_place_of_the_stores_own_is_not_written_to(tmp_p
         monkeypatch.setattr(store.writer, "_checkpoint_at", 0.0)
         with pytest.raises(StoreError, match="was replaced"):
             await store.events.add(build_new_event())
-        await store.writer._copying
+        await store.writer._copied.wait()
     assert store.path.read_bytes() == content
 
 
@@ -254,8 +336,7 @@ async def test_small_events_are_committed_by_the_loop_while_that_is_quick_and_al
             store.events.add_nowait(insert, lambda one, error, future=future: future.set_result((one.id, error)))
         return await asyncio.gather(*stored)
 
-    if store.writer._copying:
-        await store.writer._copying
+    await store.writer._copied.wait()
     store.writer._checkpoint_at = math.inf
     store.writer._took = 0.0
     assert await add(b"1", b"2") == [(1, None), (2, None)]

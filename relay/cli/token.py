@@ -1,5 +1,6 @@
 """`relay token`: the secret of dashboard and API."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -34,10 +35,11 @@ async def token_command(call: Call, *, rotate: bool) -> None:
 
 
 def _is_needed(call: Call) -> bool:
-    try:
-        return bool(call.read_tables().get("server", {}).get("dashboard_auth") != "off")
-    except (OSError, ValueError, AttributeError):
-        return call.load().server.auth  # this says what is wrong
+    with suppress(OSError, ValueError, AttributeError):
+        auth: object = call.read_tables().get("server", {}).get("dashboard_auth", "token")
+        if auth in ("token", "off"):
+            return auth == "token"
+    return call.load().server.auth  # this says what is wrong
 
 
 def _load_token(data_dir: Path, *, rotate: bool) -> str:

@@ -312,6 +312,21 @@ def test_a_data_dir_that_cannot_be_made_is_named(inside, tmp_path):
     assert str(tmp_path / "file" / "below") in done.err
 
 
+def test_the_token_is_printed_while_another_table_has_a_mistake_and_not_where_its_own_key_does(inside, tmp_path):
+    toml = tmp_path / "relay.toml"
+    for text, code, told in (
+        ("[sources.x]\npatth = 1\n", 0, ""),
+        ('[server]\ndashboard_auth = "off"\n', 0, 'dashboard_auth is "off", so nothing needs it\n'),
+        ('[server]\ndashboard_auth = "offf"\n', 2, "server.dashboard_auth: 'offf' is not allowed; use token or off"),
+        ("[server]\ndashboard_auth = false\n", 2, "server.dashboard_auth: "),
+        ("server = 3\n", 2, "server"),
+    ):
+        toml.write_text(text)
+        done = inside("token")
+        assert (done.code, len(done.out)) == (code, 0 if code else 33), text
+        assert told in done.err if code else told == done.err
+
+
 def test_the_token_is_kept_and_rotated(inside):
     first = inside("token").out
     assert inside("token").out == first

@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,7 +27,7 @@ from relay.cli.client import fetch_url
 from relay.cli.error_output import Invocation, NothingMatched, run_guarded
 from relay.cli.formatting import format_delivery, format_duration, format_time_left
 from relay.cli.log_output import BriefErrorFilter, RepeatFilter
-from relay.cli.output import Terminal, align_rows, format_json, format_line
+from relay.cli.output import OutputClosed, Terminal, align_rows, format_json, format_line
 from relay.cli.request_edits import parse_assignments
 from relay.cli.show import find_differences
 from relay.cli.start.interruption import QUEUE_DEPTH, print_in_background
@@ -110,6 +111,16 @@ def test_a_reader_that_left_is_noticed():
         with print_in_background(terminal, left.set):
             terminal.print_line("x")
             assert left.wait(60)
+
+
+def test_a_full_stdout_is_noticed_and_said_at_the_end():
+    left = threading.Event()
+    with Path("/dev/full").open("w", encoding="utf-8") as out, Path(os.devnull).open("w", encoding="utf-8") as err:
+        terminal = Terminal(out=out, err=err)
+        with pytest.raises(OutputClosed) as raised, print_in_background(terminal, left.set):
+            terminal.print_line("x")
+            assert left.wait(60)
+    assert raised.value.reason == "No space left on device"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import TextIO, cast
 
 from relay.cli.error_output import INTERRUPTED
-from relay.cli.output import Terminal
+from relay.cli.output import OutputClosed, Terminal
 from relay.platform import handle_stop_signals
 
 FINISH_TIME = 8.0  # seconds that what is in flight has; what it does not finish is tried again at the next start
@@ -113,12 +113,20 @@ class NonBlockingStream(io.TextIOBase):
 def print_in_background(terminal: Terminal, on_closed: Callable[[], None]) -> Iterator[None]:
     """Print both streams of a terminal from a thread of its own until the block ends: a slow reader stops nothing.
 
-    `on_closed` is called, from that thread, when stdout has no reader any more.
+    `on_closed` is called, from that thread, when stdout has no reader any more, or takes nothing, which is raised as
+    OutputClosed when the block has ended.
     """
     kept = terminal.out, terminal.err
     terminal.flush()
     pieces: _Pieces = SimpleQueue()
-    arguments = (pieces, kept[0].fileno(), on_closed)
+    reasons: list[str] = []
+
+    def note_error(error: OSError) -> None:
+        if not isinstance(error, BrokenPipeError):
+            reasons.append(error.strerror or str(error))
+        on_closed()
+
+    arguments = (pieces, kept[0].fileno(), note_error)
     writer = threading.Thread(target=_write_pieces, args=arguments, name="printer", daemon=True)
     writer.start()
     terminal.out, terminal.err = (cast("TextIO", NonBlockingStream(stream, pieces)) for stream in kept)
@@ -128,9 +136,11 @@ def print_in_background(terminal: Terminal, on_closed: Callable[[], None]) -> It
         terminal.out, terminal.err = kept
         pieces.put(None)
         writer.join(_DRAIN_TIME)
+    if reasons:
+        raise OutputClosed(reasons[0])
 
 
-def _write_pieces(pieces: _Pieces, out: int, on_closed: Callable[[], None]) -> None:
+def _write_pieces(pieces: _Pieces, out: int, on_error: Callable[[OSError], None]) -> None:
     closed: set[int] = set()
     batch: list[tuple[int, bytes] | None] = []
     while None not in batch:
@@ -143,7 +153,7 @@ def _write_pieces(pieces: _Pieces, out: int, on_closed: Callable[[], None]) -> N
                 # Past Python's buffers: a thread blocked inside one would make the interpreter's end fail.
                 while text and stream not in closed:
                     text = text[os.write(stream, text) :]
-            except OSError:
+            except OSError as error:
                 closed.add(stream)
                 if stream == out:
-                    on_closed()
+                    on_error(error)

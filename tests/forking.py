@@ -156,7 +156,7 @@ def serve(control):
                 control.close()
                 _become(json.loads(message), given, [woken, wake, *children.values()])
                 return
-            os.write(given[3], b"%d\n" % pid)
+            _report(given[3], pid)
             children[pid] = given.pop()
             for handle in given:
                 os.close(handle)
@@ -167,8 +167,13 @@ def _report_ended(children):
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             return
-        os.write(children[pid], b"%d\n" % os.waitstatus_to_exitcode(status))
+        _report(children[pid], os.waitstatus_to_exitcode(status))
         os.close(children.pop(pid))
+
+
+def _report(handle, number):
+    with contextlib.suppress(BrokenPipeError):  # whoever asked for it was killed
+        os.write(handle, b"%d\n" % number)
 
 
 def _become(request, given, foreign):

@@ -48,7 +48,8 @@ class Store:
 async def open_store(data_dir: Path, *, is_read: bool = False) -> AsyncIterator[Store]:
     """Open `data_dir`/relay.db, made if it is not there, and hold it until the block ends.
 
-    One that `is_read` only is opened for writing at the first write: nothing of the file changes without one.
+    One that `is_read` only is opened for writing at the first write: nothing of what it holds changes without one. The
+    log of a relay that was killed is still copied into the file, and a file of an older version is brought up to date.
 
     Raises StoreBusyError while another relay holds it, and StoreError for a file that cannot be
     used; such a file is left as it is.

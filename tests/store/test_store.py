@@ -1,5 +1,6 @@
 import asyncio
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from relay.model.delivery import (
 )
 from relay.model.event import Check, EventOutcome, EventRow, Verdict, Verification
 from relay.model.search import format_spans, parse_query, parse_spans
-from relay.store import ClaimLimits, open_store
+from relay.store import ClaimLimits, open_store, writer
 from relay.store.deliveries import AttemptRecord
 from relay.store.delivery_queue import AwaitedDelivery
 from relay.store.readers import Readers
@@ -441,6 +442,49 @@ async def test_a_newer_database_is_refused(tmp_path):
     with pytest.raises(StoreError, match="newer relay"):
         async with open_store(tmp_path):
             pass
+
+
+async def test_a_store_that_is_only_read_writes_nothing_and_one_that_is_written_to_after_all_opens_its_writer_once(
+    tmp_path, monkeypatch
+):
+    opened = []
+    open_for_writing = writer.connect
+
+    def connect(*file):
+        opened.append(file)
+        return open_for_writing(*file)
+
+    monkeypatch.setattr(writer, "connect", connect)
+    async with open_store(tmp_path) as store:
+        await store.events.add(new_event())
+        await store.indexer.catch_up()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    async with open_store(tmp_path, is_read=True) as store:
+        assert [row.id for row in (await store.events.page(parse_query("evt_1", NOW))).rows] == [1]
+        with pytest.raises(StoreBusyError, match="another relay"):
+            async with open_store(tmp_path, is_read=True):
+                pass
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert len(opened) == 1
+    async with open_store(tmp_path, is_read=True) as store:
+        added = await asyncio.gather(*(store.events.add(new_event(key=str(number))) for number in range(5)))
+        assert sorted(one.id for one in added) == [2, 3, 4, 5, 6]
+    assert len(opened) == 2
+    assert not store.path.with_name("relay.db-wal").exists()
+
+
+@pytest.mark.parametrize("also_gone", ["", "relay.db-shm"])
+async def test_a_store_that_is_only_read_has_what_a_killed_relay_left_in_its_log(tmp_path, also_gone):
+    async with open_store(tmp_path / "killed") as store:
+        for number in range(3):
+            await store.events.add(new_event(key=str(number)))
+        copied = shutil.copytree(
+            tmp_path / "killed", tmp_path / "data", ignore=shutil.ignore_patterns("lock", also_gone)
+        )
+    async with open_store(copied, is_read=True) as store:
+        assert [row.id for row in (await store.events.page()).rows] == [3, 2, 1]
+    async with open_store(copied) as store:
+        assert (await store.events.counts()).events == 3
 
 
 async def test_files_are_for_the_owner_alone(store):

@@ -2,10 +2,12 @@
 
 import asyncio
 import copy
+import gzip
 from datetime import UTC, datetime
 
 import hypothesis
 import pytest
+from aiohttp import web
 from jsonschema import Draft202012Validator
 
 from relay.api.events import EventSummary
@@ -101,6 +103,73 @@ def call_operation(operation, url, headers):
         case.validate_response(response, checks=checks)
 
     call()
+
+
+BY_HAND = """
+[sources.strict]
+require_idempotency_key = true
+[sources.stripe]
+secret = "env:STRIPE_WEBHOOK_SECRET"
+[sources.twilio]
+[targets.app]
+forward = "{url}"
+[targets.own]
+handler = "handlers.py"
+retry = {{ attempts = 1 }}
+[[routes]]
+source = "*"
+to = ["app", "own"]
+"""
+
+
+async def test_an_answer_that_is_written_by_hand_holds_all_of_its_schema_and_nothing_more(
+    start, tmp_path, aiohttp_server
+):
+    (tmp_path / "handlers.py").write_text(
+        "from relay import on\n@on('*')\ndef it(event):\n    print('hi')\n    raise ValueError(event.id)\n"
+    )
+    nothing_there = await aiohttp_server(web.Application())
+    at = await start(BY_HAND.format(url=nothing_there.make_url("/")))
+    await at.send(data=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"})
+    await at.send("/webhooks/strict")
+    await at.send("/webhooks/stripe")
+    message = {"channel": "sms", "provider": "twilio", "external_id": "SM1", "recipient": "+15550100"}
+    assert (await at.api("/api/messages", "POST", json=message))[0] == 201
+    trigger = {"source": "twilio", "type": "message.undelivered", "set": {"MessageSid": "SM1"}}
+    assert (await at.api("/api/triggers", "POST", json=trigger))[0] in (200, 201, 202)
+    async with asyncio.timeout(60):
+        while True:
+            _, status = await at.api("/api/status")
+            if status["queue"]["failed"] == 4:
+                break
+            await asyncio.sleep(0.02)
+    get = await make_strict_reader(at)
+    packed, strict, unsigned, _ = [await get("/api/events/{id}", id_) for id_ in (1, 2, 3, 4)]
+    assert (packed["decoded"]["encodings"], len(strict["fields"])) == (["gzip"], 1)
+    assert unsigned["hints"]
+    attempts = [(await get("/api/deliveries/{id}", id_))["attempts"][0] for id_ in packed["delivery_ids"]]
+    assert sum(one["response"] is not None for one in attempts) == 1
+    assert sum(bool(one["output"] and one["traceback"]) for one in attempts) == 1
+    assert (await get("/api/messages/{id}", 1))["history"][-1]["code_meaning"]
+    for path in ("/api/events", "/api/deliveries", "/api/messages", "/api/messages/rates", "/api/stats"):
+        await get(path)
+
+
+async def make_strict_reader(at):
+    """Return a function that gets an answer, which must fit its schema and have no field beside it."""
+    _, document = await at.api("/api/openapi.json")
+    components = document["components"]
+    for schema in components["schemas"].values():
+        if "properties" in schema:
+            schema.setdefault("additionalProperties", False)
+
+    async def get(path, id_=""):
+        _, answer = await at.api(path.replace("{id}", str(id_)))
+        content = document["paths"][path]["get"]["responses"]["200"]["content"]
+        Draft202012Validator(content["application/json"]["schema"] | {"components": components}).validate(answer)
+        return answer
+
+    return get
 
 
 def test_the_row_that_is_written_by_hand_is_the_model():

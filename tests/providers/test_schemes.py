@@ -1,7 +1,9 @@
 """How schemes read, judge and explain a request: reasons, steps, ages, several secrets, wild input."""
 
 import dataclasses
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -344,6 +346,14 @@ def test_a_scheme_without_steps_cannot_be_made():
 
     with pytest.raises(TypeError, match="check"):
         Unfinished()  # type: ignore[abstract]  # which is what is tested
+
+
+def test_the_page_names_the_class_of_a_scheme_that_needs_code_and_all_that_one_has():
+    page = (Path(__file__).parents[2] / "docs/add-a-provider.md").read_text(encoding="utf-8")
+    section = page.partition("### A scheme that needs code\n")[2].partition("\n## ")[0]
+    assert f"a subclass of `{SteppedScheme.__name__}`" in section
+    named = set(re.findall(r"`(\w+)(?:\([^`]*\))?`", section.partition("\n- ")[2]))
+    assert named >= SteppedScheme.__abstractmethods__
 
 
 def test_most_hmacs_are_judged_at_once():

@@ -65,10 +65,17 @@ class Bus:
         self._by_type.clear()
 
     @contextmanager
-    def subscribe(self, *kinds: type, max_lag: int = MAX_LAG) -> Iterator[Subscription]:
-        """Listen to every signal (of those kinds) for as long as the block lasts."""
+    def subscribe(
+        self, *kinds: type, max_lag: int = MAX_LAG, skips: Callable[[Any], bool] | None = None
+    ) -> Iterator[Subscription]:
+        """Listen to every signal (of those kinds, and not one that `skips`) for as long as the block lasts."""
         subscription = Subscription(max_lag)
-        listener = (subscription.put, kinds or (object,))
+
+        def put(signal: Signal) -> None:
+            if skips is None or not skips(signal):
+                subscription.put(signal)
+
+        listener = (put, kinds or (object,))
         self._listeners.append(listener)
         self._by_type.clear()
         try:

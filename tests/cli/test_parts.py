@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_capture, build_delivery, build_new_event, build_row
-from relay.bus import Subscription
+from relay.bus import Bus, Subscription
 from relay.cli import log_output
 from relay.cli.client import fetch_url
 from relay.cli.error_output import Invocation, NothingMatched, run_guarded
@@ -30,6 +30,7 @@ from relay.cli.log_output import BriefErrorFilter, RepeatFilter
 from relay.cli.output import OutputClosed, Terminal, align_rows, format_json, format_line
 from relay.cli.request_edits import parse_assignments
 from relay.cli.show import find_differences
+from relay.cli.start.command import is_new_delivery
 from relay.cli.start.interruption import QUEUE_DEPTH, print_in_background
 from relay.cli.start.live_feed import MAX_EVENTS_SHOWN, LiveFeed
 from relay.cli.start.reporters import LineReporter
@@ -37,7 +38,7 @@ from relay.delivery.attempts import make_attempt
 from relay.errors import ConfigError, StoreError, UsageError
 from relay.model.delivery import ActionResult, AttemptRetry, DeliveryCounts, DeliveryState, NewDelivery
 from relay.model.event import EventOutcome, Verdict
-from relay.model.signals import DeliveryChanged
+from relay.model.signals import DeliveryChanged, EventStored
 from relay.model.text import format_size
 from relay.store import open_store
 from relay.store.deliveries import AttemptRecord
@@ -313,6 +314,18 @@ async def test_a_flood_is_counted_for_a_person_and_told_whole_to_a_program(at):
                 task.cancel()
     assert program.ids == list(range(1, wanted + 1))
     assert person.ids == sorted(person.ids)
+
+
+async def test_new_deliveries_take_no_event_the_place_in_the_terminals_queue():
+    bus = Bus()
+    with bus.subscribe(max_lag=4, skips=is_new_delivery) as subscription:
+        for number in (1, 2, 3):
+            bus.publish(EventStored(number, (number,)))
+            bus.publish(DeliveryChanged(number, number, "pending", target="app"))
+        bus.publish(DeliveryChanged(1, 1, "pending"))
+        signals = await subscription.next()
+    assert signals == (EventStored(1), EventStored(2), EventStored(3), DeliveryChanged(1, 1, "pending"))
+    assert subscription.lost == 0
 
 
 async def test_a_failed_try_of_a_bulk_replay_that_is_tried_again_is_reported(tmp_path):

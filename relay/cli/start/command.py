@@ -71,6 +71,11 @@ async def start_command(
             return await _run_until_stopped(call, config, stop, in_browser=in_browser)
 
 
+def is_new_delivery(signal: Signal) -> bool:
+    """Say whether a signal is about a delivery of a new event, which names it too: a flood of them fills the queue."""
+    return isinstance(signal, DeliveryChanged) and signal.target != ""
+
+
 async def _run_until_stopped(call: Call, config: "Config", stop: StopRequest, *, in_browser: bool) -> int:
     # The store's thread, and what is imported once relay captures, take turns with the loop: every 5 ms by default.
     sys.setswitchinterval(0.001)
@@ -82,7 +87,7 @@ async def _run_until_stopped(call: Call, config: "Config", stop: StopRequest, *,
             _tune_interpreter()
             await _wait_for_tunnel(relay, config, stop)
             # From before the greeting on: what changes while it is made would be reported by neither.
-            with relay.bus.subscribe(max_lag=_MAX_LAG) as subscription:
+            with relay.bus.subscribe(max_lag=_MAX_LAG, skips=is_new_delivery) as subscription:
                 reporter = await asyncio.to_thread(_build_reporter, call)
                 await _print_greeting(call, config, relay, reporter)
                 if in_browser:

@@ -228,7 +228,7 @@ def _is_rate_limited(raw: _RawResponse) -> bool:
 
 _ERRORS: tuple[tuple[type[Exception], str], ...] = (
     (TimeoutError, "no answer in time"),
-    (aiohttp.ClientConnectorCertificateError, "its certificate does not hold"),
+    (aiohttp.ClientConnectorCertificateError, "its certificate is not trusted"),
     (aiohttp.ClientConnectorDNSError, "the name is not known"),
     (aiohttp.ClientConnectorError, "no connection"),
     (aiohttp.ClientPayloadError, "it hung up in the middle"),

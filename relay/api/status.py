@@ -146,10 +146,10 @@ HealthCheck = make_shape("HealthCheck", "Everything relay needs.", findings=list
 async def get_status(request: web.Request) -> web.Response:
     """Show version, addresses, tunnel, store, sources, targets and queue."""
     relay = get_relay(request)
+    retention = relay.state.retention  # before what is used, which it must not be ahead of
     stored = await answers.load_store_status(relay.store)
     public = relay.state.public_url
     waiting = await relay.store.deliveries.waiting()
-    retention = relay.state.retention
     answer = RelayStatus.serialize(
         relay,
         boot=relay.boot_id,

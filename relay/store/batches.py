@@ -64,14 +64,17 @@ class Batches(Repository):
         return await self._readers.number("SELECT MAX(id) FROM batches")
 
     async def counts(self, batch: Batch) -> BatchCounts:
-        """Return where the steps of a batch stand."""
+        """Return where the steps of a batch stand now: it may have made more deliveries since `batch` was read."""
         found = await self._readers.all(
-            "SELECT state, COUNT(*) FROM deliveries WHERE batch = ? GROUP BY state", (batch.id,)
+            # The batch and its deliveries in one statement: read apart, one of them would be older than the other.
+            "SELECT made, deliveries.state, COUNT(deliveries.id) FROM batches "
+            "LEFT JOIN deliveries ON batch = batches.id WHERE batches.id = ? GROUP BY deliveries.state",
+            (batch.id,),
         )
-        states = {row[0]: int(row[1]) for row in found}
+        made = found[0][0]
+        states = {row[1]: int(row[2]) for row in found}
         kept = {state.value: states.get(state.value, 0) for state in DeliveryState}
-        gone = batch.made - sum(kept.values())
-        return BatchCounts(waiting=batch.total - batch.made, gone=gone, **kept)
+        return BatchCounts(waiting=batch.total - made, gone=made - sum(kept.values()), **kept)
 
     async def load_activity(self, id_: int) -> BatchActivity:
         """Return what is under way of a batch, however many deliveries it has made."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from relay.bus import Bus
 from relay.clock import SystemClock
 from relay.delivery.retention import BATCH, PAUSE, Retention, RetentionLimits
 from relay.errors import ConfigError
-from relay.model.batch import BatchState, BatchStep, NewBatch
+from relay.model.batch import BatchCounts, BatchState, BatchStep, NewBatch
 from relay.model.delivery import Attempt, DeliveryState, NewDelivery, SignMode
 from relay.model.event import EventOutcome, Verdict, Verification
 from relay.model.search import parse_query
@@ -184,6 +185,17 @@ async def test_nothing_goes_while_a_bulk_replay_is_under_way(store, sweep):
     assert await sweep() == 0
     await store.batches.end(batch, BatchState.CANCELLED, NOW)
     assert await sweep() == 5
+
+
+async def test_a_batch_counts_what_it_made_after_it_was_read(store):
+    for _ in range(2):
+        await store.events.add(new_event())
+    new = NewBatch(query="", target="app", sign=SignMode.AUTO, rate=None, stop_on_failure=False)
+    steps = tuple(BatchStep(event_id=id_, target="app") for id_ in (1, 2))
+    read = await store.batches.get(await store.batches.add(new, steps, NOW))
+    assert await store.batches.counts(read) == BatchCounts(waiting=2)
+    await store.batches.advance(read.id, 1, lambda _: replace(APP, batch=read.id), NOW)
+    assert await store.batches.counts(read) == BatchCounts(waiting=1, pending=1)
 
 
 async def test_counters_keys_and_words_go_with_their_events(store, sweep):

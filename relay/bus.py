@@ -72,10 +72,10 @@ class Bus:
         subscription = Subscription(max_lag)
 
         def put(signal: Signal) -> None:
-            if skips is None or not skips(signal):
+            if skips is not None and not skips(signal):
                 subscription.put(signal)
 
-        listener = (put, kinds or (object,))
+        listener = (subscription.put if skips is None else put, kinds or (object,))
         self._listeners.append(listener)
         self._by_type.clear()
         try:

@@ -172,7 +172,7 @@ def _report_ended(children):
 
 
 def _report(handle, number):
-    with contextlib.suppress(BrokenPipeError):  # whoever asked for it was killed
+    with contextlib.suppress(BrokenPipeError):  # the process that asked for it was killed
         os.write(handle, b"%d\n" % number)
 
 

@@ -110,7 +110,7 @@ async def _run_handler(request: web.Request, handler: Handler) -> web.StreamResp
     except ConnectionError:
         if request.transport is not None:
             raise
-        # Nobody reads it; raised, the error would be logged as a fault.
+        # The caller is gone and reads no answer; raised, the error would be logged as a fault.
         return error_response(400, "gone", "the caller hung up", "send it again")
     except Exception:
         log.exception("the dashboard failed on a request")

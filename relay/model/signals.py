@@ -33,7 +33,7 @@ class EventChanged:
 class DeliveryChanged:
     """A delivery was made, claimed or settled; `delivery` is how it stands, None where the store has to be asked.
 
-    `target` is where a new one goes that nobody asked for, which a target that is down need not hear of; else "".
+    `target` is where the delivery of a new event goes: while that target is down, nothing is claimed for it. Else "".
     """
 
     delivery_id: int

@@ -83,7 +83,10 @@ class Experiment(ABC):
         )
 
     def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict | None:
-        """Return what the answers to the sends of one event mean; None where it was not sent as planned."""
+        """Return what the answers to the sends of one event mean; None where it was not sent as planned.
+
+        An experiment that judges all sends together overrides `judge` in its place.
+        """
         raise NotImplementedError
 
     def find_differing(self, sends: Sequence[LabSend]) -> frozenset[int]:

@@ -13,7 +13,6 @@ from typing import Any, Self
 import aiosqlite
 
 from relay.errors import NotFoundError
-from relay.model.values import dataclass
 from relay.store.connection import build_reader_settings, explain_error, read_error_name
 from relay.store.writer import Writer
 
@@ -21,12 +20,27 @@ READ_DEADLINE = 1.0  # seconds that any one read may take
 _CONNECTIONS = 3
 
 
-@dataclass(slots=True)
-class _Reader:
+class _Reader(aiosqlite.Connection):
     """A connection and the moment at which what it is doing is cut off."""
 
-    connection: aiosqlite.Connection
-    ends: float = inf
+    def __init__(self, path: Path, functions: Iterable[Callable[..., Any]]) -> None:
+        super().__init__(partial(self._open, path, functions), iter_chunk_size=64)
+        self.ends = inf
+
+    def _open(self, path: Path, functions: Iterable[Callable[..., Any]]) -> sqlite3.Connection:
+        # All at once and on the connection's own thread: each of these calls would be another trip to it.
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            connection.row_factory = sqlite3.Row
+            for setting in build_reader_settings():
+                connection.execute(setting)
+            for function in functions:
+                connection.create_function(function.__name__, -1, function, deterministic=True)
+            connection.set_progress_handler(lambda: time.monotonic() > self.ends, 2000)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 class Readers:
@@ -43,15 +57,8 @@ class Readers:
         # The threads of connections are no daemons: one that is left open would keep the process alive for ever.
         async with AsyncExitStack() as stack:
             for _ in range(self._size):
-                connection = await stack.enter_async_context(aiosqlite.connect(self._path, isolation_level=None))
-                connection.row_factory = sqlite3.Row
-                for setting in build_reader_settings():
-                    await connection.execute(setting)
-                for function in self._functions:
-                    await connection.create_function(function.__name__, -1, function, deterministic=True)
-                reader = _Reader(connection)
-                # Set once: setting it for each query would cost a second trip to the connection's thread.
-                await connection.set_progress_handler(partial(_is_past_deadline, reader), 2000)
+                reader = _Reader(self._path, self._functions)
+                await stack.enter_async_context(reader)
                 self._free.put_nowait(reader)
             self._opened = stack.pop_all()
         return self
@@ -67,7 +74,7 @@ class Readers:
         async with self._lent() as reader:
             reader.ends = time.monotonic() + deadline
             try:
-                return list(await reader.connection.execute_fetchall(sql, tuple(parameters)))
+                return list(await reader.execute_fetchall(sql, tuple(parameters)))
             except sqlite3.OperationalError as error:
                 if read_error_name(error) == "SQLITE_INTERRUPT":
                     raise TimeoutError(f"a query took longer than {deadline} s") from error
@@ -112,7 +119,3 @@ class Repository:
         if row is None:
             raise NotFoundError(f"no {noun} {id_}", hint=hint)
         return row
-
-
-def _is_past_deadline(reader: _Reader) -> bool:
-    return time.monotonic() > reader.ends

@@ -27,6 +27,7 @@ from relay.api.resource import API_ROUTES, ApiRequest, ApiRoute, Resource
 from relay.http.event_stream import EventStreams
 from relay.http.guard import Guard
 from relay.http.responses import get_relay, json_response
+from relay.http.server import build_resources
 from relay.model.event_json import Json
 from relay.model.parameters import MAX_LIMIT
 from relay.services.stats import WINDOWS
@@ -76,13 +77,21 @@ def add_api(app: web.Application, _: Guard) -> None:
     """Add the API to an app."""
     app[stream.API_STREAMS] = EventStreams("too many streams are open")
     app.on_shutdown.append(app[stream.API_STREAMS].close)
-    app.add_routes([web.route(route.method, route.path, route.handler) for route in API_ROUTES])
-    app.router.add_get("/api/openapi.json", get_document)
+    for resource in _RESOURCES:
+        app.router.register_resource(resource)
 
 
 async def get_document(request: web.Request) -> web.Response:
     """Return the API as an OpenAPI document."""
     return json_response(build_document(get_relay(request).version))
+
+
+_RESOURCES = build_resources(
+    [
+        *(web.route(route.method, route.path, route.handler) for route in API_ROUTES),
+        web.get("/api/openapi.json", get_document),
+    ]
+)
 
 
 @cache

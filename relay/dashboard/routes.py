@@ -25,6 +25,7 @@ from relay.dashboard.replay import page as replay_page
 from relay.http.event_stream import EventStreams
 from relay.http.guard import Guard
 from relay.http.responses import REFUSAL_RENDERER, RELAY
+from relay.http.server import build_resources
 
 
 def add_dashboard(app: web.Application, guard: Guard) -> None:
@@ -39,12 +40,10 @@ def add_dashboard(app: web.Application, guard: Guard) -> None:
     async def sign_in(request: web.Request) -> web.StreamResponse:
         return await errors.handle_login(request, guard)
 
-    pages = [
-        web.route(page.method, page.path, errors.handle_page_errors(page.handler), **page.kwargs)
-        for page in _PAGE_ROUTES
-    ]
     files = [web.get(assets.PATTERN, assets.serve), web.get(assets.OPEN_PATTERN, assets.serve_open)]
-    app.add_routes([*files, web.get("/login", sign_in), web.post("/login", sign_in), *pages])
+    app.add_routes([*files, web.get("/login", sign_in), web.post("/login", sign_in)])
+    for resource in _PAGES:
+        app.router.register_resource(resource)
 
 
 async def _redirect_home(_: web.Request) -> web.StreamResponse:
@@ -124,4 +123,7 @@ _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/doctor", settings.show_health_check),
     web.get("/settings", settings.show_settings),
     web.post("/settings", settings.save_settings),
+)
+_PAGES = build_resources(
+    web.route(page.method, page.path, errors.handle_page_errors(page.handler)) for page in _PAGE_ROUTES
 )

@@ -7,6 +7,7 @@ that pipe and is the output of a run.
 
 import asyncio
 import atexit
+import gc
 import logging
 import os
 import queue
@@ -62,6 +63,9 @@ def main() -> None:
         return
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    # Off since the start: what was imported stays, and looking through it took a tenth of the time until here.
+    gc.freeze()
+    gc.enable()
     asyncio.run(session.serve(handlers))
 
 

@@ -102,7 +102,8 @@ def load(path: Path | None, overrides: Overrides = Overrides(), environ: Mapping
     if path is None and Path(DEFAULT_FILE).is_file():
         path = Path(DEFAULT_FILE)
     folder = path.resolve().parent if path else Path.cwd()
-    file, mistakes = read_file(path) if path else (File(), FileProblems())
+    # Without a file there is nothing to validate; to build the validator takes longer than all of the rest.
+    file, mistakes = read_file(path) if path else (File.model_construct(), FileProblems())
     environment = load_environment(folder, os.environ if environ is None else environ)
     known = environment.values
     problems: list[str] = []
@@ -128,7 +129,7 @@ def load(path: Path | None, overrides: Overrides = Overrides(), environ: Mapping
         targets=targets.found,
         routes=targets.routes,
         emails=targets.emails,
-        keep=RetentionLimits(**file.retention.model_dump()),
+        keep=RetentionLimits(**dict(file.retention)),
         catch_up=catch_up.listing,
         vault=vault,
         needs=find_vault_needs(file),

@@ -111,15 +111,8 @@ def find_provider_secrets(environ: Mapping[str, str], references: Iterable[str])
 
 def find_vault_needs(file: File) -> tuple[SecretNeed, ...]:
     """Return every reference to the vault, in the order of the file."""
-    return find_needs(
-        file.model_dump(
-            include={
-                "sources": {"__all__": {"secret", "verify_token"}},
-                "smtp": {"username", "password"},
-                "tunnel": {"authtoken"},
-            }
-        )
-    )
+    sources = {name: dict(table) for name, table in file.sources.items()}
+    return find_needs({"sources": sources, "smtp": dict(file.smtp) if file.smtp else {}, "tunnel": dict(file.tunnel)})
 
 
 def vault_notices(needs: tuple[SecretNeed, ...], vault: Vault) -> tuple[str, ...]:

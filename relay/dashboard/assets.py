@@ -1,5 +1,6 @@
-"""The dashboard's own files: read once, packed once, served for a year under an address that holds their hash."""
+"""The dashboard's own files: read once, packed when first sent, served for a year under an address with their hash."""
 
+import functools
 import gzip
 import hashlib
 import posixpath
@@ -40,12 +41,16 @@ def find_resource_folder(name: str) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
-    """One file: its bytes, the same packed (None where packing gains nothing), and its version."""
+    """One file: its bytes and its version."""
 
     content_type: str
     body: bytes
-    packed: bytes | None
     version: str
+
+    @property
+    def packed(self) -> bytes | None:
+        """Return the bytes packed; None where packing gains nothing."""
+        return None if self.content_type == "font/woff2" else _pack(self.body)
 
 
 class Assets:
@@ -86,12 +91,11 @@ class Assets:
         }
         if request.headers.get("If-None-Match") == headers["ETag"]:
             return web.Response(status=304, headers=headers)
-        body = asset.body
-        if asset.packed is not None and "gzip" in request.headers.get("Accept-Encoding", ""):
+        packed = asset.packed if "gzip" in request.headers.get("Accept-Encoding", "") else None
+        if packed is not None:
             headers["Content-Encoding"] = "gzip"
-            body = asset.packed
         headers["Content-Type"] = asset.content_type
-        return web.Response(body=body, headers=headers)
+        return web.Response(body=packed or asset.body, headers=headers)
 
 
 def _load_assets(root: Path) -> dict[str, Asset]:
@@ -120,11 +124,11 @@ def _load(name: str, files: dict[str, Path], assets: dict[str, Asset]) -> Asset:
     return assets[name]
 
 
+@functools.cache
+def _pack(body: bytes) -> bytes:
+    return gzip.compress(body, 9, mtime=0)
+
+
 def _make_asset(name: str, body: bytes) -> Asset:
     content_type = _CONTENT_TYPES[Path(name).suffix]
-    return Asset(
-        content_type=content_type,
-        body=body,
-        packed=None if content_type == "font/woff2" else gzip.compress(body, 9, mtime=0),
-        version=hashlib.sha256(body).hexdigest()[:12],
-    )
+    return Asset(content_type=content_type, body=body, version=hashlib.sha256(body).hexdigest()[:12])

@@ -22,10 +22,12 @@ from relay.model.values import dataclass
 from relay.platform import HAS_PROCESS_GROUPS, KILL_SIGNAL, own_process_group, signal_process_group
 
 _GRACE = 3.0  # seconds that a process may take to end by itself
-_LOCATE_SECONDS = 1.0  # seconds that a process which hangs is given to say where
+_LOCATE_SECONDS = 3.0  # seconds that a process which hangs is given to say where
 _KEPT_ERROR = 400  # bytes of what Python itself wrote when it could not start
 # Not found by the folder one is in: the user may have a `relay` of their own.
-_START = "import gc, sys; gc.disable(); sys.path.append(sys.argv.pop()); from relay.handlers.worker_main import main; main()"
+_START = (
+    "import gc, sys; gc.disable(); sys.path.append(sys.argv.pop()); from relay.handlers.worker_main import main; main()"
+)
 _ROOT = str(Path(__file__).parents[2])
 
 _Frame = tuple[bytes, bytes]

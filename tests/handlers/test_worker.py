@@ -198,16 +198,21 @@ async def test_a_handler_without_end_is_ended_with_its_process_and_says_where_it
         "async def deep():\n    await asyncio.sleep(60)\n"
         f"@use\ndef first(event):\n    print('pid', os.getpid(), flush=True)\n@on('stripe')\n{function}\n"
     )
-    async with crew(seconds=3.0) as it:
-        async with asyncio.timeout(60):
-            ran = await run(it)
-        pid = int(ran.output.text.split()[1])
-        assert ran.outcome == AttemptRetry("took longer than 3 s, so its process was ended")
-        if "pass" not in line:
-            assert line in ran.output.traceback
-        assert ran.output.traceback.startswith("It was here (most recent call last):\n")
-        assert 'File "handlers.py"' in ran.output.traceback
-        await eventually(lambda: not _alive(pid))
+    # What spins does so until it is ended, so that is soon; a busy machine may not have begun with it by then.
+    for seconds in (0.3, 5.0):
+        async with crew(seconds=seconds) as it:
+            async with asyncio.timeout(60):
+                ran = await run(it)
+            if seconds < 5 and "in it\n" not in ran.output.traceback:
+                continue
+            pid = int(ran.output.text.split()[1])
+            assert ran.outcome == AttemptRetry(f"took longer than {seconds:g} s, so its process was ended")
+            if "pass" not in line:
+                assert line in ran.output.traceback
+            assert ran.output.traceback.startswith("It was here (most recent call last):\n")
+            assert 'File "handlers.py"' in ran.output.traceback
+            await eventually(lambda pid=pid: not _alive(pid))
+            return
 
 
 async def test_what_a_handler_started_ends_with_it(write, crew, run, eventually):
@@ -314,7 +319,7 @@ async def test_a_file_that_changes_is_used_from_the_next_event_on(write, crew, r
         words = (await run(it)).output.text.split()
         assert words == ["one"] * 5
         # Of the same length, and within the same second: nothing but the file itself tells.
-        for word in ("two", "six", "ten"):
+        for word in ("two", "six"):
             save(name, word)
             words = (await run(it)).output.text.split()
             assert words == [word if one == name else "one" for one in order]

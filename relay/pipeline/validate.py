@@ -18,7 +18,6 @@ from relay.providers.extractors import (
     FormExtractor,
     HeaderExtractor,
     OnlyWithExtractor,
-    PointerExtractor,
     QueryExtractor,
 )
 
@@ -119,10 +118,9 @@ def describe_location(extractor: Extractor | None) -> tuple[str, str]:
     match extractor:
         case HeaderExtractor(name=name) | QueryExtractor(name=name) | FormExtractor(name=name):
             return escape_unprintable(name, _LONGEST_NAME), ""
-        case PointerExtractor(path=path):
-            return escape_unprintable(format_dotted_path(path), _LONGEST_NAME), path
         case BodyExtractor(keys=keys):
-            return describe_location(PointerExtractor(format_pointer(keys)))
+            path = format_pointer(keys)
+            return escape_unprintable(format_dotted_path(path), _LONGEST_NAME), path
         case OnlyWithExtractor(extractor=named):
             return describe_location(named)
         case FirstExtractor(extractors=extractors):

@@ -8,7 +8,7 @@ from relay.model.event import Capture, Extractor
 from relay.model.payload import Payload
 from relay.model.request_items import ItemPaths
 from relay.model.text import escape_unprintable
-from relay.providers.extractors import body, first_of, header, join, make_extractor, only_with, split_path
+from relay.providers.extractors import body, derive_text, first_of, header, join, make_extractor, only_with, split_path
 
 _MAX_LENGTH = 160
 # SendGrid and HubSpot send many events at once; a list beyond this is no batch of events.
@@ -23,51 +23,46 @@ _WITHOUT_CENTS = frozenset(
 )
 
 
-@make_extractor
-def text_if(capture: Capture, payload: Payload, extractor: Extractor, text: str) -> str | None:
+@derive_text
+def text_if(_: str, text: str) -> str | None:
     """Extract a fixed text where another extractor finds something."""
-    return None if extractor(capture, payload) is None else text
+    return text
 
 
-@make_extractor
-def lookup(capture: Capture, payload: Payload, extractor: Extractor, *names: tuple[str, str]) -> str | None:
-    """Extract the name of a code, or a code without a name: `lookup(body("type"), ("1", "ping"))`."""
-    text = extractor(capture, payload)
+@derive_text
+def lookup(text: str, *names: tuple[str, str]) -> str | None:
+    """Extract the name of a code, or a code without a name: `lookup("type", ("1", "ping"))`."""
     return next((name for code, name in names if code == text), text)
 
 
-@make_extractor
-def strip_prefix(capture: Capture, payload: Payload, extractor: Extractor, *prefixes: str) -> str | None:
+@derive_text
+def strip_prefix(text: str, *prefixes: str) -> str | None:
     """Extract a text without the first of some prefixes that it starts with, such as `refs/heads/`."""
-    text = extractor(capture, payload) or None
-    prefix = next((prefix for prefix in prefixes if text and text.startswith(prefix)), "")
-    return text and text.removeprefix(prefix)
+    return next((text.removeprefix(prefix) for prefix in prefixes if text.startswith(prefix)), text) or None
 
 
-@make_extractor
-def cut_at(capture: Capture, payload: Payload, extractor: Extractor, *marks: str) -> str | None:
+@derive_text
+def cut_at(text: str, *marks: str) -> str | None:
     """Extract a text up to the first of some marks that it holds; the whole text where there is none."""
-    text = extractor(capture, payload) or ""
-    mark = next((mark for mark in marks if mark in text), None)
-    return (text if mark is None else text.partition(mark)[0]) or None
+    return next((text.partition(mark)[0] for mark in marks if mark in text), text) or None
 
 
-@make_extractor
-def short_id(capture: Capture, payload: Payload, extractor: Extractor) -> str | None:
+@derive_text
+def short_id(text: str) -> str | None:
     """Extract an id cut to what tells it apart in a list: `pi_3Rk2Qe8LmN0p` becomes `pi_3Rk2`."""
-    match = _ID.match(extractor(capture, payload) or "")
+    match = _ID.match(text)
     return match[0] if match else None
 
 
-@make_extractor
-def format_amount(
-    capture: Capture, payload: Payload, extractor: Extractor, currency: Extractor, minor: bool = True
-) -> str | None:
+@derive_text
+def _format_amount(text: str, minor: bool) -> str | None:
+    amount, _, unit = text.rpartition(" ")
+    return format_money(float(amount), unit.upper(), minor=minor) if _NUMBER.fullmatch(amount) else None
+
+
+def format_amount(amount: Extractor | str, currency: Extractor | str, *, minor: bool = True) -> Extractor:
     """Extract an amount with its currency, in cents where it is `minor`: 4800 and `eur` become `€48.00`."""
-    amount, unit = extractor(capture, payload), currency(capture, payload)
-    if amount is None or unit is None or not _NUMBER.fullmatch(amount):
-        return None
-    return format_money(float(amount), unit.upper(), minor=minor)
+    return _format_amount(join(" ", amount, currency, whole=True), minor)
 
 
 @make_extractor
@@ -156,7 +151,7 @@ cloudevent_type = first_of(_attribute("type"), _if_structured(body("type")), _if
 # An id is unique within its source alone. The source comes first: as a URI reference it holds no space.
 cloudevent_key = first_of(
     join(" ", _attribute("source"), _attribute("id"), whole=True),
-    _if_structured(join(" ", body("source"), body("id"), whole=True)),
+    _if_structured(join(" ", "source", "id", whole=True)),
     _if_batched(each_item("", "source", "id")),
 )
 """The key of a CloudEvent, or of a whole batch of them: source and id."""

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from relay.errors import ConfigError
 from relay.model.event import Capture, Extractor
-from relay.model.json_paths import find_below
+from relay.model.json_paths import find_below, split_pointer
 from relay.model.payload import Payload
 from relay.model.text import decode_header_text, escape_unprintable
 from relay.model.values import dataclass
@@ -58,16 +58,6 @@ class BodyExtractor:
             if value is None:
                 return None
         return _to_text(value)
-
-
-@dataclass(frozen=True, slots=True)
-class PointerExtractor:
-    """A text, number or boolean in the payload, by JSON Pointer (RFC 6901)."""
-
-    path: str
-
-    def __call__(self, _: Capture, payload: Payload) -> str | None:
-        return _to_text(payload.pointer(self.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +159,24 @@ def make_extractor(
     return make
 
 
+def derive_text(
+    function: Callable[Concatenate[str, _Further], str | None],
+) -> Callable[Concatenate[Extractor | str, _Further], Extractor]:
+    """Return what takes a part and the further arguments of a function of its text, and gives their extractor."""
+
+    change: Callable[..., str | None] = function
+
+    def derive(capture: Capture, payload: Payload, extractor: Extractor, *arguments: object) -> str | None:
+        text = extractor(capture, payload)
+        return None if text is None else change(text, *arguments)
+
+    @wraps(function)
+    def make(part: Extractor | str, /, *arguments: _Further.args, **named: _Further.kwargs) -> Extractor:
+        return FunctionExtractor(derive, (read_part(part), *arguments, *named.values()))
+
+    return make
+
+
 header, form, query = HeaderExtractor, FormExtractor, QueryExtractor
 
 
@@ -183,9 +191,9 @@ def body(*keys: str | int) -> Extractor:
     return BodyExtractor(split_path(keys[0]) if len(keys) == 1 and isinstance(keys[0], str) else keys)
 
 
-def first_of(*extractors: Extractor) -> Extractor:
-    """Extract the first text that any of them finds."""
-    return FirstExtractor(extractors)
+def first_of(*parts: Extractor | str) -> Extractor:
+    """Extract the first text that any part finds."""
+    return FirstExtractor(tuple(map(read_part, parts)))
 
 
 def optional(extractor: Extractor) -> Extractor:
@@ -193,24 +201,31 @@ def optional(extractor: Extractor) -> Extractor:
     return FirstExtractor((extractor, constant("")))
 
 
-def join(separator: str, *extractors: Extractor, whole: bool = False) -> Extractor:
+def join(separator: str, *parts: Extractor | str, whole: bool = False) -> Extractor:
     """Extract several texts, joined; what is missing is left out, or with `whole` leaves nothing."""
-    return JoinExtractor(separator, extractors, whole=whole)
+    return JoinExtractor(separator, tuple(map(read_part, parts)), whole=whole)
 
 
-def summarize(*extractors: Extractor) -> Extractor:
+def summarize(*parts: Extractor | str) -> Extractor:
     """Extract what tells an event apart in a list, joined by middle dots; what is missing is left out."""
-    return JoinExtractor(" · ", extractors)
+    return join(" · ", *parts)
 
 
-def join_key(*extractors: Extractor) -> Extractor:
+def join_key(*parts: Extractor | str) -> Extractor:
     """Extract an idempotency key of several texts, joined by hyphens; None where one of them is missing."""
-    return JoinExtractor("-", extractors, whole=True)
+    return join("-", *parts, whole=True)
 
 
-def add_prefix(prefix: str, extractor: Extractor) -> Extractor:
+def add_prefix(prefix: str, part: Extractor | str) -> Extractor:
     """Extract a text with another before it; None where there is none."""
-    return JoinExtractor("", (constant(prefix), extractor), whole=True)
+    return join("", constant(prefix), part, whole=True)
+
+
+def read_part(part: Extractor | str) -> Extractor:
+    """Return a part as an extractor: a text is a path of the body, and one that ends in `?` is optional."""
+    if not isinstance(part, str):
+        return part
+    return optional(body(part[:-1])) if part.endswith("?") else body(part)
 
 
 def only_with(extractor: Extractor, *others: Extractor) -> Extractor:
@@ -241,7 +256,7 @@ def parse_extractor(text: str) -> Extractor:
             f"'{escape_unprintable(rest, 80)}' is not a JSON Pointer",
             hint="start each step with a slash: body:/data/object/id",
         )
-    return PointerExtractor(rest)
+    return BodyExtractor(() if rest == "/" else split_pointer(rest))
 
 
 def _find_root(extractor: Extractor) -> str | None:

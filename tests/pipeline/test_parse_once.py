@@ -24,7 +24,7 @@ from relay.pipeline.reverify import Reverifier
 from relay.pipeline.source_table import SourceRegistry
 from relay.pipeline.sync_response import SyncResponses
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.extractors import PointerExtractor
+from relay.providers.extractors import body
 from relay.receiver import HandlerRunner, Incoming, Receiver, ReceiverRules
 from relay.store import open_store
 
@@ -59,8 +59,8 @@ def acme(**more):
         "name": "acme",
         "provider": "custom",
         "path": "/webhooks/acme",
-        "event_type": PointerExtractor("/type"),
-        "idempotency_key": PointerExtractor("/id"),
+        "event_type": body("type"),
+        "idempotency_key": body("id"),
         "statuses": read_statuses,
         "admission": Admission(schema=cast("Any", AnyObject())),
     }

@@ -3,7 +3,7 @@
 from relay.model.request_items import LIST
 from relay.providers.challenges import HEAD_CHALLENGES, WOOCOMMERCE_CHALLENGES
 from relay.providers.derived_extractors import body_digest, each_item, format_amount
-from relay.providers.extractors import body, first_of, header, join, join_key, optional, summarize
+from relay.providers.extractors import body, first_of, header, join, join_key, summarize
 from relay.providers.provider import DAY, HOUR, MINUTE, OtherCredential, Provider, Schedule
 from relay.providers.schemes.content import template
 from relay.providers.schemes.encoding import KeyFormat, Prefix, items
@@ -38,8 +38,8 @@ CALENDLY = Provider(
     schemes=(header_hmac("Calendly-Webhook-Signature", "{ts}.{body}", items("t={ts},v1={sig}"), time=Time(past=180)),),
     event_type=body("event"),
     # There is no id of the event. An invitee may be created, canceled and rescheduled under one address.
-    idempotency_key=join_key(body("event"), body("payload.uri"), body("created_at")),
-    summary=summarize(body("payload.email"), body("payload.scheduled_event.name")),
+    idempotency_key=join_key("event", "payload.uri", "created_at"),
+    summary=summarize("payload.email", "payload.scheduled_event.name"),
 )
 
 CALCOM = Provider(
@@ -54,7 +54,7 @@ CALCOM = Provider(
     # https://cal.com/docs/developing/guides/automation/webhooks
     schemes=(header_hmac("X-Cal-Signature-256"),),
     event_type=body("triggerEvent"),
-    idempotency_key=join_key(body("triggerEvent"), body("payload.uid"), body("createdAt")),
+    idempotency_key=join_key("triggerEvent", "payload.uid", "createdAt"),
     summary=body("payload.title"),
 )
 
@@ -97,7 +97,7 @@ HUBSPOT = Provider(
         ),
     ),
     # A request is a list of up to a hundred events.
-    event_type=first_of(body("0.subscriptionType"), body("subscriptionType")),
+    event_type=first_of("0.subscriptionType", "subscriptionType"),
     items=LIST,
     # HubSpot does not promise that an eventId is unique, so what it is about counts too.
     # https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide
@@ -124,7 +124,7 @@ CLOSE = Provider(
             time=Time(place=InHeader("close-sig-timestamp"), past=300, future=300),
         ),
     ),
-    event_type=join(".", body("event.object_type"), body("event.action")),
+    event_type=join(".", "event.object_type", "event.action"),
     idempotency_key=body("event.id"),
     summary=body("event.object_id"),
 )
@@ -145,13 +145,7 @@ DOCUSIGN = Provider(
     # One envelope gives the same event for each recipient, and an event such as envelope-corrected several times.
     # A further attempt has another retryCount and the same generatedDateTime.
     # https://developers.docusign.com/platform/webhooks/connect/json-sim-event-model/
-    idempotency_key=join_key(
-        body("data.envelopeId"),
-        body("event"),
-        optional(body("data.recipientId")),
-        optional(body("configurationId")),
-        body("generatedDateTime"),
-    ),
+    idempotency_key=join_key("data.envelopeId", "event", "data.recipientId?", "configurationId?", "generatedDateTime"),
     summary=body("data.envelopeId"),
     companions=(("X-Authorization-Digest", "HMACSHA256"),),
 )
@@ -176,7 +170,7 @@ WOOCOMMERCE = Provider(
     # The delivery id is a hash of the webhook's id and the second: two orders of one second share it.
     # https://github.com/woocommerce/woocommerce, WC_Webhook::get_new_delivery_id
     idempotency_key=join_key(header("X-WC-Webhook-Delivery-ID"), body_digest()),
-    summary=summarize(body("number"), body("name")),
+    summary=summarize("number", "name"),
     # As WC_Webhook::deliver writes them: https://github.com/woocommerce/woocommerce
     companions=(
         ("User-Agent", "WooCommerce/10.3 Hookshot (WordPress/6.9)"),
@@ -260,8 +254,7 @@ SHOPIFY = Provider(
     # event id alone.
     idempotency_key=first_of(header("X-Shopify-Webhook-Id"), header("shopify-webhook-id"), header("shopify-event-id")),
     summary=summarize(
-        first_of(body("name"), body("title"), body("email"), body("shop_domain")),
-        format_amount(body("total_price"), body("currency"), minor=False),
+        first_of("name", "title", "email", "shop_domain"), format_amount("total_price", "currency", minor=False)
     ),
     # shopify-api-js 13.1.0 calls a request invalid when topic, domain, version or id is missing.
     companions=(

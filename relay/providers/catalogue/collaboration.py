@@ -32,11 +32,10 @@ LINEAR = Provider(
             time=Time(place=InJson(("webhookTimestamp",), number=True), unit="ms", past=60, future=60),
         ),
     ),
-    event_type=join(".", first_of(body("type"), header("Linear-Event")), body("action")),
+    event_type=join(".", first_of("type", header("Linear-Event")), "action"),
     idempotency_key=header("Linear-Delivery"),
     summary=summarize(
-        first_of(body("data.identifier"), body("data.issue.identifier"), body("data.name")),
-        first_of(body("data.title"), body("data.body")),
+        first_of("data.identifier", "data.issue.identifier", "data.name"), first_of("data.title", "data.body")
     ),
     content_type="application/json; charset=utf-8",
     # Linear-Timestamp is sent and not signed.
@@ -62,7 +61,7 @@ JIRA = Provider(
     event_type=body("webhookEvent"),
     # The identifier stays the same on a retry, which X-Atlassian-Webhook-Retry counts.
     idempotency_key=header("X-Atlassian-Webhook-Identifier"),
-    summary=summarize(body("issue.key"), body("issue.fields.summary")),
+    summary=summarize("issue.key", "issue.fields.summary"),
     companions=(("User-Agent", "Atlassian Webhook HTTP Client"), ("X-Atlassian-Webhook-Identifier", "${uuid}")),
 )
 
@@ -78,9 +77,7 @@ ASANA = Provider(
     # https://developers.asana.com/docs/webhooks-guide
     schemes=(header_hmac("X-Hook-Signature"),),
     # An empty list of events is a heartbeat.
-    event_type=first_of(
-        join(".", body("events.0.resource.resource_type"), body("events.0.action")), constant("heartbeat")
-    ),
+    event_type=first_of(join(".", "events.0.resource.resource_type", "events.0.action"), constant("heartbeat")),
     # Events come in batches, with no id of the request: nothing says that one is a repetition.
     items=ItemPaths((("events", None),)),
     summary=body("events.0.resource.gid"),
@@ -97,7 +94,7 @@ TRELLO = Provider(
     schemes=(header_hmac("X-Trello-Webhook", "{body}{url}", algo="sha1", encoding="base64"),),
     event_type=body("action.type"),
     idempotency_key=body("action.id"),
-    summary=summarize(body("action.data.board.name"), body("action.data.card.name")),
+    summary=summarize("action.data.board.name", "action.data.card.name"),
 )
 
 NOTION = Provider(
@@ -114,7 +111,7 @@ NOTION = Provider(
     event_type=body("type"),
     # The id is the event's; attempt_number beside it counts up.
     idempotency_key=body("id"),
-    summary=summarize(body("entity.type"), body("entity.id")),
+    summary=summarize("entity.type", "entity.id"),
 )
 
 AIRTABLE = Provider(
@@ -127,7 +124,7 @@ AIRTABLE = Provider(
     schemes=(header_hmac("X-Airtable-Content-MAC", layout=Prefix(b"hmac-sha256="), key=KeyFormat(form="base64")),),
     # The request is a ping without data; the app has to ask for the changes.
     event_type=constant("changed"),
-    idempotency_key=join_key(body("webhook.id"), body("timestamp")),
+    idempotency_key=join_key("webhook.id", "timestamp"),
     summary=body("base.id"),
 )
 
@@ -146,12 +143,12 @@ FIGMA = Provider(
     # Several files and comments of a team may change within the second that the time tells; `retries` counts up.
     # https://developers.figma.com/docs/rest-api/webhooks-events/
     idempotency_key=join_key(
-        body("webhook_id"),
-        body("event_type"),
-        body("timestamp"),
-        optional(body("file_key")),
-        optional(first_of(body("comment_id"), body("version_id"), body("node_id"))),
-        optional(body("triggered_by.id")),
+        "webhook_id",
+        "event_type",
+        "timestamp",
+        "file_key?",
+        optional(first_of("comment_id", "version_id", "node_id")),
+        "triggered_by.id?",
     ),
     summary=body("file_name"),
 )
@@ -188,7 +185,7 @@ CONTENTFUL = Provider(
     schemes=(Contentful(),),
     event_type=header("X-Contentful-Topic"),
     idempotency_key=header("X-Contentful-Idempotency-Key"),
-    summary=summarize(body("sys.contentType.sys.id"), body("sys.id")),
+    summary=summarize("sys.contentType.sys.id", "sys.id"),
     companions=(
         ("X-Contentful-Topic", "${type}"),
         ("X-Contentful-Webhook-Name", "relay"),
@@ -266,19 +263,19 @@ SLACK = Provider(
     ),
     # Three kinds of requests share the address: events (JSON), commands (a form) and interactions (a form whose
     # payload is JSON).
-    event_type=first_of(body("event.type"), text_if(form("command"), "command"), body("type")),
+    event_type=first_of("event.type", text_if(form("command"), "command"), "type"),
     # Events have an id of their own; a command or an interaction is told apart by its trigger_id, which is used once.
-    idempotency_key=first_of(body("event_id"), form("trigger_id"), body("trigger_id")),
+    idempotency_key=first_of("event_id", form("trigger_id"), "trigger_id"),
     summary=first_of(
         join(" ", form("command"), form("text")),
-        body("actions.0.action_id"),
-        body("view.callback_id"),
-        body("event.text"),
-        body("event.reaction"),
-        body("event.channel.name"),
-        body("event.user.name"),
-        body("event.channel"),
-        body("event.user"),
+        "actions.0.action_id",
+        "view.callback_id",
+        "event.text",
+        "event.reaction",
+        "event.channel.name",
+        "event.user.name",
+        "event.channel",
+        "event.user",
     ),
     companions=(("User-Agent", "Slackbot 1.0 (+https://api.slack.com/robots)"), ("Accept", "*/*")),
 )

@@ -37,7 +37,7 @@ SENDGRID = Provider(
     event_type=body("0.event"),
     items=LIST,
     idempotency_key=each_item("", "sg_event_id"),
-    summary=summarize(body("0.email"), first_of(body("0.reason"), body("0.url"))),
+    summary=summarize("0.email", first_of("0.reason", "0.url")),
     companions=(("User-Agent", "SendGrid Event API"),),
     # The body is an array with CRLF behind it, which is signed: what trims it breaks the signature.
     ending=b"\r\n",
@@ -78,11 +78,11 @@ MAILGUN = Provider(
             time=Time(place=InForm("timestamp"), past=300, future=300),
         ),
     ),
-    event_type=first_of(body("event-data.event"), form("event")),
+    event_type=first_of("event-data.event", form("event")),
     # An id is unique within a day, so the event's time belongs to it; the time beside the signature is another one.
     # https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-structure
-    idempotency_key=first_of(join_key(body("event-data.id"), optional(body("event-data.timestamp"))), form("token")),
-    summary=first_of(body("event-data.recipient"), form("recipient")),
+    idempotency_key=first_of(join_key("event-data.id", "event-data.timestamp?"), form("token")),
+    summary=first_of("event-data.recipient", form("recipient")),
     companions=(("User-Agent", "mailgun/treq-25.5.0"),),
     message_status=message_statuses.MAILGUN_STATUSES,
 )
@@ -108,18 +108,18 @@ POSTMARK = Provider(
     # Bounces and complaints alone have an id; the other reports differ by their time, clicks also by their link:
     # https://postmarkapp.com/developer/webhooks/click-webhook
     idempotency_key=first_of(
-        join_key(body("RecordType"), body("MessageID"), body("ID")),
+        join_key("RecordType", "MessageID", "ID"),
         join_key(
-            body("RecordType"),
-            body("MessageID"),
-            body("Recipient"),
-            first_of(body("DeliveredAt"), body("ReceivedAt"), body("ChangedAt")),
-            optional(body("OriginalLink")),
-            optional(body("ClickLocation")),
-            optional(body("SuppressSending")),
+            "RecordType",
+            "MessageID",
+            "Recipient",
+            first_of("DeliveredAt", "ReceivedAt", "ChangedAt"),
+            "OriginalLink?",
+            "ClickLocation?",
+            "SuppressSending?",
         ),
     ),
-    summary=first_of(body("Recipient"), body("Email"), body("From")),
+    summary=first_of("Recipient", "Email", "From"),
     companions=(("User-Agent", "Postmark"),),
     message_status=message_statuses.POSTMARK_STATUSES,
 )
@@ -138,9 +138,7 @@ MANDRILL = Provider(
     schemes=(header_hmac("X-Mandrill-Signature", "{url}{form_sorted}", algo="sha1", encoding="base64"),),
     # What became of a message, or that a rule of the deny list was added; an empty list is Mandrill's check.
     # https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/
-    event_type=first_of(
-        body("0.event"), join(".", body("0.type"), body("0.action")), text_if(form("mandrill_events"), "events")
-    ),
+    event_type=first_of("0.event", join(".", "0.type", "0.action"), text_if(form("mandrill_events"), "events")),
     items=ItemPaths(((None,),), form="mandrill_events"),
     companions=(("User-Agent", "Mandrill-Webhook/1.0"),),
 )
@@ -157,9 +155,9 @@ CUSTOMERIO = Provider(
     # Slack's text with its v0, but without the v0= before the hex in the header. How old a request may be is
     # not documented, so nothing is limited: https://docs.customer.io/journeys/webhooks/
     schemes=(header_hmac("X-CIO-Signature", "v0:{ts}:{body}", time=Time(place=InHeader("X-CIO-Timestamp"))),),
-    event_type=join(".", body("object_type"), body("metric")),
+    event_type=join(".", "object_type", "metric"),
     idempotency_key=body("event_id"),
-    summary=first_of(body("data.recipient"), body("data.identifiers.email")),
+    summary=first_of("data.recipient", "data.identifiers.email"),
 )
 
 BREVO = Provider(
@@ -178,14 +176,12 @@ BREVO = Provider(
     # Nothing is signed: a token, or user and password, whichever the webhook was made with.
     schemes=(Basic(name="basic"), SharedToken(name="token", place=InHeader("Authorization"), prefix="Bearer ")),
     # https://developers.brevo.com/docs/batched-webhooks
-    event_type=first_of(body("event"), body("0.event")),
+    event_type=first_of("event", "0.event"),
     items=LIST,
     # The id is the webhook's, recipients share a message-id, and times are seconds:
     # https://developers.brevo.com/docs/transactional-webhooks
-    idempotency_key=join_key(
-        body("event"), body("message-id"), body("email"), body("ts_event"), optional(body("link"))
-    ),
-    summary=summarize(first_of(body("email"), body("0.email")), first_of(body("subject"), body("0.subject"))),
+    idempotency_key=join_key("event", "message-id", "email", "ts_event", "link?"),
+    summary=summarize(first_of("email", "0.email"), first_of("subject", "0.subject")),
 )
 
 EMAIL_SENDERS = (SENDGRID, MAILGUN, POSTMARK, MANDRILL, CUSTOMERIO, BREVO)
@@ -230,12 +226,12 @@ TWILIO = Provider(
     ),
     event_type=first_of(
         form("EventType"),
-        body("EventType"),
+        "EventType",
         add_prefix("recording.", form("RecordingStatus")),
         add_prefix("message.", first_of(form("MessageStatus"), form("SmsStatus"))),
         add_prefix("call.", form("CallStatus")),
-        body("type"),
-        body("0.type"),
+        "type",
+        "0.type",
     ),
     # Event Streams: https://www.twilio.com/docs/events/webhook-quickstart
     items=LIST,
@@ -249,8 +245,8 @@ TWILIO = Provider(
         join_key(form("CallSid"), optional(form("ConferenceSid")), form("SequenceNumber")),
     ),
     summary=summarize(
-        first_of(short_id(first_of(form("MessageSid"), form("SmsSid"), form("CallSid"))), short_id(body("MessageSid"))),
-        first_of(add_prefix("error ", form("ErrorCode")), form("Body"), form("From"), body("Body")),
+        first_of(short_id(first_of(form("MessageSid"), form("SmsSid"), form("CallSid"))), short_id("MessageSid")),
+        first_of(add_prefix("error ", form("ErrorCode")), form("Body"), form("From"), "Body"),
     ),
     companions=(
         ("User-Agent", "TwilioProxy/1.1"),

@@ -16,15 +16,15 @@ def _format_subject(field: str, number: str) -> Extractor:
 
 # Gitea and Forgejo shaped their bodies after GitHub's, so one summary serves all three.
 _GIT_SUMMARY = summarize(
-    body("repository.name"),
+    "repository.name",
     first_of(
         _format_subject("pull_request", "number"),
         _format_subject("issue", "number"),
-        body("release.tag_name"),
-        summarize(body("workflow_run.name"), body("workflow_run.conclusion")),
-        body("check_run.name"),
-        strip_prefix(body("ref"), "refs/heads/", "refs/tags/"),
-        body("zen"),
+        "release.tag_name",
+        summarize("workflow_run.name", "workflow_run.conclusion"),
+        "check_run.name",
+        strip_prefix("ref", "refs/heads/", "refs/tags/"),
+        "zen",
     ),
 )
 
@@ -55,7 +55,7 @@ GITHUB = Provider(
             echoes=(EchoHeader(header="X-Hub-Signature", algo="sha1", prefix=b"sha1="),),
         ),
     ),
-    event_type=join(".", header("X-GitHub-Event"), body("action")),
+    event_type=join(".", header("X-GitHub-Event"), "action"),
     # A redelivery has the GUID of the first delivery:
     # https://docs.github.com/en/webhooks/using-webhooks/handling-failed-webhook-deliveries
     idempotency_key=header("X-GitHub-Delivery"),
@@ -89,7 +89,7 @@ GITEA = Provider(
     recognise=("X-Gitea-Event", "X-Gitea-Signature"),
     # Bare hex. The server writes all four headers in one place: https://github.com/go-gitea/gitea, services/webhook.
     schemes=(header_hmac("X-Gitea-Signature", echoes=_GITEA_ECHOES),),
-    event_type=join(".", header("X-Gitea-Event"), body("action")),
+    event_type=join(".", header("X-Gitea-Event"), "action"),
     idempotency_key=header("X-Gitea-Delivery"),
     summary=_GIT_SUMMARY,
     companions=(
@@ -115,7 +115,7 @@ FORGEJO = Provider(
     # A fork of Gitea that kept Gitea's headers, so five headers hold one HMAC: Forgejo's server source,
     # services/webhook.
     schemes=(header_hmac("X-Forgejo-Signature", echoes=(EchoHeader(header="X-Gitea-Signature"), *_GITEA_ECHOES)),),
-    event_type=join(".", header("X-Forgejo-Event"), body("action")),
+    event_type=join(".", header("X-Forgejo-Event"), "action"),
     idempotency_key=header("X-Forgejo-Delivery"),
     summary=_GIT_SUMMARY,
     companions=(
@@ -143,9 +143,7 @@ BITBUCKET = Provider(
     event_type=header("X-Event-Key"),
     # X-Hook-UUID is the hook's and always the same; X-Attempt-Number counts the attempts of one request.
     idempotency_key=header("X-Request-UUID"),
-    summary=summarize(
-        body("repository.name"), first_of(_format_subject("pullrequest", "id"), body("push.changes.0.new.name"))
-    ),
+    summary=summarize("repository.name", first_of(_format_subject("pullrequest", "id"), "push.changes.0.new.name")),
     companions=(
         ("User-Agent", "Bitbucket-Webhooks/2.0"),
         ("X-Event-Key", "${type}"),
@@ -184,11 +182,11 @@ GITLAB = Provider(
         header("Idempotency-Key"), header("webhook-id"), join_key(header("X-Gitlab-Event-UUID"), body_digest())
     ),
     summary=summarize(
-        body("project.name"),
+        "project.name",
         first_of(
-            join(" ", add_prefix("!", body("object_attributes.iid")), body("object_attributes.title")),
-            strip_prefix(body("ref"), "refs/heads/", "refs/tags/"),
-            short_id(body("object_attributes.sha")),
+            join(" ", add_prefix("!", "object_attributes.iid"), "object_attributes.title"),
+            strip_prefix("ref", "refs/heads/", "refs/tags/"),
+            short_id("object_attributes.sha"),
         ),
     ),
     companions=(

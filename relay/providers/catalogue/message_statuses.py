@@ -49,11 +49,7 @@ RESEND_STATUSES = MessageStatuses(
     embedded=embedded_id("data.headers", "data.tags"),
     recipient=text_list("data.to"),
     at=body("created_at"),
-    code=first_of(
-        join(" ", body("data.bounce.type"), body("data.bounce.subType")),
-        body("data.failed.reason"),
-        body("data.suppressed.type"),
-    ),
+    code=first_of(join(" ", "data.bounce.type", "data.bounce.subType"), "data.failed.reason", "data.suppressed.type"),
     detail=first_of(
         text_list("data.bounce.message"), text_list("data.suppressed.message"), text_list("data.click.link")
     ),
@@ -76,7 +72,7 @@ SENDGRID_STATUSES = MessageStatuses(
         bounced="bounce",
         failed="dropped",
     ),
-    external_ids=(cut_at(body("sg_message_id"), ".filter", ".recv"), body("sg_message_id"), body("smtp-id")),
+    external_ids=(cut_at("sg_message_id", ".filter", ".recv"), body("sg_message_id"), body("smtp-id")),
     embedded=embedded_id(""),
     recipient=text_list("email"),
     at=body("timestamp"),
@@ -89,9 +85,7 @@ SENDGRID_STATUSES = MessageStatuses(
 # without a severity is taken for a permanent failure.
 MAILGUN_STATUSES = MessageStatuses(
     provider="mailgun",
-    word=first_of(
-        join(".", body("event-data.event"), body("event-data.severity"), body("event-data.reason")), form("event")
-    ),
+    word=first_of(join(".", "event-data.event", "event-data.severity", "event-data.reason"), form("event")),
     words=status_words(
         queued="accepted",
         failed="rejected failed.permanent.suppress-bounce failed.permanent.suppress-complaint "
@@ -103,13 +97,11 @@ MAILGUN_STATUSES = MessageStatuses(
         clicked="clicked",
         complained="complained",
     ),
-    external_ids=(first_of(body("event-data.message.headers.message-id"), form("Message-Id"), form("message-id")),),
+    external_ids=(first_of("event-data.message.headers.message-id", form("Message-Id"), form("message-id")),),
     embedded=embedded_id("event-data.user-variables"),
     recipient=first_of(text_list("event-data.recipient"), form("recipient")),
-    at=first_of(body("event-data.timestamp"), form("timestamp")),
-    code=first_of(
-        body("event-data.delivery-status.enhanced-code"), body("event-data.delivery-status.code"), form("code")
-    ),
+    at=first_of("event-data.timestamp", form("timestamp")),
+    code=first_of("event-data.delivery-status.enhanced-code", "event-data.delivery-status.code", form("code")),
     detail=first_of(
         text_list("event-data.delivery-status.message"),
         text_list("event-data.delivery-status.description"),
@@ -125,7 +117,7 @@ MAILGUN_STATUSES = MessageStatuses(
 # notice or a passing trouble; `Type` tells.
 POSTMARK_STATUSES = MessageStatuses(
     provider="postmark",
-    word=join(".", body("RecordType"), body("Type")),
+    word=join(".", "RecordType", "Type"),
     words=status_words(
         delivered="Delivery",
         opened="Open",
@@ -141,7 +133,7 @@ POSTMARK_STATUSES = MessageStatuses(
     external_ids=(body("MessageID"),),
     embedded=embedded_id("Metadata"),
     recipient=first_of(text_list("Recipient"), text_list("Email")),
-    at=first_of(body("DeliveredAt"), body("BouncedAt"), body("ReceivedAt")),
+    at=first_of("DeliveredAt", "BouncedAt", "ReceivedAt"),
     code=body("Type"),
     detail=first_of(text_list("Details"), text_list("Description"), text_list("OriginalLink")),
 )

@@ -3,7 +3,7 @@
 from relay.model.request_items import ItemPaths
 from relay.providers import challenges
 from relay.providers.derived_extractors import each_item, first_key, lookup, only_single, text_if
-from relay.providers.extractors import add_prefix, body, first_of, header, join, join_key, optional
+from relay.providers.extractors import add_prefix, body, first_of, header, join, join_key
 from relay.providers.provider import MINUTE, Provider, Schedule
 from relay.providers.schemes.content import template
 from relay.providers.schemes.encoding import KeyFormat, Prefix
@@ -37,9 +37,9 @@ DISCORD = Provider(
     # Interactions have a number for a type; Webhook Events, on the same keys, wrap a named event in an outer
     # type 0 or 1.
     event_type=first_of(
-        body("event.type"),
+        "event.type",
         lookup(
-            body("type"),
+            "type",
             *(
                 ("0", "ping"),
                 ("1", "ping"),
@@ -51,12 +51,7 @@ DISCORD = Provider(
         ),
     ),
     idempotency_key=body("id"),
-    summary=first_of(
-        add_prefix("/", body("data.name")),
-        body("data.custom_id"),
-        body("event.data.user.username"),
-        body("application_id"),
-    ),
+    summary=first_of(add_prefix("/", "data.name"), "data.custom_id", "event.data.user.username", "application_id"),
     companions=(("User-Agent", "Discord-Interactions/1.0 (+https://discord.com)"),),
 )
 
@@ -74,7 +69,7 @@ TELEGRAM = Provider(
     # An update has its number and one further key, which says what it is: message, callback_query, and so on.
     event_type=first_key("update_id"),
     idempotency_key=body("update_id"),
-    summary=first_of(body("message.text"), body("callback_query.data"), body("inline_query.query")),
+    summary=first_of("message.text", "callback_query.data", "inline_query.query"),
 )
 
 _META_CHANGE = "entry.0.changes.0"
@@ -82,11 +77,11 @@ _META_CHANGE = "entry.0.changes.0"
 # https://developers.facebook.com/docs/graph-api/webhooks/getting-started
 _META_TYPE = join(
     ".",
-    body("object"),
+    "object",
     first_of(
-        body(f"{_META_CHANGE}.field"),
-        text_if(body("entry.0.messaging.0.sender.id"), "messaging"),
-        text_if(body("entry.0.standby.0.sender.id"), "standby"),
+        f"{_META_CHANGE}.field",
+        text_if("entry.0.messaging.0.sender.id", "messaging"),
+        text_if("entry.0.standby.0.sender.id", "standby"),
     ),
 )
 
@@ -147,9 +142,9 @@ WHATSAPP = Provider(
         *("entry", "entry.0.changes"),
     ),
     summary=first_of(
-        body(f"{_META_CHANGE}.value.messages.0.text.body"),
-        body(f"{_META_CHANGE}.value.messages.0.type"),
-        body(f"{_META_CHANGE}.value.statuses.0.status"),
+        f"{_META_CHANGE}.value.messages.0.text.body",
+        f"{_META_CHANGE}.value.messages.0.type",
+        f"{_META_CHANGE}.value.statuses.0.status",
     ),
     companions=META.companions,
 )
@@ -203,11 +198,11 @@ ZOOM = Provider(
     # A meeting reports each participant, several in one millisecond.
     # https://developers.zoom.us/docs/api/meetings/events/
     idempotency_key=join_key(
-        body("event"),
-        body("event_ts"),
-        body("payload.object.uuid"),
-        optional(body("payload.object.participant.user_id")),
-        optional(body("payload.object.participant.participant_uuid")),
+        "event",
+        "event_ts",
+        "payload.object.uuid",
+        "payload.object.participant.user_id?",
+        "payload.object.participant.participant_uuid?",
     ),
     summary=body("payload.object.topic"),
     companions=(("User-Agent", "Zoom Marketplace/1.0a"),),

@@ -37,14 +37,11 @@ STRIPE = Provider(
     summary=summarize(
         format_amount(
             first_of(
-                body("data.object.amount"),
-                body("data.object.amount_total"),
-                body("data.object.amount_due"),
-                body("data.object.plan.amount"),
+                "data.object.amount", "data.object.amount_total", "data.object.amount_due", "data.object.plan.amount"
             ),
-            body("data.object.currency"),
+            "data.object.currency",
         ),
-        short_id(first_of(body("data.object.id"), body("related_object.id"))),
+        short_id(first_of("data.object.id", "related_object.id")),
     ),
     # The body is indented by two spaces, which is signed: JSON that was read and written again does not verify.
     companions=(
@@ -76,10 +73,8 @@ PADDLE = Provider(
     ),
     event_type=body("event_type"),
     # event_id is the event's and stays the same on a retry; notification_id is that of one destination.
-    idempotency_key=first_of(body("event_id"), body("notification_id")),
-    summary=summarize(
-        format_amount(body("data.details.totals.total"), body("data.currency_code")), short_id(body("data.id"))
-    ),
+    idempotency_key=first_of("event_id", "notification_id"),
+    summary=summarize(format_amount("data.details.totals.total", "data.currency_code"), short_id("data.id")),
     companions=(("User-Agent", "Paddle"), ("Paddle-Version", "1")),
 )
 
@@ -100,16 +95,11 @@ LEMONSQUEEZY = Provider(
     recognise=(),
     # Bare hex of the body, and no time: https://docs.lemonsqueezy.com/help/webhooks/webhook-requests
     schemes=(header_hmac("X-Signature"),),
-    event_type=first_of(header("X-Event-Name"), body("meta.event_name")),
+    event_type=first_of(header("X-Event-Name"), "meta.event_name"),
     # No id of the event: an object may change twice in the second that updated_at tells.
     # https://docs.lemonsqueezy.com/help/webhooks/webhook-requests
-    idempotency_key=join_key(
-        body("meta.event_name"), body("data.id"), body("data.attributes.updated_at"), body_digest()
-    ),
-    summary=summarize(
-        format_amount(body("data.attributes.total"), body("data.attributes.currency")),
-        body("data.attributes.user_email"),
-    ),
+    idempotency_key=join_key("meta.event_name", "data.id", "data.attributes.updated_at", body_digest()),
+    summary=summarize(format_amount("data.attributes.total", "data.attributes.currency"), "data.attributes.user_email"),
     companions=(("X-Event-Name", "${type}"),),
 )
 
@@ -127,8 +117,8 @@ RAZORPAY = Provider(
     event_type=body("event"),
     idempotency_key=header("X-Razorpay-Event-Id"),
     summary=summarize(
-        format_amount(body("payload.payment.entity.amount"), body("payload.payment.entity.currency")),
-        short_id(body("payload.payment.entity.id")),
+        format_amount("payload.payment.entity.amount", "payload.payment.entity.currency"),
+        short_id("payload.payment.entity.id"),
     ),
     companions=(("User-Agent", "Razorpay-Webhook/v1"), ("X-Razorpay-Event-Id", "${id:14}")),
 )
@@ -151,7 +141,7 @@ SQUARE = Provider(
     schemes=(header_hmac("x-square-hmacsha256-signature", "{url}{body}", encoding="base64"),),
     event_type=body("type"),
     idempotency_key=body("event_id"),
-    summary=short_id(body("data.id")),
+    summary=short_id("data.id"),
     # Retries add square-retry-number and square-retry-reason, as the schedule says.
     companions=(("User-Agent", "Square Connect v2"),),
 )
@@ -172,8 +162,8 @@ PAYSTACK = Provider(
     event_type=body("event"),
     # No id of the event, and one object may have an event several times: charge.dispute.remind, invoice.update.
     # https://paystack.com/docs/payments/webhooks/
-    idempotency_key=join_key(body("event"), body("data.id"), body_digest()),
-    summary=summarize(format_amount(body("data.amount"), body("data.currency")), body("data.customer.email")),
+    idempotency_key=join_key("event", "data.id", body_digest()),
+    summary=summarize(format_amount("data.amount", "data.currency"), "data.customer.email"),
 )
 
 COINBASE_COMMERCE = Provider(
@@ -213,7 +203,7 @@ ADYEN = Provider(
         ),
         AdyenItems(name="payments"),
     ),
-    event_type=first_of(body(f"{_ITEM}.eventCode"), body("type")),
+    event_type=first_of(f"{_ITEM}.eventCode", "type"),
     # https://docs.adyen.com/development-resources/webhooks/: usually one item, and a list all the same.
     items=ItemPaths((("notificationItems", None),)),
     # Adyen reports one payment several times: the event code and its date belong to the key.
@@ -223,8 +213,8 @@ ADYEN = Provider(
         *(f"NotificationRequestItem.{name}" for name in ("pspReference", "eventCode", "success", "eventDate?")),
     ),
     summary=summarize(
-        format_amount(body(f"{_ITEM}.amount.value"), body(f"{_ITEM}.amount.currency")),
-        first_of(body(f"{_ITEM}.merchantReference"), short_id(body("data.id"))),
+        format_amount(f"{_ITEM}.amount.value", f"{_ITEM}.amount.currency"),
+        first_of(f"{_ITEM}.merchantReference", short_id("data.id")),
     ),
 )
 
@@ -258,8 +248,8 @@ PAYPAL = Provider(
     event_type=body("event_type"),
     # The event's id stays the same when PayPal retries; the transmission's id is new each time and only the
     # second choice.
-    idempotency_key=first_of(body("id"), header("PAYPAL-TRANSMISSION-ID")),
-    summary=first_of(body("summary"), short_id(body("resource.id"))),
+    idempotency_key=first_of("id", header("PAYPAL-TRANSMISSION-ID")),
+    summary=first_of("summary", short_id("resource.id")),
     companions=(
         ("User-Agent", "PayPal/AUHR-214.0-58"),
         ("PAYPAL-AUTH-ALGO", "SHA256withRSA"),
@@ -282,8 +272,8 @@ PLAID = Provider(
     # The token's claim holds the SHA-256 of the body as sent, which is JSON indented by two spaces: a body that
     # was read and written again has another hash. iat may be five minutes old.
     schemes=(Jwt(place=InHeader("Plaid-Verification")),),
-    event_type=join(".", body("webhook_type"), body("webhook_code")),
-    summary=short_id(body("item_id")),
+    event_type=join(".", "webhook_type", "webhook_code"),
+    summary=short_id("item_id"),
     indent=2,
 )
 
@@ -308,8 +298,8 @@ MOLLIE = Provider(
     # The classic webhook has nothing but the id of a payment, whatever became of it: no key.
     # https://docs.mollie.com/reference/webhooks-best-practices
     # Only the new webhooks have a type and an id of their own.
-    idempotency_key=join_key(body("type"), body("id")),
-    summary=short_id(body("entityId")),
+    idempotency_key=join_key("type", "id"),
+    summary=short_id("entityId"),
 )
 
 PAYMENTS = (PADDLE, LEMONSQUEEZY, RAZORPAY, SQUARE, PAYSTACK, COINBASE_COMMERCE, ADYEN, PAYPAL, PLAID, MOLLIE)

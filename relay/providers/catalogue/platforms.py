@@ -23,7 +23,7 @@ VERCEL = Provider(
     # deployment.created, deployment.ready and so on: https://vercel.com/docs/webhooks
     event_type=body("type"),
     idempotency_key=body("id"),
-    summary=first_of(body("payload.deployment.name"), body("payload.project.id")),
+    summary=first_of("payload.deployment.name", "payload.project.id"),
 )
 
 HEROKU = Provider(
@@ -34,9 +34,9 @@ HEROKU = Provider(
     # Base64 of the body: https://devcenter.heroku.com/articles/app-webhooks
     schemes=(header_hmac("Heroku-Webhook-Hmac-SHA256", encoding="base64"),),
     # The entity (api:release) and what happened to it (create, update, destroy).
-    event_type=join(".", body("resource"), body("action")),
+    event_type=join(".", "resource", "action"),
     idempotency_key=body("id"),
-    summary=first_of(body("data.app.name"), body("data.name")),
+    summary=first_of("data.app.name", "data.name"),
 )
 
 CIRCLECI = Provider(
@@ -51,9 +51,9 @@ CIRCLECI = Provider(
     # A list of versions of which v1 counts; unknown ones such as v2 are skipped:
     # https://circleci.com/docs/guides/integration/webhooks/
     schemes=(header_hmac("circleci-signature", layout=items("v1={sig}")),),
-    event_type=first_of(body("type"), header("circleci-event-type")),
+    event_type=first_of("type", header("circleci-event-type")),
     idempotency_key=body("id"),
-    summary=summarize(body("project.name"), first_of(body("job.name"), body("workflow.name"))),
+    summary=summarize("project.name", first_of("job.name", "workflow.name")),
     companions=(("User-Agent", "CircleCI-Webhook/1.0"), ("circleci-event-type", "${type}")),
 )
 
@@ -79,8 +79,8 @@ BUILDKITE = Provider(
         SharedToken(name="token", place=InHeader("X-Buildkite-Token")),
     ),
     # The header and the field event say the same: https://buildkite.com/docs/apis/webhooks
-    event_type=first_of(header("X-Buildkite-Event"), body("event")),
-    summary=summarize(body("pipeline.name"), body("build.state")),
+    event_type=first_of(header("X-Buildkite-Event"), "event"),
+    summary=summarize("pipeline.name", "build.state"),
     companions=(("User-Agent", "Buildkite-Request"), ("X-Buildkite-Event", "${type}")),
 )
 
@@ -99,9 +99,9 @@ SENTRY = Provider(
     # https://docs.sentry.io/organization/integrations/integration-platform/webhooks/
     schemes=(header_hmac("Sentry-Hook-Signature"),),
     # The resource (issue, event_alert) with what happened to it, which the body says.
-    event_type=join(".", header("Sentry-Hook-Resource"), body("action")),
+    event_type=join(".", header("Sentry-Hook-Resource"), "action"),
     idempotency_key=header("Request-ID"),
-    summary=first_of(body("data.issue.title"), body("data.event.title"), body("data.error.title")),
+    summary=first_of("data.issue.title", "data.event.title", "data.error.title"),
     companions=(
         ("Request-ID", "${hex:32}"),
         ("Sentry-Hook-Resource", "${event}"),
@@ -137,7 +137,7 @@ LAUNCHDARKLY = Provider(
     # Bare hex of the body, and no time: https://launchdarkly.com/docs/integrations/webhooks
     schemes=(header_hmac("X-LD-Signature"),),
     # kind alone (flag, project) would lump together what titleVerb tells apart.
-    event_type=join(".", body("kind"), body("titleVerb")),
+    event_type=join(".", "kind", "titleVerb"),
     idempotency_key=body("_id"),
     summary=body("name"),
 )
@@ -162,7 +162,7 @@ WORKOS = Provider(
     ),
     event_type=body("event"),
     idempotency_key=body("id"),
-    summary=first_of(body("data.email"), body("data.name"), body("data.id")),
+    summary=first_of("data.email", "data.name", "data.id"),
 )
 
 AUTH0 = Provider(
@@ -224,7 +224,7 @@ SNS = Provider(
     schemes=(Sns(),),
     event_type=body("Type"),
     idempotency_key=body("MessageId"),
-    summary=first_of(body("Subject"), body("TopicArn")),
+    summary=first_of("Subject", "TopicArn"),
     companions=(
         ("User-Agent", "Amazon Simple Notification Service Agent"),
         ("x-amz-sns-message-type", "${type}"),
@@ -244,13 +244,13 @@ MSGRAPH = Provider(
     schemes=(SharedToken(place=InEach("value", "clientState")),),
     # A lifecycle notification (reauthorizationRequired, missed) has no change and no data.
     event_type=first_of(
-        body("value.0.lifecycleEvent"),
+        "value.0.lifecycleEvent",
         join(
             ".",
-            body("value.0.changeType"),
+            "value.0.changeType",
             first_of(
                 strip_prefix(body("value", 0, "resourceData", "@odata.type"), "#Microsoft.Graph.", "#microsoft.graph."),
-                body("value.0.resource"),
+                "value.0.resource",
             ),
         ),
     ),

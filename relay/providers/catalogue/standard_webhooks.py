@@ -4,7 +4,7 @@ import dataclasses
 
 from relay.providers.catalogue import message_statuses
 from relay.providers.derived_extractors import short_id, text_if
-from relay.providers.extractors import add_prefix, body, first_of, header, join, join_key, optional, summarize
+from relay.providers.extractors import add_prefix, body, first_of, header, join, join_key, summarize
 from relay.providers.provider import HOUR, STANDARD_SCHEDULE, SVIX_SCHEDULE, OtherCredential, Provider, Schedule
 from relay.providers.schemes.content import template
 from relay.providers.schemes.encoding import KeyFormat, Prefix, items
@@ -53,7 +53,7 @@ def _family_headers(families: tuple[str, ...], part: str) -> InHeader:
 
 
 # The specification leaves data to the sender; an id or an object with one is the commonest.
-_SUMMARY = short_id(first_of(body("data.id"), body("data.object.id")))
+_SUMMARY = short_id(first_of("data.id", "data.object.id"))
 
 STANDARD_WEBHOOKS = Provider(
     name="standard-webhooks",
@@ -90,7 +90,7 @@ SVIX = Provider(
     # Of the libraries none verifies v1a (svix 2.9.1 for Python, 1.99.1 for Node), but the server can be set to
     # it. A key of the form whpk_ or whsk_ decides for v1a, whsec_ for v1.
     schemes=(standard_ed25519("svix", "webhook"), standard_hmac("svix", "webhook")),
-    event_type=first_of(body("type"), body("eventType")),
+    event_type=first_of("type", "eventType"),
     # The id is the message's and stays the same on each attempt; time and signature are new.
     idempotency_key=first_of(header("svix-id"), header("webhook-id")),
     summary=_SUMMARY,
@@ -114,7 +114,7 @@ RESEND = Provider(
     schemes=(standard_hmac("svix"),),
     event_type=body("type"),
     idempotency_key=header("svix-id"),
-    summary=summarize(first_of(body("data.to.0"), body("data.to")), body("data.subject")),
+    summary=summarize(first_of("data.to.0", "data.to"), "data.subject"),
     companions=SVIX.companions,
     message_status=message_statuses.RESEND_STATUSES,
 )
@@ -131,7 +131,7 @@ RESEND_SIMPLE = dataclasses.replace(
     other_credential=None,
     schemes=(header_hmac("Resend-Signature", layout=Prefix(b"sha256=")),),
     # An id of the body may be the message's, which is sent, delivered and opened one after the other.
-    idempotency_key=first_of(header("svix-id"), join_key(body("type"), body("id"), optional(body("created_at")))),
+    idempotency_key=first_of(header("svix-id"), join_key("type", "id", "created_at?")),
     samples="resend",
 )
 
@@ -153,7 +153,7 @@ CLERK = Provider(
     event_type=body("type"),
     idempotency_key=header("svix-id"),
     # user.created and its kin have addresses, sessions and organisations only an id.
-    summary=summarize(body("data.email_addresses.0.email_address"), short_id(body("data.id"))),
+    summary=summarize("data.email_addresses.0.email_address", short_id("data.id")),
     companions=SVIX.companions,
 )
 
@@ -179,7 +179,7 @@ OPENAI = Provider(
     ),
     event_type=body("type"),
     idempotency_key=header("webhook-id"),
-    summary=short_id(body("data.id")),
+    summary=short_id("data.id"),
     companions=STANDARD_WEBHOOKS.companions,
 )
 
@@ -209,13 +209,13 @@ SUPABASE = Provider(
         ),
     ),
     event_type=first_of(
-        join(".", body("type"), body("table"), whole=True),
-        body("metadata.name"),
-        add_prefix("email.", body("email_data.email_action_type")),
-        text_if(body("sms.otp"), "sms.otp"),
+        join(".", "type", "table", whole=True),
+        "metadata.name",
+        add_prefix("email.", "email_data.email_action_type"),
+        text_if("sms.otp", "sms.otp"),
     ),
     idempotency_key=header("webhook-id"),
-    summary=first_of(body("user.email"), body("user.phone"), body("record.id"), body("old_record.id")),
+    summary=first_of("user.email", "user.phone", "record.id", "old_record.id"),
 )
 
 STANDARD_WEBHOOKS_SENDERS = (STANDARD_WEBHOOKS, SVIX, RESEND, CLERK, OPENAI, SUPABASE, RESEND_SIMPLE)

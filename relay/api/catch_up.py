@@ -2,14 +2,13 @@
 
 from typing import Annotated
 
-from aiohttp import web
 from pydantic import AliasPath, Field
 
-from relay.api.resource import ApiRequest, ApiRoute, Refusal, Resource, Timestamp, read_request
+from relay.api.resource import Answer, ApiRequest, ApiRoute, Refusal, Resource, Timestamp
 from relay.catchup.base import CatchUpProgress, CatchUpState
 from relay.errors import RelayError
 from relay.http.params import DEFAULT_SINCE, parse_catch_up_request
-from relay.http.responses import get_relay, json_response
+from relay.services.relay import RunningRelay
 
 _DEFAULT_WAIT = 20.0  # seconds that a call waits for the end before it says how far it is
 _MAX_WAIT = 50.0
@@ -72,10 +71,8 @@ class CatchUpDetail(Resource):
 
 
 @ApiRoute("POST", "/api/catch-up", {200: CatchUpDetail, 202: CatchUpDetail}, CatchUpRequestBody)
-async def start_catch_up(request: web.Request) -> web.Response:
+async def start_catch_up(relay: RunningRelay, call: CatchUpRequestBody) -> Answer:
     """Fetch what was missed: 200 with the result, or 202 with how far it is after `wait` seconds."""
-    relay = get_relay(request)
-    call = await read_request(request, CatchUpRequestBody)
     relay.catch_ups.start(
         parse_catch_up_request(
             relay,
@@ -89,23 +86,20 @@ async def start_catch_up(request: web.Request) -> web.Response:
     progress = await relay.catch_ups.wait_until_over(call.source, wait)
     if progress.error is not None:
         raise _make_failure(progress, progress.error)
-    return json_response(CatchUpDetail.serialize(progress), 200 if progress.over else 202)
+    return CatchUpDetail.serialize(progress), 200 if progress.over else 202
 
 
 @ApiRoute("GET", "/api/catch-up/{source}", {200: CatchUpDetail})
-async def get_catch_up(request: web.Request) -> web.Response:
+async def get_catch_up(relay: RunningRelay, source: str) -> Answer:
     """Show how far the newest catch-up of a source is."""
-    progress = get_relay(request).catch_ups.progress(request.match_info["source"])
-    return json_response(CatchUpDetail.serialize(progress))
+    return CatchUpDetail.serialize(relay.catch_ups.progress(source))
 
 
 @ApiRoute("POST", "/api/catch-up/{source}/cancel", {200: CatchUpDetail})
-async def cancel_catch_up(request: web.Request) -> web.Response:
+async def cancel_catch_up(relay: RunningRelay, source: str) -> Answer:
     """End a catch-up; what is stored stays."""
-    name = request.match_info["source"]
-    catch_ups = get_relay(request).catch_ups
-    catch_ups.cancel(name)
-    return json_response(CatchUpDetail.serialize(await catch_ups.wait_until_over(name, _CANCEL_WAIT)))
+    relay.catch_ups.cancel(source)
+    return CatchUpDetail.serialize(await relay.catch_ups.wait_until_over(source, _CANCEL_WAIT))
 
 
 def _make_failure(progress: CatchUpProgress, error: RelayError) -> RelayError:

@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from aiohttp import web
+from multidict import MultiMapping
 from pydantic import Field
 
 from relay.api.resource import (
+    Answer,
     ApiRequest,
     ApiRoute,
     EncodedBody,
@@ -15,13 +16,11 @@ from relay.api.resource import (
     Timestamp,
     default_to,
     make_shape,
-    read_request,
 )
-from relay.http import params
-from relay.http.responses import get_relay, json_response
 from relay.model.delivery import DeliveryReason, DeliveryState
 from relay.model.event_json import serialize_delivery
 from relay.services import answers
+from relay.services.relay import RunningRelay
 
 
 class DeliverySummary(Resource):
@@ -117,42 +116,36 @@ class CancelRequest(ApiRequest):
 
 
 @ApiRoute("GET", "/api/deliveries", {200: DeliveryList}, query="state event target batch before limit")
-async def list_deliveries(request: web.Request) -> web.Response:
+async def list_deliveries(relay: RunningRelay, query: MultiMapping[str]) -> Answer:
     """List deliveries, newest first."""
-    return json_response(await answers.list_deliveries(get_relay(request).store, request.query))
+    return await answers.list_deliveries(relay.store, query)
 
 
 @ApiRoute("GET", "/api/deliveries/{id}", {200: DeliveryDetail})
-async def get_delivery(request: web.Request) -> web.Response:
+async def get_delivery(relay: RunningRelay, id_: int) -> Answer:
     """Show a delivery with every attempt."""
-    id_ = params.parse_id(request, "delivery")
-    return json_response(await answers.load_delivery(get_relay(request).store, id_))
+    return await answers.load_delivery(relay.store, id_)
 
 
 @ApiRoute("POST", "/api/deliveries/{id}/retry", {202: DeliverySummary})
-async def retry_delivery(request: web.Request) -> web.Response:
+async def retry_delivery(relay: RunningRelay, id_: int) -> Answer:
     """Try a delivery again now."""
-    item = await get_relay(request).replays.retry_delivery(params.parse_id(request, "delivery"))
-    return json_response(serialize_delivery(item), 202)
+    return serialize_delivery(await relay.replays.retry_delivery(id_))
 
 
 @ApiRoute("POST", "/api/deliveries/{id}/cancel", {200: DeliverySummary})
-async def cancel_delivery(request: web.Request) -> web.Response:
+async def cancel_delivery(relay: RunningRelay, id_: int) -> Answer:
     """Give up a delivery."""
-    item = await get_relay(request).replays.cancel_delivery(params.parse_id(request, "delivery"))
-    return json_response(serialize_delivery(item))
+    return serialize_delivery(await relay.replays.cancel_delivery(id_))
 
 
 @ApiRoute("POST", "/api/deliveries/retry", {202: RetriedDeliveries}, RetryRequest)
-async def retry_deliveries(request: web.Request) -> web.Response:
+async def retry_deliveries(relay: RunningRelay, call: RetryRequest) -> Answer:
     """Try all deliveries again now that match, the failed by default."""
-    call = await read_request(request, RetryRequest)
-    count = await get_relay(request).replays.retry_deliveries(call.state, call.target, call.batch)
-    return json_response({"retried": count}, 202)
+    return {"retried": await relay.replays.retry_deliveries(call.state, call.target, call.batch)}
 
 
 @ApiRoute("POST", "/api/deliveries/cancel", {200: CancelledDeliveries}, CancelRequest)
-async def cancel_deliveries(request: web.Request) -> web.Response:
+async def cancel_deliveries(relay: RunningRelay, call: CancelRequest) -> Answer:
     """Give up all deliveries that wait, or those to one target."""
-    call = await read_request(request, CancelRequest)
-    return json_response({"cancelled": await get_relay(request).replays.cancel_deliveries(call.target)})
+    return {"cancelled": await relay.replays.cancel_deliveries(call.target)}

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from aiohttp import web
 from pydantic import AliasPath, BeforeValidator, Field
 
 from relay.api.resource import (
+    Answer,
     ApiRequest,
     ApiRoute,
     Refusal,
@@ -14,13 +14,11 @@ from relay.api.resource import (
     Timestamp,
     default_to,
     make_shape,
-    read_request,
 )
 from relay.delivery.email_dry_run import DryRunRequest
-from relay.http import params
-from relay.http.responses import get_relay, json_response
 from relay.model.mail import DryRunOutcome
 from relay.model.parameters import MAX_LIMIT
+from relay.services.relay import RunningRelay
 
 _PositiveNumber = Annotated[
     int | None, Field(gt=0, lt=2**62), Refusal("{name} must be a positive number", 'send {"{name}": 50}')
@@ -100,28 +98,25 @@ class DryRunResult(Resource):
 
 
 @ApiRoute("POST", "/api/events/{id}/email", {202: StartedEmail}, EmailRequest)
-async def email_event(request: web.Request) -> web.Response:
+async def email_event(relay: RunningRelay, id_: int, call: EmailRequest) -> Answer:
     """Send a mail made from an event."""
-    call, relay = await read_request(request, EmailRequest), get_relay(request)
-    event = await relay.store.events.get(params.parse_id(request))
+    event = await relay.store.events.get(id_)
     made = await relay.replays.email_event(event, call.template, tuple(call.to), call.force)
-    return json_response({"delivery": made}, 202)
+    return {"delivery": made}
 
 
 @ApiRoute("POST", "/api/events/{id}/email/preview", {200: RenderedMail}, EmailRequest)
-async def preview_email(request: web.Request) -> web.Response:
+async def preview_email(relay: RunningRelay, id_: int, call: EmailRequest) -> Answer:
     """Render a mail made from an event, and send nothing."""
-    call, relay = await read_request(request, EmailRequest), get_relay(request)
-    event = await relay.store.events.get(params.parse_id(request))
+    event = await relay.store.events.get(id_)
     mail = await relay.replays.preview_email(event, call.template, tuple(call.to))
-    return json_response(RenderedMail.serialize(mail))
+    return RenderedMail.serialize(mail)
 
 
 @ApiRoute("POST", "/api/emails/dry-run", {200: DryRunResult}, DryRunEmailRequest)
-async def run_dry_run(request: web.Request) -> web.Response:
+async def run_dry_run(relay: RunningRelay, call: DryRunEmailRequest) -> Answer:
     """Say which mails would have gone out."""
-    call = await read_request(request, DryRunEmailRequest)
-    found = await get_relay(request).email_dry_run.list_mails(
+    found = await relay.email_dry_run.list_mails(
         DryRunRequest(
             query=call.q,
             template=call.template or None,
@@ -130,4 +125,4 @@ async def run_dry_run(request: web.Request) -> web.Response:
             limit=min(call.limit or 100, MAX_LIMIT),
         )
     )
-    return json_response(DryRunResult.serialize(found, dry_run=True))
+    return DryRunResult.serialize(found, dry_run=True)

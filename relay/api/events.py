@@ -3,10 +3,12 @@
 from typing import Annotated
 
 from aiohttp import web
+from multidict import MultiMapping
 from pydantic import AliasPath, BeforeValidator, Field
 
 from relay.actions.forward import ForwardOptions
 from relay.api.resource import (
+    Answer,
     ApiRequest,
     ApiRoute,
     EncodedBody,
@@ -17,10 +19,7 @@ from relay.api.resource import (
     Timestamp,
     extend,
     make_shape,
-    read_request,
 )
-from relay.http import params
-from relay.http.responses import get_relay, json_response
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.event_json import Json, serialize_problem
 from relay.model.signals import EventChanged
@@ -132,23 +131,21 @@ class EventAnnotation(ApiRequest):
 
 
 @ApiRoute("GET", "/api/events", {200: EventListing}, query="q limit before after")
-async def list_events(request: web.Request) -> web.Response:
+async def list_events(relay: RunningRelay, query: MultiMapping[str]) -> Answer:
     """List events, newest first."""
-    relay = get_relay(request)
-    return json_response(await answers.list_events(relay.store, request.query, relay.clock.now()))
+    return await answers.list_events(relay.store, query, relay.clock.now())
 
 
 @ApiRoute("GET", "/api/events/{id}", {200: WholeEvent})
-async def get_event(request: web.Request) -> web.Response:
+async def get_event(relay: RunningRelay, id_: int) -> Answer:
     """Show one event with headers, body, checks, hints and deliveries."""
-    relay = get_relay(request)
 
     async def find_hints(event: CapturedEvent) -> list[Json]:
         found = (await relay.signature_doctor.diagnose(event)).findings if needs_diagnosis(event) else ()
         failed = find_failed_routes(event, relay.config.routes)
         return [*map(serialize_finding, found), *map(_make_condition_hint, failed)]
 
-    return json_response(await answers.load_event(relay.store, params.parse_id(request), find_hints))
+    return await answers.load_event(relay.store, id_, find_hints)
 
 
 def serialize_finding(finding: SignatureFinding) -> Json:
@@ -175,9 +172,9 @@ def _make_condition_hint(match: RouteMatch) -> Json:
 
 
 @ApiRoute("GET", "/api/events/{id}/body", {200: "application/octet-stream"})
-async def get_body(request: web.Request) -> web.Response:
+async def get_body(relay: RunningRelay, id_: int) -> web.Response:
     """Return the exact bytes of an event's body, never as something a browser would run."""
-    whole = await get_relay(request).store.events.get(params.parse_id(request))
+    whole = await relay.store.events.get(id_)
     return web.Response(
         body=whole.capture.body,
         headers={
@@ -188,25 +185,20 @@ async def get_body(request: web.Request) -> web.Response:
 
 
 @ApiRoute("DELETE", "/api/events/{id}", {200: DeletedEvent})
-async def delete_event(request: web.Request) -> web.Response:
+async def delete_event(relay: RunningRelay, id_: int) -> Answer:
     """Delete an event."""
-    relay = get_relay(request)
-    id_ = params.parse_id(request)
     await relay.store.events.delete(id_)
     relay.bus.publish(EventChanged(id_))
-    return json_response({"deleted": id_})
+    return {"deleted": id_}
 
 
 @ApiRoute("PATCH", "/api/events/{id}", {200: WholeEvent}, EventAnnotation)
-async def annotate_event(request: web.Request) -> web.StreamResponse:
+async def annotate_event(relay: RunningRelay, id_: int, call: EventAnnotation) -> Answer:
     """Pin an event or write a note to it."""
-    relay = get_relay(request)
-    id_ = params.parse_id(request)
-    change = await read_request(request, EventAnnotation)
-    note = None if change.note is None else change.note.encode("utf-8", "replace").decode()
-    await relay.store.events.annotate(id_, pinned=change.pinned, note=note)
+    note = None if call.note is None else call.note.encode("utf-8", "replace").decode()
+    await relay.store.events.annotate(id_, pinned=call.pinned, note=note)
     relay.bus.publish(EventChanged(id_))
-    return await get_event(request)
+    return await get_event(relay, id_)
 
 
 class SecretComparison(Resource):
@@ -251,32 +243,24 @@ EventRoutes = make_shape("EventRoutes", "Every route, in the order of relay.toml
 
 
 @ApiRoute("POST", "/api/events/{id}/verify", {200: EventVerification})
-async def verify_event(request: web.Request) -> web.Response:
+async def verify_event(relay: RunningRelay, id_: int) -> Answer:
     """Verify the signature again, with today's sources and secrets.
 
     Beside verdict, checks and hints the answer holds what was tried, the signature that each secret gives, and what
     the source's rules of today have against the request.
     """
-    relay = get_relay(request)
-    whole = await relay.store.events.get(params.parse_id(request))
+    whole = await relay.store.events.get(id_)
     problems = await find_rule_problems(whole, relay.sources.by_name.get(whole.row.source))
     found = await relay.signature_doctor.diagnose(whole)
-    return json_response(
-        EventVerification.serialize(
-            found,
-            id=whole.id,
-            hints=list(map(serialize_finding, found.findings)),
-            complete=not found.cut,
-            fields=problems,
-        )
+    return EventVerification.serialize(
+        found, id=whole.id, hints=list(map(serialize_finding, found.findings)), complete=not found.cut, fields=problems
     )
 
 
 @ApiRoute("GET", "/api/events/{id}/routes", {200: EventRoutes})
-async def explain_routes(request: web.Request) -> web.Response:
+async def explain_routes(relay: RunningRelay, id_: int) -> Answer:
     """Say which route takes an event, which does not, and why."""
-    relay = get_relay(request)
-    whole = await relay.store.events.get(params.parse_id(request))
+    whole = await relay.store.events.get(id_)
     routes = [
         extend(
             match,
@@ -285,7 +269,7 @@ async def explain_routes(request: web.Request) -> web.Response:
         )
         for match in relay.explain_routes(whole)
     ]
-    return json_response(EventRoutes.serialize(routes=routes))
+    return EventRoutes.serialize(routes=routes)
 
 
 def _describe_signing(relay: RunningRelay, event: CapturedEvent, match: RouteMatch) -> dict[str, str]:

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Generic, Literal, TypeVar
 
-from aiohttp import web
+from multidict import MultiMapping
 from pydantic import AliasPath, BeforeValidator, Field
 
 from relay.api.resource import (
+    Answer,
     ApiRequest,
     ApiRoute,
     Milliseconds,
@@ -15,16 +16,14 @@ from relay.api.resource import (
     Timestamp,
     extend,
     make_shape,
-    read_request,
 )
 from relay.delivery.lab import EXPERIMENTS
 from relay.errors import UsageError
-from relay.http import params
-from relay.http.responses import get_relay, json_response
 from relay.model.event_json import Json
 from relay.model.lab import LabFinding, LabReport, LabRun, LabState, NewLabRun, TrialResult
 from relay.model.parameters import parse_limit, parse_number
 from relay.services.answers import find_next_before
+from relay.services.relay import RunningRelay
 
 _MAX_INTEGER = 2**62
 _MAX_NUMBER = 1e12  # beyond any number that means something here
@@ -219,19 +218,17 @@ LabList = make_shape(
 
 
 @ApiRoute("GET", "/api/labs", {200: LabList}, query="limit before")
-async def list_labs(request: web.Request) -> web.Response:
+async def list_labs(relay: RunningRelay, query: MultiMapping[str]) -> Answer:
     """List runs of the lab, newest first, with what each experiment finds."""
-    limit = parse_limit(request.query)
-    before = parse_number(request.query, "before", None)
-    found = await get_relay(request).store.labs.page(limit=limit, before=before)
+    limit = parse_limit(query)
+    found = await relay.store.labs.page(limit=limit, before=parse_number(query, "before", None))
     labs, next_before = [_extend_run(one) for one in found], find_next_before(found, limit)
-    return json_response(LabList.serialize(labs=labs, next_before=next_before, experiments=list(EXPERIMENTS)))
+    return LabList.serialize(labs=labs, next_before=next_before, experiments=list(EXPERIMENTS))
 
 
 @ApiRoute("POST", "/api/labs", {200: LabPlan, 202: LabDetail}, LabRequest)
-async def start_lab(request: web.Request) -> web.Response:
+async def start_lab(relay: RunningRelay, call: LabRequest) -> Answer:
     """Begin a run of the lab; the plan alone with `dry_run`."""
-    call = await read_request(request, LabRequest)
     if not call.events and "q" not in call.model_fields_set:
         raise UsageError("a run needs events", hint='send {"events": [42]}, or {"q": "type:invoice.*"}')
     new = NewLabRun(
@@ -245,26 +242,24 @@ async def start_lab(request: web.Request) -> web.Response:
         speed=call.speed,
         compare=call.compare,
     )
-    lab = get_relay(request).lab
+    lab = relay.lab
     if call.dry_run:
-        return json_response({"dry_run": True} | LabPlan.serialize(await lab.plan(new), dry_run=True))
+        return {"dry_run": True} | LabPlan.serialize(await lab.plan(new), dry_run=True)
     begun = await lab.start(new)
-    return json_response(_serialize_report(await lab.report(begun.id)), 202)
+    return _serialize_report(await lab.report(begun.id)), 202
 
 
 @ApiRoute("GET", "/api/labs/{id}", {200: LabDetail})
-async def get_lab(request: web.Request) -> web.Response:
+async def get_lab(relay: RunningRelay, id_: int) -> Answer:
     """Show the report of a run so far."""
-    report = await get_relay(request).lab.report(params.parse_id(request, "lab run"))
-    return json_response(_serialize_report(report))
+    return _serialize_report(await relay.lab.report(id_))
 
 
 @ApiRoute("POST", "/api/labs/{id}/cancel", {200: LabDetail})
-async def cancel_lab(request: web.Request) -> web.Response:
+async def cancel_lab(relay: RunningRelay, id_: int) -> Answer:
     """End a run."""
-    lab, id_ = get_relay(request).lab, params.parse_id(request, "lab run")
-    await lab.cancel(id_)
-    return json_response(_serialize_report(await lab.report(id_)))
+    await relay.lab.cancel(id_)
+    return _serialize_report(await relay.lab.report(id_))
 
 
 def _extend_run(run: LabRun, **more: object) -> object:

@@ -3,17 +3,16 @@
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from aiohttp import web
+from multidict import MultiMapping
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from relay.api.resource import ApiRequest, ApiRoute, Refusal, Resource, Timestamp, default_to, make_shape, read_request
+from relay.api.resource import Answer, ApiRequest, ApiRoute, Refusal, Resource, Timestamp, default_to, make_shape
 from relay.errors import UsageError
-from relay.http import params
-from relay.http.responses import get_relay, json_response
 from relay.model.message import MAX_ID, MatchWay, MessageStatus, NewMessage, normalize_id, parse_addresses
 from relay.model.text import escape_unprintable
 from relay.providers.message_status import CodeMeaning
 from relay.services import answers
+from relay.services.relay import RunningRelay
 
 
 class MessageSummary(Resource):
@@ -166,31 +165,27 @@ class NewMessageRequest(ApiRequest):
 @ApiRoute(
     "GET", "/api/messages", {200: MessageList}, query="channel provider status recipient since event before limit"
 )
-async def list_messages(request: web.Request) -> web.Response:
+async def list_messages(relay: RunningRelay, query: MultiMapping[str]) -> Answer:
     """List messages, newest first."""
-    relay, query = get_relay(request), request.query
-    return json_response(await answers.list_messages(relay.store, query, query.getall("status", ()), relay.clock.now()))
+    return await answers.list_messages(relay.store, query, query.getall("status", ()), relay.clock.now())
 
 
 @ApiRoute("GET", "/api/messages/{id}", {200: WholeMessage})
-async def get_message(request: web.Request) -> web.Response:
+async def get_message(relay: RunningRelay, id_: int) -> Answer:
     """Show a message with every status it was reported to have."""
-    return json_response(await answers.load_message(get_relay(request).store, params.parse_id(request, "message")))
+    return await answers.load_message(relay.store, id_)
 
 
 @ApiRoute("POST", "/api/messages", {200: WholeMessage, 201: WholeMessage}, NewMessageRequest)
-async def register_message(request: web.Request) -> web.Response:
+async def register_message(relay: RunningRelay, call: NewMessageRequest) -> Answer:
     """Register a message sent elsewhere; 200 for one that is there under its id already."""
-    relay = get_relay(request)
-    call = await read_request(request, NewMessageRequest)
     made = await relay.store.messages.register(call.to_message(), relay.clock.now())
     for moved in made.moved:
         relay.bus.publish(moved)
-    return json_response(await answers.load_message(relay.store, made.id), 201 if made.created else 200)
+    return await answers.load_message(relay.store, made.id), 201 if made.created else 200
 
 
 @ApiRoute("GET", "/api/messages/rates", {200: MessageRatesByDay}, query="days")
-async def get_rates(request: web.Request) -> web.Response:
+async def get_rates(relay: RunningRelay, query: MultiMapping[str]) -> Answer:
     """Count what was sent, delivered, opened and clicked, by day (UTC) and channel."""
-    relay = get_relay(request)
-    return json_response(await answers.load_message_rates(relay.store, request.query, relay.clock.now()))
+    return await answers.load_message_rates(relay.store, query, relay.clock.now())

@@ -4,10 +4,11 @@ from base64 import b64decode
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from aiohttp import web
+from multidict import MultiMapping
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from relay.api.resource import (
+    Answer,
     ApiRequest,
     ApiRoute,
     Refusal,
@@ -16,12 +17,9 @@ from relay.api.resource import (
     Timestamp,
     default_to,
     make_shape,
-    read_request,
 )
 from relay.delivery.replay import warn_of_forgery
 from relay.errors import UsageError
-from relay.http import params
-from relay.http.responses import get_relay, json_response
 from relay.model.batch import INCLUDABLE_OUTCOMES, BatchCounts, BatchPlan, BatchState, NewBatch
 from relay.model.body_edit import edit_body
 from relay.model.delivery import DeliveryChanges, SignMode
@@ -29,6 +27,7 @@ from relay.model.event import Capture, EventOutcome, Headers
 from relay.model.event_json import Json
 from relay.model.parameters import parse_limit
 from relay.model.text import escape_unprintable
+from relay.services.relay import RunningRelay
 
 _INCLUDABLE = ", ".join(INCLUDABLE_OUTCOMES)
 
@@ -184,19 +183,17 @@ BulkReplayList = make_shape("BulkReplayList", "The newest bulk replays.", replay
 
 
 @ApiRoute("POST", "/api/events/{id}/replay", {202: StartedReplay}, ReplayRequest)
-async def replay_event(request: web.Request) -> web.Response:
+async def replay_event(relay: RunningRelay, id_: int, call: ReplayRequest) -> Answer:
     """Send an event again to a target or a URL, with edits."""
-    call = await read_request(request, ReplayRequest)
     to = call.url or call.target
     if not to:
         raise UsageError("a replay needs a target or a url", hint='send {"target": "app"}')
-    relay, id_ = get_relay(request), params.parse_id(request)
     event = await relay.store.events.get(id_)
     changes = _make_changes(call, event.capture)
     answer: Json = {"delivery": await relay.replays.replay_event(id_, to, changes)}
     if warning := warn_of_forgery(event.row, changes.sign):
         answer["warning"] = warning
-    return json_response(answer, 202)
+    return answer
 
 
 def _make_changes(call: ReplayRequest, capture: Capture) -> DeliveryChanges:
@@ -237,9 +234,8 @@ def _edit_body(call: ReplayRequest, capture: Capture) -> bytes | None:
 
 
 @ApiRoute("POST", "/api/replays", {200: BulkReplayPlan, 202: StartedBulkReplay}, BulkReplayRequest)
-async def start_replay(request: web.Request) -> web.Response:
+async def start_replay(relay: RunningRelay, call: BulkReplayRequest) -> Answer:
     """Replay all events that a query matches: the plan of a dry run, or the batch begun."""
-    call = await read_request(request, BulkReplayRequest)
     new = NewBatch(
         query=call.q,
         target=call.target or None,
@@ -248,12 +244,12 @@ async def start_replay(request: web.Request) -> web.Response:
         stop_on_failure=call.stop_on_failure or False,
         include=frozenset(EventOutcome(outcome) for outcome in call.include),
     )
-    bulk = get_relay(request).bulk_replays
+    bulk = relay.bulk_replays
     plan = await bulk.plan(new)
     if call.dry_run:
-        return json_response(_serialize_plan(plan))
+        return _serialize_plan(plan)
     begun, counts = await bulk.progress((await bulk.start(new, plan)).id)
-    return json_response(StartedBulkReplay.serialize(begun, counts=counts, left_out=plan.left_out), 202)
+    return StartedBulkReplay.serialize(begun, counts=counts, left_out=plan.left_out), 202
 
 
 def _serialize_plan(plan: BatchPlan) -> Json:
@@ -267,35 +263,32 @@ def _serialize_plan(plan: BatchPlan) -> Json:
 
 
 @ApiRoute("GET", "/api/replays", {200: BulkReplayList}, query="limit")
-async def list_replays(request: web.Request) -> web.Response:
+async def list_replays(relay: RunningRelay, query: MultiMapping[str]) -> Answer:
     """List bulk replays, newest first."""
-    found = await get_relay(request).store.batches.page(parse_limit(request.query))
-    return json_response(BulkReplayList.serialize(replays=found))
+    found = await relay.store.batches.page(parse_limit(query))
+    return BulkReplayList.serialize(replays=found)
 
 
 @ApiRoute("GET", "/api/replays/{id}", {200: BulkReplayDetail})
-async def get_replay(request: web.Request) -> web.Response:
+async def get_replay(relay: RunningRelay, id_: int) -> Answer:
     """Show how far a bulk replay is."""
-    return await _answer_with_batch(request, params.parse_id(request, "replay"), 200)
+    return await _serialize_batch(relay, id_)
 
 
 @ApiRoute("POST", "/api/replays/{id}/cancel", {200: BulkReplayDetail})
-async def cancel_replay(request: web.Request) -> web.Response:
+async def cancel_replay(relay: RunningRelay, id_: int) -> Answer:
     """Stop a bulk replay."""
-    id_ = params.parse_id(request, "replay")
-    await get_relay(request).bulk_replays.cancel(id_)
-    return await _answer_with_batch(request, id_, 200)
+    await relay.bulk_replays.cancel(id_)
+    return await _serialize_batch(relay, id_)
 
 
 @ApiRoute("POST", "/api/replays/{id}/resume", {202: BulkReplayDetail}, ResumeRequest)
-async def resume_replay(request: web.Request) -> web.Response:
+async def resume_replay(relay: RunningRelay, id_: int, call: ResumeRequest) -> Answer:
     """Let a bulk replay go on where it was."""
-    id_ = params.parse_id(request, "replay")
-    call = await read_request(request, ResumeRequest)
-    await get_relay(request).bulk_replays.resume(id_, stop_on_failure=call.stop_on_failure)
-    return await _answer_with_batch(request, id_, 202)
+    await relay.bulk_replays.resume(id_, stop_on_failure=call.stop_on_failure)
+    return await _serialize_batch(relay, id_)
 
 
-async def _answer_with_batch(request: web.Request, id_: int, status: int) -> web.Response:
-    batch, counts = await get_relay(request).bulk_replays.progress(id_)
-    return json_response(BulkReplayDetail.serialize(batch, counts=counts), status)
+async def _serialize_batch(relay: RunningRelay, id_: int) -> Json:
+    batch, counts = await relay.bulk_replays.progress(id_)
+    return BulkReplayDetail.serialize(batch, counts=counts)

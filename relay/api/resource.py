@@ -5,12 +5,12 @@ own values. The shape of a request is strict; its fields carry what a caller rea
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import field
+from inspect import signature
 from typing import Annotated, Any, Literal, TypeVar
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -24,12 +24,14 @@ from pydantic_core import PydanticCustomError
 
 from relay.clock import format_time
 from relay.errors import UsageError
-from relay.http.params import read_json_body
+from relay.http.params import parse_id, read_json_body
+from relay.http.responses import get_relay, json_response
 from relay.model.admission import describe_reason
 from relay.model.event_json import Json
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 
+HandlerT = TypeVar("HandlerT", bound=Callable[..., Awaitable[Any]])
 RequestT = TypeVar("RequestT", bound="ApiRequest")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_QUOTED = 40  # characters of a wrong value that an error repeats
@@ -158,11 +160,19 @@ def _make_usage_error(shape: type[ApiRequest], error: ValidationError) -> UsageE
     return UsageError(message, hint=refusal.hint.replace("{name}", name).replace("{default}", default))
 
 
+Answer = Json | tuple[Json, int] | web.StreamResponse
+"""What a handler returns: JSON, with its status where a call has several, or a response that is no JSON."""
+
+# What people call the number in a path, by the resource in front of it.
+_NOUNS = {"deliveries": "delivery", "labs": "lab run", "messages": "message", "replays": "replay"}
+
+
 @dataclass(slots=True, eq=False)
 class ApiRoute:
     """One call, as the decorator of its handler, whose docstring describes it; what it answers and takes.
 
-    A shape is a model, or a media type for what is no JSON; `query` names parameters.
+    A shape is a model, or a media type for what is no JSON; `query` names parameters. The handler is given what its own
+    parameters name: `relay`, the names of the path (`id_` its number), `call` for what was sent, `query`, `request`.
     """
 
     method: str
@@ -170,13 +180,26 @@ class ApiRoute:
     responses: Mapping[int, type[Resource] | str]
     request: type[ApiRequest] | str | None = None
     query: str = ""
-    handler: Handler = field(init=False)
+    handler: Callable[..., Awaitable[Answer]] = field(init=False)
 
-    def __call__(self, handler: Handler) -> Handler:
+    def __call__(self, handler: HandlerT) -> HandlerT:
         """Add the call to API_ROUTES."""
         self.handler = handler
         API_ROUTES.append(self)
         return handler
+
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        """Return what the handler answers a request with."""
+        values = {"relay": get_relay(request), "request": request, "query": request.query, **request.match_info}
+        if isinstance(self.request, type):
+            values["call"] = await read_request(request, self.request)
+        if "id" in values:
+            values["id_"] = parse_id(request, _NOUNS.get(self.path.split("/")[2], "event"))
+        answer = await self.handler(**{name: values[name] for name in signature(self.handler).parameters})
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        value, status = answer if isinstance(answer, tuple) else (answer, next(iter(self.responses)))
+        return json_response(value, status)
 
 
 API_ROUTES: list[ApiRoute] = []  # of the modules imported so far

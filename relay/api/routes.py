@@ -88,7 +88,7 @@ async def get_document(request: web.Request) -> web.Response:
 
 _RESOURCES = build_resources(
     [
-        *(web.route(route.method, route.path, route.handler) for route in API_ROUTES),
+        *(web.route(route.method, route.path, route.respond) for route in API_ROUTES),
         web.get("/api/openapi.json", get_document),
     ]
 )

@@ -3,16 +3,17 @@
 from typing import Annotated
 
 from aiohttp import web
+from multidict import MultiMapping
 from pydantic import AliasPath, BeforeValidator, Field
 
 from relay.api.messages import MessageRates
-from relay.api.resource import ApiRoute, Milliseconds, Resource, Timestamp, extend
+from relay.api.resource import Answer, ApiRoute, Milliseconds, Resource, Timestamp, extend
 from relay.http.params import parse_window
-from relay.http.responses import get_relay, json_response
 from relay.model.event_json import serialize_counts
 from relay.model.message import CHANNELS, MessageCounts
 from relay.providers.catalogue import PROVIDERS
 from relay.services.prometheus import MetricsSnapshot, render_metrics
+from relay.services.relay import RunningRelay
 from relay.services.stats import load_queues, load_stats, measure_store_size, start_of_day
 
 Seconds = Annotated[float, BeforeValidator(lambda seconds: round(seconds, 3))]
@@ -119,12 +120,11 @@ class StatsDetail(Resource):
 
 
 @ApiRoute("GET", "/api/stats", {200: StatsDetail}, query="window")
-async def get_stats(request: web.Request) -> web.Response:
+async def get_stats(relay: RunningRelay, query: MultiMapping[str]) -> Answer:
     """Count volume, outcomes and durations in a window, per source and target."""
-    relay = get_relay(request)
-    found = await load_stats(relay, parse_window(request))
+    found = await load_stats(relay, parse_window(query))
     sent = await relay.store.messages.counts(found.since)
-    answer = StatsDetail.serialize(
+    return StatsDetail.serialize(
         found,
         volume=extend(found, per_minute=found.events / found.window.minutes),
         deliveries=found,
@@ -133,7 +133,6 @@ async def get_stats(request: web.Request) -> web.Response:
         dead_letters=await relay.store.counters.dead_letters(),
         store={"events": (await relay.store.events.counts()).events, "bytes": measure_store_size(relay)},
     )
-    return json_response(answer)
 
 
 def _sum_queues(queues: dict[str, tuple[int, float]]) -> dict[str, object]:
@@ -145,9 +144,8 @@ def _sum_queues(queues: dict[str, tuple[int, float]]) -> dict[str, object]:
 
 
 @ApiRoute("GET", "/metrics", {200: "text/plain"})
-async def get_prometheus_metrics(request: web.Request) -> web.Response:
+async def get_prometheus_metrics(relay: RunningRelay) -> web.Response:
     """Count everything since ever, in the text format of Prometheus."""
-    relay = get_relay(request)
     await relay.meter.flush()
     counts = await relay.store.events.counts()
     reading = MetricsSnapshot(

@@ -3,12 +3,10 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from aiohttp import web
 from pydantic import AliasPath, BeforeValidator, Field
 
-from relay.api.resource import ApiRoute, Resource, Timestamp, extend, make_shape
+from relay.api.resource import Answer, ApiRoute, Resource, Timestamp, extend, make_shape
 from relay.api.vault import VaultSummary
-from relay.http.responses import get_relay, json_response
 from relay.model.delivery import Target
 from relay.model.event import VerifyMode
 from relay.pipeline.limits import RefusalKind
@@ -143,14 +141,13 @@ HealthCheck = make_shape("HealthCheck", "Everything relay needs.", findings=list
 
 
 @ApiRoute("GET", "/api/status", {200: RelayStatus})
-async def get_status(request: web.Request) -> web.Response:
+async def get_status(relay: RunningRelay) -> Answer:
     """Show version, addresses, tunnel, store, sources, targets and queue."""
-    relay = get_relay(request)
     retention = relay.state.retention  # before what is used, which it must not be ahead of
     stored = await answers.load_store_status(relay.store)
     public = relay.state.public_url
     waiting = await relay.store.deliveries.waiting()
-    answer = RelayStatus.serialize(
+    return RelayStatus.serialize(
         relay,
         boot=relay.boot_id,
         public_url=public,
@@ -173,7 +170,6 @@ async def get_status(request: web.Request) -> web.Response:
         data_dir=str(relay.config.server.data_dir),
         config=str(relay.config.path) if relay.config.path else None,
     )
-    return json_response(answer)
 
 
 def _extend_target(relay: RunningRelay, target: Target, waiting: dict[str, int]) -> object:
@@ -192,20 +188,19 @@ def _group_refusals(kinds: tuple[RefusalKind, ...]) -> dict[str, Any]:
 
 
 @ApiRoute("POST", "/api/tunnel/reconnect", {202: ReconnectedTunnel})
-async def reconnect_tunnel(request: web.Request) -> web.Response:
+async def reconnect_tunnel(relay: RunningRelay) -> Answer:
     """Build the tunnel again now."""
-    relay = get_relay(request)
     relay.reconnect_tunnel()
-    return json_response({"tunnel": relay.state.tunnel.state}, 202)
+    return {"tunnel": relay.state.tunnel.state}
 
 
 @ApiRoute("GET", "/healthz", {200: Liveness})
-async def get_health(_: web.Request) -> web.Response:
+async def get_health() -> Answer:
     """Answer that relay is alive; it takes no token and says nothing else."""
-    return json_response({"status": "ok"})
+    return {"status": "ok"}
 
 
 @ApiRoute("GET", "/api/doctor", {200: HealthCheck})
-async def list_findings(request: web.Request) -> web.Response:
+async def list_findings(relay: RunningRelay) -> Answer:
     """Check everything relay needs, now."""
-    return json_response(HealthCheck.serialize(findings=await get_relay(request).check_health()))
+    return HealthCheck.serialize(findings=await relay.check_health())

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from aiohttp import web
+from multidict import MultiMapping
 
-from relay.api.resource import ApiRoute, Resource
+from relay.api.resource import Answer, ApiRoute, Resource
 from relay.errors import NotFoundError, UsageError
-from relay.http import params
-from relay.http.responses import get_relay, json_response
+from relay.model.search import parse_query_strictly
 from relay.model.signals import EventStored
 from relay.services.relay import RunningRelay
 from relay.store.events import ImportedEvent
@@ -41,14 +41,15 @@ class ImportResult(Resource):
 
 
 @ApiRoute("GET", "/api/export", {200: "*/*"}, query="q as raw")
-async def export_events(request: web.Request) -> web.StreamResponse:
+async def export_events(relay: RunningRelay, query: MultiMapping[str], request: web.Request) -> web.StreamResponse:
     """Export what matches, oldest first; credentials are left out unless `raw=1`."""
-    relay = get_relay(request)
-    kind = FORMATS.get(request.query.get("as", "jsonl"))
+    kind = FORMATS.get(query.get("as", "jsonl"))
     if kind is None:
         raise UsageError("as names no format", hint=f"use {', '.join(FORMATS)}")
-    raw = request.query.get("raw", "") in ("1", "true")
-    ids = [row.id async for row in relay.store.events.iterate(params.parse_query(request))][::-1]
+    raw = query.get("raw", "") in ("1", "true")
+    ids = [
+        row.id async for row in relay.store.events.iterate(parse_query_strictly(query.get("q", ""), relay.clock.now()))
+    ][::-1]
     response = web.StreamResponse(
         headers={
             "Content-Type": f"{kind.media_type}; charset=utf-8",
@@ -79,12 +80,11 @@ async def export_events(request: web.Request) -> web.StreamResponse:
 
 
 @ApiRoute("POST", "/api/import", {200: ImportResult}, "application/x-ndjson")
-async def import_events(request: web.Request) -> web.Response:
+async def import_events(relay: RunningRelay, request: web.Request) -> Answer:
     """Import events from JSON lines: each is kept once, makes no delivery and claims no key.
 
     What cannot be read is reported with the number of its line and holds up nothing else.
     """
-    relay = get_relay(request)
     counts = {"imported": 0, "known": 0, "refused": 0, "old": 0}
     problems: list[dict[str, object]] = []
     waiting: list[ImportedEvent] = []
@@ -100,7 +100,7 @@ async def import_events(request: web.Request) -> web.Response:
         if len(waiting) >= _BATCH_SIZE:
             await _store_parcels(relay, waiting, counts)
     await _store_parcels(relay, waiting, counts)
-    return json_response(counts | {"problems": problems, "retention": await _retention_notes(relay, counts)})
+    return counts | {"problems": problems, "retention": await _retention_notes(relay, counts)}
 
 
 async def _retention_notes(relay: RunningRelay, counts: dict[str, int]) -> list[str]:

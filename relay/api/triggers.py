@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any
 
-from aiohttp import web
+from multidict import MultiMapping
 from pydantic import Field
 
 from relay.api.events import EventSummary
-from relay.api.resource import ApiRequest, ApiRoute, Refusal, default_to, make_shape, read_request
-from relay.http.responses import get_relay, json_response
+from relay.api.resource import Answer, ApiRequest, ApiRoute, Refusal, default_to, make_shape
 from relay.model.event_json import serialize_event_row
+from relay.services.relay import RunningRelay
 from relay.store.deliveries import count_states
 
 _IS_MISSING = Refusal("a trigger needs source and type", "relay samples lists them")
@@ -44,10 +44,8 @@ SampleList = make_shape("SampleList", "The event types that can be triggered, by
 
 
 @ApiRoute("POST", "/api/triggers", {201: TriggeredEvent}, SampleRequest)
-async def trigger_sample(request: web.Request) -> web.Response:
+async def trigger_sample(relay: RunningRelay, call: SampleRequest) -> Answer:
     """Send a signed sample event through the real ingress."""
-    relay = get_relay(request)
-    call = await read_request(request, SampleRequest)
     body = None if call.body is None else call.body.encode("utf-8", "replace")
     row = await relay.trigger_sample(call.source, call.type, changes=call.set, body=body, to=call.to)
     made = await relay.store.deliveries.of_events([row.id])
@@ -57,13 +55,12 @@ async def trigger_sample(request: web.Request) -> web.Response:
         "run_secret": local.secret.reveal() if local and not local.public else None,
         "missing_secret": next(iter(source.missing_secrets), None) if source else None,
     }
-    return json_response(serialize_event_row(row, count_states(made[row.id])) | keys, 201)
+    return serialize_event_row(row, count_states(made[row.id])) | keys
 
 
 @ApiRoute("GET", "/api/samples", {200: SampleList}, query="source")
-async def list_samples(request: web.Request) -> web.Response:
+async def list_samples(relay: RunningRelay, query: MultiMapping[str]) -> Answer:
     """List what can be triggered, by source."""
-    relay = get_relay(request)
-    source = request.query.get("source")
+    source = query.get("source")
     names = [source] if source else list(relay.sources.by_name)
-    return json_response({"samples": {name: list(relay.list_sample_types(name)) for name in names}})
+    return {"samples": {name: list(relay.list_sample_types(name)) for name in names}}

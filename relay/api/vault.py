@@ -2,12 +2,11 @@
 
 from typing import Annotated
 
-from aiohttp import web
 from pydantic import BeforeValidator, Field
 
-from relay.api.resource import ApiRequest, ApiRoute, Refusal, RequestText, Resource, TextOrNull, read_request
+from relay.api.resource import Answer, ApiRequest, ApiRoute, Refusal, RequestText, Resource, TextOrNull
 from relay.errors import VaultPausedError
-from relay.http.responses import error_response, get_relay, json_response
+from relay.http.responses import error_response
 from relay.model.event_json import Json
 from relay.model.secret import Secret
 from relay.pipeline.reverify import ReverifyResult
@@ -76,48 +75,44 @@ class SecretRequest(ApiRequest):
 
 
 @ApiRoute("GET", "/api/vault", {200: VaultDetail})
-async def get_vault(request: web.Request) -> web.Response:
+async def get_vault(relay: RunningRelay) -> Answer:
     """Show the vault, without any value."""
-    return json_response(await _serialize_vault(VaultDetail, get_relay(request)))
+    return await _serialize_vault(VaultDetail, relay)
 
 
 @ApiRoute("POST", "/api/vault/unlock", {200: VaultChange, 202: VaultChange}, UnlockRequest)
-async def unlock_vault(request: web.Request) -> web.Response:
+async def unlock_vault(relay: RunningRelay, call: UnlockRequest) -> Answer:
     """Unlock the vault: 401 for a wrong password, 429 after three of them."""
-    call = await read_request(request, UnlockRequest)
     try:
-        checked = await get_relay(request).vault.unlock(Secret("the password", call.password))
+        checked = await relay.vault.unlock(Secret("the password", call.password))
     except VaultPausedError as error:
         response = error_response(error.status, error.code, error.message, error.hint)
         response.headers["Retry-After"] = str(max(1, round(error.seconds)))
         return response
-    return await _answer_change(request, checked)
+    return await _answer_change(relay, checked)
 
 
 @ApiRoute("POST", "/api/vault/lock", {200: VaultDetail})
-async def lock_vault(request: web.Request) -> web.Response:
+async def lock_vault(relay: RunningRelay) -> Answer:
     """Lock the vault: forget every secret."""
-    await get_relay(request).vault.lock()
-    return json_response(await _serialize_vault(VaultDetail, get_relay(request)))
+    await relay.vault.lock()
+    return await _serialize_vault(VaultDetail, relay)
 
 
 @ApiRoute("PUT", "/api/vault/secrets/{name}", {200: VaultChange, 202: VaultChange}, SecretRequest)
-async def put_secret(request: web.Request) -> web.Response:
+async def put_secret(relay: RunningRelay, name: str, call: SecretRequest) -> Answer:
     """Keep a secret, while the vault is unlocked."""
-    call = await read_request(request, SecretRequest)
-    name = request.match_info["name"]
-    return await _answer_change(request, await get_relay(request).vault.put(name, call.value))
+    return await _answer_change(relay, await relay.vault.put(name, call.value))
 
 
 @ApiRoute("DELETE", "/api/vault/secrets/{name}", {200: VaultChange, 202: VaultChange})
-async def remove_secret(request: web.Request) -> web.Response:
+async def remove_secret(relay: RunningRelay, name: str) -> Answer:
     """Remove a secret, while the vault is unlocked."""
-    return await _answer_change(request, await get_relay(request).vault.remove(request.match_info["name"]))
+    return await _answer_change(relay, await relay.vault.remove(name))
 
 
-async def _answer_change(request: web.Request, checked: ReverifyResult | None) -> web.Response:
-    answer = await _serialize_vault(VaultChange, get_relay(request), checked=checked)
-    return json_response(answer, 202 if checked is None else 200)
+async def _answer_change(relay: RunningRelay, checked: ReverifyResult | None) -> Answer:
+    return await _serialize_vault(VaultChange, relay, checked=checked), 202 if checked is None else 200
 
 
 async def _serialize_vault(shape: type[VaultDetail], relay: RunningRelay, **more: object) -> Json:

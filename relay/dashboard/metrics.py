@@ -84,7 +84,7 @@ def build_sparkline(values: Sequence[float]) -> str:
 
 async def show_metrics(request: web.Request) -> web.Response:
     """GET /stats?window=: the window in charts; an htmx request gets the part that changes."""
-    relay, window = get_relay(request), parse_window(request)
+    relay, window = get_relay(request), parse_window(request.query)
     found = await load_stats(relay, window)
     slowest = await relay.store.deliveries.slowest(found.since, _MAX_SLOW)
     events = {row.id: row for row in await relay.store.events.rows({one.event_id for one in slowest})}

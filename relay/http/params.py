@@ -7,10 +7,9 @@ from aiohttp import web
 
 from relay.catchup.base import CatchUpRequest
 from relay.errors import NotFoundError, UsageError
-from relay.http.responses import get_relay
 from relay.model.parameters import parse_digits
 from relay.model.payload import PayloadError, parse_json
-from relay.model.search import Query, parse_moment, parse_query_strictly
+from relay.model.search import parse_moment
 from relay.services.relay import RunningRelay
 from relay.services.stats import WINDOWS, StatsWindow
 
@@ -23,11 +22,6 @@ def parse_id(request: web.Request, noun: str = "event") -> int:
     if id_ is None:
         raise NotFoundError(f"no such {noun}", hint=f"{noun}s have small numbers")
     return id_
-
-
-def parse_query(request: web.Request) -> Query:
-    """Return the query of the query string. Raises UsageError for what cannot be read of it."""
-    return parse_query_strictly(request.query.get("q", ""), get_relay(request).clock.now())
 
 
 async def read_json_body(request: web.Request) -> Mapping[str, Any]:
@@ -44,9 +38,9 @@ async def read_json_body(request: web.Request) -> Mapping[str, Any]:
     return value
 
 
-def parse_window(request: web.Request) -> StatsWindow:
+def parse_window(query: Mapping[str, str]) -> StatsWindow:
     """Return the window that is asked for. Raises UsageError naming those there are."""
-    name = request.query.get("window", "1h")
+    name = query.get("window", "1h")
     if name not in WINDOWS:
         raise UsageError("window is none that is counted", hint=f"use {', '.join(WINDOWS)}")
     return WINDOWS[name]

@@ -163,7 +163,6 @@ def derive_text(
     function: Callable[Concatenate[str, _Further], str | None],
 ) -> Callable[Concatenate[Extractor | str, _Further], Extractor]:
     """Return what takes a part and the further arguments of a function of its text, and gives their extractor."""
-
     change: Callable[..., str | None] = function
 
     def derive(capture: Capture, payload: Payload, extractor: Extractor, *arguments: object) -> str | None:

@@ -16,6 +16,7 @@ from relay.api.resource import (
     make_shape,
 )
 from relay.delivery.email_dry_run import DryRunRequest
+from relay.model.event import CapturedEvent
 from relay.model.mail import DryRunOutcome
 from relay.model.parameters import MAX_LIMIT
 from relay.services.relay import RunningRelay
@@ -98,17 +99,15 @@ class DryRunResult(Resource):
 
 
 @ApiRoute("POST", "/api/events/{id}/email", {202: StartedEmail}, EmailRequest)
-async def email_event(relay: RunningRelay, id_: int, call: EmailRequest) -> Answer:
+async def email_event(relay: RunningRelay, event: CapturedEvent, call: EmailRequest) -> Answer:
     """Send a mail made from an event."""
-    event = await relay.store.events.get(id_)
     made = await relay.replays.email_event(event, call.template, tuple(call.to), call.force)
     return {"delivery": made}
 
 
 @ApiRoute("POST", "/api/events/{id}/email/preview", {200: RenderedMail}, EmailRequest)
-async def preview_email(relay: RunningRelay, id_: int, call: EmailRequest) -> Answer:
+async def preview_email(relay: RunningRelay, event: CapturedEvent, call: EmailRequest) -> Answer:
     """Render a mail made from an event, and send nothing."""
-    event = await relay.store.events.get(id_)
     mail = await relay.replays.preview_email(event, call.template, tuple(call.to))
     return RenderedMail.serialize(mail)
 

@@ -172,14 +172,13 @@ def _make_condition_hint(match: RouteMatch) -> Json:
 
 
 @ApiRoute("GET", "/api/events/{id}/body", {200: "application/octet-stream"})
-async def get_body(relay: RunningRelay, id_: int) -> web.Response:
+async def get_body(event: CapturedEvent) -> web.Response:
     """Return the exact bytes of an event's body, never as something a browser would run."""
-    whole = await relay.store.events.get(id_)
     return web.Response(
-        body=whole.capture.body,
+        body=event.capture.body,
         headers={
             "Content-Type": "application/octet-stream",
-            "Content-Disposition": f'attachment; filename="event-{whole.id}.bin"',
+            "Content-Disposition": f'attachment; filename="event-{event.id}.bin"',
         },
     )
 
@@ -243,31 +242,29 @@ EventRoutes = make_shape("EventRoutes", "Every route, in the order of relay.toml
 
 
 @ApiRoute("POST", "/api/events/{id}/verify", {200: EventVerification})
-async def verify_event(relay: RunningRelay, id_: int) -> Answer:
+async def verify_event(relay: RunningRelay, event: CapturedEvent) -> Answer:
     """Verify the signature again, with today's sources and secrets.
 
     Beside verdict, checks and hints the answer holds what was tried, the signature that each secret gives, and what
     the source's rules of today have against the request.
     """
-    whole = await relay.store.events.get(id_)
-    problems = await find_rule_problems(whole, relay.sources.by_name.get(whole.row.source))
-    found = await relay.signature_doctor.diagnose(whole)
+    problems = await find_rule_problems(event, relay.sources.by_name.get(event.row.source))
+    found = await relay.signature_doctor.diagnose(event)
     return EventVerification.serialize(
-        found, id=whole.id, hints=list(map(serialize_finding, found.findings)), complete=not found.cut, fields=problems
+        found, id=event.id, hints=list(map(serialize_finding, found.findings)), complete=not found.cut, fields=problems
     )
 
 
 @ApiRoute("GET", "/api/events/{id}/routes", {200: EventRoutes})
-async def explain_routes(relay: RunningRelay, id_: int) -> Answer:
+async def explain_routes(relay: RunningRelay, event: CapturedEvent) -> Answer:
     """Say which route takes an event, which does not, and why."""
-    whole = await relay.store.events.get(id_)
     routes = [
         extend(
             match,
             source=match.route.sources or ("*",),
-            signing=_describe_signing(relay, whole, match) if match.matched else {},
+            signing=_describe_signing(relay, event, match) if match.matched else {},
         )
-        for match in relay.explain_routes(whole)
+        for match in relay.explain_routes(event)
     ]
     return EventRoutes.serialize(routes=routes)
 

@@ -7,7 +7,6 @@ own values. The shape of a request is strict; its fields carry what a caller rea
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import field
-from inspect import signature
 from typing import Annotated, Any, Literal, TypeVar
 
 from aiohttp import web
@@ -24,8 +23,9 @@ from pydantic_core import PydanticCustomError
 
 from relay.clock import format_time
 from relay.errors import UsageError
-from relay.http.params import parse_id, read_json_body
-from relay.http.responses import get_relay, json_response
+from relay.http.handlers import call_handler
+from relay.http.params import read_json_body
+from relay.http.responses import json_response
 from relay.model.admission import describe_reason
 from relay.model.event_json import Json
 from relay.model.text import escape_unprintable
@@ -163,16 +163,13 @@ def _make_usage_error(shape: type[ApiRequest], error: ValidationError) -> UsageE
 Answer = Json | tuple[Json, int] | web.StreamResponse
 """What a handler returns: JSON, with its status where a call has several, or a response that is no JSON."""
 
-# What people call the number in a path, by the resource in front of it.
-_NOUNS = {"deliveries": "delivery", "labs": "lab run", "messages": "message", "replays": "replay"}
-
 
 @dataclass(slots=True, eq=False)
 class ApiRoute:
     """One call, as the decorator of its handler, whose docstring describes it; what it answers and takes.
 
-    A shape is a model, or a media type for what is no JSON; `query` names parameters. The handler is given what its own
-    parameters name: `relay`, the names of the path (`id_` its number), `call` for what was sent, `query`, `request`.
+    A shape is a model, or a media type for what is no JSON; `query` names parameters. The handler takes what is sent as
+    `call`, and further what `call_handler` finds for it.
     """
 
     method: str
@@ -190,12 +187,8 @@ class ApiRoute:
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         """Return what the handler answers a request with."""
-        values = {"relay": get_relay(request), "request": request, "query": request.query, **request.match_info}
-        if isinstance(self.request, type):
-            values["call"] = await read_request(request, self.request)
-        if "id" in values:
-            values["id_"] = parse_id(request, _NOUNS.get(self.path.split("/")[2], "event"))
-        answer = await self.handler(**{name: values[name] for name in signature(self.handler).parameters})
+        sent = {"call": await read_request(request, self.request)} if isinstance(self.request, type) else {}
+        answer = await call_handler(self.handler, request, **sent)
         if isinstance(answer, web.StreamResponse):
             return answer
         value, status = answer if isinstance(answer, tuple) else (answer, next(iter(self.responses)))

@@ -6,9 +6,8 @@ from aiohttp import web
 
 from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
-from relay.dashboard.responses import answer_done, read_fields, redirect, render_page, render_part, toast_header
+from relay.dashboard.responses import answer_done, redirect, render_page, render_part, toast_header
 from relay.errors import NotFoundError
-from relay.http.params import parse_id
 from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryState
 from relay.model.parameters import parse_number, parse_whole_number
@@ -17,19 +16,18 @@ from relay.services.relay import RunningRelay
 _PAGE_SIZE = 50
 
 
-async def show_deliveries(request: web.Request) -> web.Response:
+async def show_deliveries(request: web.Request, relay: RunningRelay, id_: int | None = None) -> web.Response:
     """GET /deliveries?state=&target=&batch=&event=: newest first; /deliveries/{id}: one of them opened."""
-    relay, filters = get_relay(request), _parse_filters(request)
-    chosen = parse_id(request, "delivery") if "id" in request.match_info else None
+    filters = _parse_filters(request)
     before = parse_number(request.query, "before", None)
-    if chosen is not None and get_target_id(request) == f"row-{chosen}":
-        return await _render_row(request, chosen, {**filters, "before": before})
-    if chosen is not None and before is None:
-        before = chosen + 1
+    if id_ is not None and get_target_id(request) == f"row-{id_}":
+        return await _render_row(request, id_, {**filters, "before": before})
+    if id_ is not None and before is None:
+        before = id_ + 1
     # The lab has pages of its own, and much of what it sends is meant to fail.
     found = await relay.store.deliveries.page(**filters, before=before, limit=_PAGE_SIZE, lab=False)
-    if chosen is not None and all(one.id != chosen for one in found):
-        found = (await relay.store.deliveries.get(chosen), *found)
+    if id_ is not None and all(one.id != id_ for one in found):
+        found = (await relay.store.deliveries.get(id_), *found)
     # Only a page that begins with the newest can say that there are newer ones.
     others = {name: value for name, value in filters.items() if name != "state"}
     is_newest = filters["state"] in (None, "pending") and not (any(others.values()) or before)
@@ -44,8 +42,8 @@ async def show_deliveries(request: web.Request) -> web.Response:
         targets=relay.config.targets,
         deliveries=found,
         events={row.id: row for row in await relay.store.events.rows({one.event_id for one in found})},
-        chosen=chosen,
-        attempts=await relay.store.deliveries.attempts(chosen) if chosen else (),
+        chosen=id_,
+        attempts=await relay.store.deliveries.attempts(id_) if id_ else (),
         kept={**filters, "before": before},
         stream=build_url("/stream", of="deliveries", state=filters["state"], top=newest),
         older=found[-1].id if len(found) >= _PAGE_SIZE else None,
@@ -53,26 +51,23 @@ async def show_deliveries(request: web.Request) -> web.Response:
     )
 
 
-async def retry_failed(request: web.Request) -> web.Response:
+async def retry_failed(request: web.Request, relay: RunningRelay, form: dict[str, str]) -> web.Response:
     """POST /deliveries/retry with `target` and `batch`: all that failed are due now."""
-    form = await read_fields(request)
     target, batch = form.get("target") or None, parse_whole_number(form, "batch")
-    count = await get_relay(request).replays.retry_deliveries(DeliveryState.FAILED, target, batch)
+    count = await relay.replays.retry_deliveries(DeliveryState.FAILED, target, batch)
     where = build_url("/deliveries", target=target, batch=batch)
     return answer_done(request, where, f"Trying {format_count(count, 'delivery', 'deliveries')} again")
 
 
-async def retry_delivery(request: web.Request) -> web.Response:
+async def retry_delivery(request: web.Request, relay: RunningRelay, id_: int) -> web.Response:
     """POST /deliveries/{id}/retry: due now, whatever its state."""
-    id_ = parse_id(request, "delivery")
-    await get_relay(request).replays.retry_delivery(id_)
+    await relay.replays.retry_delivery(id_)
     return await _render_delivery(request, id_, "Trying now")
 
 
-async def cancel_delivery(request: web.Request) -> web.Response:
+async def cancel_delivery(request: web.Request, relay: RunningRelay, id_: int) -> web.Response:
     """POST /deliveries/{id}/cancel: no further try."""
-    id_ = parse_id(request, "delivery")
-    await get_relay(request).replays.cancel_delivery(id_)
+    await relay.replays.cancel_delivery(id_)
     return await _render_delivery(request, id_, "Cancelled")
 
 

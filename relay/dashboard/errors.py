@@ -1,5 +1,6 @@
 """Refusals and failures of the dashboard: JSON for programs, a page or a message in place for a person."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC
 from urllib.parse import urlsplit
 
@@ -12,11 +13,15 @@ from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.dashboard.responses import render_page, toast_header
 from relay.errors import RelayError
 from relay.http.guard import LOGIN_STATIC_PREFIX, Guard
+from relay.http.handlers import call_handler
 from relay.http.responses import error_response, get_relay
 from relay.model.text import escape_unprintable
 
 _PROGRAM_PREFIXES = ("/api/", "/metrics", "/healthz", "/stream", STATIC_PREFIX, LOGIN_STATIC_PREFIX)
 _HOME = "/events"
+
+PageHandler = Callable[..., Awaitable[web.StreamResponse]]
+"""A handler of a page, whose parameters `call_handler` fills in."""
 
 
 def error_response_for(request: web.Request, status: int, code: str, message: str, hint: str = "") -> web.Response:
@@ -86,13 +91,13 @@ def _format_sentence(text: str) -> str:
     return f"{capitalize_first(sentence)}." if sentence else ""
 
 
-def handle_page_errors(handler: Handler) -> Handler:
-    """Return the handler with what it raises on purpose shown as HTML."""
+def handle_page_errors(handler: PageHandler) -> Handler:
+    """Return what calls a handler with what it takes, and shows as HTML what it raises on purpose."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         TIME_ZONE.set(UTC if get_relay(request).state.preferences.zone == "utc" else None)
         try:
-            return await handler(request)
+            return await call_handler(handler, request)
         except RelayError as error:
             return await _render_error_page(request, error)
 

@@ -10,7 +10,6 @@ from relay.dashboard.event_list import format_event_title, parse_current_url
 from relay.dashboard.filters import build_url
 from relay.dashboard.render import get_target_id
 from relay.dashboard.responses import redirect, render_dialog, render_part
-from relay.http.responses import get_relay
 from relay.model.event import EventRow
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
@@ -56,11 +55,11 @@ _PAGE_HITS = (
 )
 
 
-async def show_finder(request: web.Request) -> web.Response:
+async def show_finder(request: web.Request, relay: RunningRelay) -> web.Response:
     """GET /find?find=: what that could mean, the likeliest first; `go` leads there at once."""
     text = request.query.get("find", "")[:_MAX_TEXT].strip()
     event = _find_current_event(request)
-    hits = await _collect_hits(get_relay(request), text, event)
+    hits = await _collect_hits(relay, text, event)
     if request.query.get("go") and hits:
         return redirect(hits[0].href)
     if get_target_id(request) == "found":

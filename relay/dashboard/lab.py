@@ -10,14 +10,14 @@ from aiohttp import web
 from relay.config.types import parse_duration
 from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
-from relay.dashboard.responses import format_error, read_fields, read_values, redirect, render_page, render_part
+from relay.dashboard.responses import format_error, read_values, redirect, render_page, render_part
 from relay.delivery.lab import EXPERIMENTS
 from relay.errors import RelayError, UsageError
-from relay.http.params import parse_id
 from relay.http.responses import get_relay
 from relay.model.lab import ENDED_STATES, LabRun, LabSend, NewLabRun, TrialResult
 from relay.model.parameters import parse_digits, parse_number
 from relay.model.text import escape_unprintable
+from relay.services.relay import RunningRelay
 
 _MAX_RUNS = 20
 _EVENT_IDS = re.compile(r"(#?\d{1,18}[\s,;]*)+")
@@ -35,20 +35,19 @@ async def show_lab(request: web.Request) -> web.Response:
     return await _render_lab(request, form, ("duplicates",))
 
 
-async def start_run(request: web.Request) -> web.Response:
+async def start_run(request: web.Request, relay: RunningRelay, form: dict[str, str]) -> web.Response:
     """POST /lab: begin a run and go to its report."""
-    form = await read_fields(request)
     chosen = tuple(await read_values(request, "experiment"))
     try:
-        started = await get_relay(request).lab.start(_parse_new_run(form, chosen))
+        started = await relay.lab.start(_parse_new_run(form, chosen))
     except RelayError as error:
         return await _render_lab(request, form, chosen, format_error(error))
     return redirect(f"/lab/{started.id}")
 
 
-async def show_run(request: web.Request) -> web.Response:
+async def show_run(request: web.Request, relay: RunningRelay, id_: int) -> web.Response:
     """GET /lab/{id}?all=: the report of a run; the report alone for htmx."""
-    report = await get_relay(request).lab.report(parse_id(request, "lab run"))
+    report = await relay.lab.report(id_)
     run, whole = report.run, bool(request.query.get("all"))
     most = MAX_SENDS_SHOWN if whole else SENDS_SHOWN
     values: dict[str, Any] = {
@@ -66,10 +65,9 @@ async def show_run(request: web.Request) -> web.Response:
     )
 
 
-async def cancel_run(request: web.Request) -> web.Response:
+async def cancel_run(relay: RunningRelay, id_: int) -> web.Response:
     """POST /lab/{id}/cancel: no further send."""
-    id_ = parse_id(request, "lab run")
-    await get_relay(request).lab.cancel(id_)
+    await relay.lab.cancel(id_)
     return redirect(f"/lab/{id_}")
 
 

@@ -15,8 +15,6 @@ from relay.dashboard.render import sandboxed_response
 from relay.dashboard.responses import format_error, render_page, render_part
 from relay.delivery.email_dry_run import DryRunRequest
 from relay.errors import NotFoundError, RelayError
-from relay.http.params import parse_id
-from relay.http.responses import get_relay
 from relay.model.mail import DryRunPage
 from relay.model.message import (
     LOST,
@@ -63,13 +61,11 @@ _STATUS_ICONS = {
 _DAY_GAP = 0.2  # of a bar's width that stays empty
 
 
-async def show_messages(request: web.Request) -> web.Response:
+async def show_messages(request: web.Request, relay: RunningRelay, id_: int | None = None) -> web.Response:
     """GET /messages?channel=&status=…, /messages/rates, /messages/{id}: the list, and beside it rates or a message."""
-    relay = get_relay(request)
     filters = parse_message_filter(request.query, request.query.getall("status", ()), relay.clock.now())
     before = parse_number(request.query, "before", None)
     found = await relay.store.messages.page(filters, before=before, limit=_PAGE_SIZE)
-    chosen = parse_id(request, "message") if "id" in request.match_info else None
     kept = _keep_filters(request)
     return await render_page(
         request,
@@ -80,20 +76,19 @@ async def show_messages(request: web.Request) -> web.Response:
         messages=found,
         now=relay.clock.now(),
         suffix=f"?{kept}" if kept else "",
-        chosen=await _build_detail(relay, await relay.store.messages.get(chosen)) if chosen else None,
-        rates=None if chosen else await _load_rates(relay),
+        chosen=await _build_detail(relay, await relay.store.messages.get(id_)) if id_ else None,
+        rates=None if id_ else await _load_rates(relay),
         unmatched=await relay.store.messages.unmatched(),
         detail_shown=request.path != "/messages",
-        live=_build_path(kept, "/messages/live", id=chosen) if before is None else "",
+        live=_build_path(kept, "/messages/live", id=id_) if before is None else "",
         older=_build_path(kept, before=found[-1].id) if len(found) == _PAGE_SIZE else "",
         smtp=relay.smtp_address,
         is_filtered=bool(kept),
     )
 
 
-async def show_message_updates(request: web.Request) -> web.Response:
+async def show_message_updates(request: web.Request, relay: RunningRelay) -> web.Response:
     """GET /messages/live?id=: what has changed, each for its own place on the page that asks."""
-    relay = get_relay(request)
     chosen, kept = parse_number(request.query, "id", None), _keep_filters(request)
     message = await relay.store.messages.get(chosen) if chosen else None
     return render_part(
@@ -111,9 +106,9 @@ async def show_message_updates(request: web.Request) -> web.Response:
     )
 
 
-async def preview_message(request: web.Request) -> web.Response:
+async def preview_message(relay: RunningRelay, id_: int) -> web.Response:
     """GET /messages/{id}/preview: the mail as it looks, in a sandbox of its own."""
-    source = await get_relay(request).store.messages.source(parse_id(request, "message"))
+    source = await relay.store.messages.source(id_)
     mail = message_from_bytes(source, policy=policy.default)
     part = mail.get_body(("html", "plain")) if isinstance(mail, EmailMessage) else None
     if part is None:
@@ -221,9 +216,8 @@ def _format_short_day(day: date) -> str:
     return f"{day.day} {day:%b}"
 
 
-async def show_dry_run(request: web.Request) -> web.Response:
+async def show_dry_run(request: web.Request, relay: RunningRelay) -> web.Response:
     """GET /emails/dry-run?q=&target=&template=&before=, /emails/{name}/dry-run?q=: the same, to look at."""
-    relay = get_relay(request)
     template = request.match_info.get("name") or request.query.get("template", "")
     target = request.query.get("target", "")
     query = request.query.get("q", _DEFAULT_QUERY)

@@ -9,7 +9,7 @@ from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.filters import TIME_ZONE, named_avatar
 from relay.dashboard.responses import render_page
 from relay.http.params import parse_window
-from relay.http.responses import get_relay
+from relay.services.relay import RunningRelay
 from relay.services.stats import WINDOWS, Stats, StatsSlot, StatsWindow, load_queues, load_stats
 
 _BAR_GAP = 0.28  # of a bar's width
@@ -82,9 +82,9 @@ def build_sparkline(values: Sequence[float]) -> str:
     return build_line("", [value - low for value in values], span, 22)[1]
 
 
-async def show_metrics(request: web.Request) -> web.Response:
+async def show_metrics(request: web.Request, relay: RunningRelay) -> web.Response:
     """GET /stats?window=: the window in charts; an htmx request gets the part that changes."""
-    relay, window = get_relay(request), parse_window(request.query)
+    window = parse_window(request.query)
     found = await load_stats(relay, window)
     slowest = await relay.store.deliveries.slowest(found.since, _MAX_SLOW)
     events = {row.id: row for row in await relay.store.events.rows({one.event_id for one in slowest})}

@@ -15,12 +15,6 @@ from relay.model.search import format_spans
 from relay.model.text import escape_unprintable
 
 
-async def read_fields(request: web.Request) -> dict[str, str]:
-    """Return the fields of a form; of a name given twice the first."""
-    form = list((await request.post()).items())
-    return {name: value for name, value in reversed(form) if isinstance(value, str)}
-
-
 async def read_values(request: web.Request, name: str) -> list[str]:
     """Return every value of a field."""
     return [value for value in (await request.post()).getall(name, []) if isinstance(value, str)]

@@ -7,9 +7,9 @@ from itertools import groupby
 from aiohttp import web
 
 from relay.dashboard.render import get_target_id
-from relay.dashboard.responses import read_fields, redirect, render_page
+from relay.dashboard.responses import redirect, render_page
 from relay.errors import UsageError
-from relay.http.responses import get_relay
+from relay.services.relay import RunningRelay
 from relay.services.state import Preferences, save_preferences
 
 _DENSITIES = ("comfortable", "compact")
@@ -20,9 +20,8 @@ _COOKIE_AGE = 365 * 86400
 _LOCAL_PATH = re.compile(r"/(?![/\\])[!-~]*")
 
 
-async def show_settings(request: web.Request) -> web.Response:
+async def show_settings(request: web.Request, relay: RunningRelay) -> web.Response:
     """GET /settings."""
-    relay = get_relay(request)
     return await render_page(
         request,
         "settings.html",
@@ -37,9 +36,9 @@ async def show_settings(request: web.Request) -> web.Response:
     )
 
 
-async def save_settings(request: web.Request) -> web.Response:
+async def save_settings(request: web.Request, relay: RunningRelay) -> web.Response:
     """POST /settings: save what the form says and show the page again. Raises UsageError."""
-    relay, form = get_relay(request), await request.post()
+    form = await request.post()
     density, zone = form.get("density"), form.get("zone")
     if density not in _DENSITIES or zone not in _ZONES:
         raise UsageError("that is no setting", hint="choose one of those on the page")
@@ -59,11 +58,11 @@ def _format_table_title(table: str) -> str:
     return f"[{table}]" if " " not in table else table.capitalize()
 
 
-async def switch_theme(request: web.Request) -> web.Response:
+async def switch_theme(request: web.Request, form: dict[str, str]) -> web.Response:
     """POST /theme: the next one; a browser without script goes back to the page named by `back`."""
     theme = _NEXT_THEME.get(request.cookies.get(THEME_COOKIE, ""), "light")
     if get_target_id(request) is None:
-        back = (await read_fields(request)).get("back", "")
+        back = form.get("back", "")
         response = redirect(back if _LOCAL_PATH.fullmatch(back) else "/events")
     else:
         signals = {"relay:theme": {"theme": theme}, "relay:toast": {"text": f"Theme: {theme or 'system'}"}}
@@ -72,8 +71,7 @@ async def switch_theme(request: web.Request) -> web.Response:
     return response
 
 
-async def show_health_check(request: web.Request) -> web.Response:
+async def show_health_check(request: web.Request, relay: RunningRelay) -> web.Response:
     """GET /doctor: everything that relay needs, checked when the page is opened."""
-    relay = get_relay(request)
     findings = await relay.check_health()
     return await render_page(request, "doctor.html", "Doctor", "doctor", findings=findings, version=relay.version)

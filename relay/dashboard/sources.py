@@ -10,7 +10,7 @@ from aiohttp import web
 from relay.catchup.base import APIS
 from relay.dashboard.filters import format_count, format_moment
 from relay.dashboard.render import get_target_id
-from relay.dashboard.responses import format_error, read_fields, redirect, render_page, render_part
+from relay.dashboard.responses import format_error, redirect, render_page, render_part
 from relay.errors import NotFoundError, RelayError, UsageError
 from relay.http.params import DEFAULT_SINCE, parse_catch_up_request
 from relay.http.responses import get_relay
@@ -50,9 +50,9 @@ _SHORT_WORDS: Mapping[int, tuple[str, str]] = {
 }
 
 
-async def show_sources(request: web.Request) -> web.Response:
+async def show_sources(request: web.Request, relay: RunningRelay) -> web.Response:
     """GET /sources, /sources/{name}: what may send, as configured."""
-    relay, is_named = get_relay(request), "name" in request.match_info
+    is_named = "name" in request.match_info
     sources = relay.sources.by_name
     chosen = _find_source(request) if is_named else next(iter(sources.values()), None)
     return await render_page(
@@ -69,9 +69,10 @@ async def show_sources(request: web.Request) -> web.Response:
     )
 
 
-async def show_trigger(request: web.Request, *, error: str = "", typed: str = "", body: str = "") -> web.Response:
+async def show_trigger(
+    request: web.Request, relay: RunningRelay, *, error: str = "", typed: str = "", body: str = ""
+) -> web.Response:
     """GET /trigger?source=&type=: a correctly signed sample to send."""
-    relay = get_relay(request)
     sources = relay.sources.by_name
     names = list(sources) or ["stripe"]
     requested = request.query.get("source") or ""
@@ -94,16 +95,15 @@ async def show_trigger(request: web.Request, *, error: str = "", typed: str = ""
     )
 
 
-async def trigger_sample(request: web.Request) -> web.Response:
+async def trigger_sample(request: web.Request, relay: RunningRelay, form: dict[str, str]) -> web.Response:
     """POST /trigger: a signed sample through the real ingress, then the event it made."""
-    form = await read_fields(request)
     body = form.get("body", "").replace("\r\n", "\n").strip()
     type_ = form.get("type", "").strip()
     encoded = body.encode("utf-8", "replace") if body else None
     try:
-        row = await get_relay(request).trigger_sample(form.get("source", ""), type_, body=encoded)
+        row = await relay.trigger_sample(form.get("source", ""), type_, body=encoded)
     except RelayError as error:
-        return await show_trigger(request, error=format_error(error), typed=type_, body=body)
+        return await show_trigger(request, relay, error=format_error(error), typed=type_, body=body)
     return redirect(f"/events/{row.id}")
 
 
@@ -210,10 +210,9 @@ def build_section(
     }
 
 
-async def begin_catch_up(request: web.Request) -> web.Response:
+async def begin_catch_up(request: web.Request, relay: RunningRelay, form: dict[str, str]) -> web.Response:
     """POST /sources/{name}/catch-up with `since`, `forward` and `look`: in place, or on the source's page."""
-    relay, source = get_relay(request), _find_source(request)
-    form = await read_fields(request)
+    source = _find_source(request)
     since = form.get("since", DEFAULT_SINCE)
     try:
         relay.catch_ups.start(
@@ -227,12 +226,12 @@ async def begin_catch_up(request: web.Request) -> web.Response:
     return _render_section(request, build_section(relay, source, form))
 
 
-async def show_section(request: web.Request) -> web.Response:
+async def show_section(request: web.Request, relay: RunningRelay) -> web.Response:
     """GET /sources/{name}/catch-up: the section again, to see how far it is."""
     source = _find_source(request)
     if get_target_id(request) is None:
         return redirect(f"/sources/{source.name}#catch-up")
-    return _render_section(request, build_section(get_relay(request), source, request.query))
+    return _render_section(request, build_section(relay, source, request.query))
 
 
 def _render_section(request: web.Request, section: dict[str, Any] | None, status: int = 200) -> web.Response:

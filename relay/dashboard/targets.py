@@ -4,15 +4,14 @@ from aiohttp import web
 
 from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.layout import load_banners
-from relay.dashboard.responses import answer_done, read_fields, redirect, render_dialog, render_page, render_part
+from relay.dashboard.responses import answer_done, redirect, render_dialog, render_page, render_part
 from relay.errors import UsageError
-from relay.http.responses import get_relay
 from relay.model.text import escape_unprintable
+from relay.services.relay import RunningRelay
 
 
-async def show_targets(request: web.Request) -> web.Response:
+async def show_targets(request: web.Request, relay: RunningRelay) -> web.Response:
     """GET /targets: where events go, and how that does."""
-    relay = get_relay(request)
     targets = tuple(relay.config.targets.values())
     return await render_page(
         request,
@@ -34,20 +33,20 @@ async def show_targets(request: web.Request) -> web.Response:
     )
 
 
-async def show_banners(request: web.Request) -> web.Response:
+async def show_banners(request: web.Request, relay: RunningRelay) -> web.Response:
     """GET /banners: the banners alone, for a page that counts down."""
-    return render_part(request, "banners.html", banners=await load_banners(get_relay(request)))
+    return render_part(request, "banners.html", banners=await load_banners(relay))
 
 
-async def reconnect_tunnel(request: web.Request) -> web.Response:
+async def reconnect_tunnel(request: web.Request, relay: RunningRelay) -> web.Response:
     """POST /tunnel/reconnect: build the tunnel again now."""
-    get_relay(request).reconnect_tunnel()
+    relay.reconnect_tunnel()
     return answer_done(request, "/events", "Reconnecting")
 
 
-async def retry_target(request: web.Request) -> web.Response:
+async def retry_target(request: web.Request, relay: RunningRelay, form: dict[str, str]) -> web.Response:
     """POST /targets/try with `target`: send it what has waited longest, whether it is up or not."""
-    relay, name = get_relay(request), _check_target_name((await read_fields(request)).get("target", ""))
+    name = _check_target_name(form.get("target", ""))
     oldest = await relay.store.deliveries.first_waiting(name)
     if oldest is None:
         return answer_done(request, "/targets", f"Nothing waits for {name}")
@@ -55,9 +54,9 @@ async def retry_target(request: web.Request) -> web.Response:
     return answer_done(request, f"/deliveries/{oldest}", f"Trying {name}")
 
 
-async def confirm_drop(request: web.Request) -> web.Response:
+async def confirm_drop(request: web.Request, relay: RunningRelay) -> web.Response:
     """GET /targets/drop?target=: how much would be given up, and the form that does it."""
-    relay, name = get_relay(request), _check_target_name(request.query.get("target", ""))
+    name = _check_target_name(request.query.get("target", ""))
     waiting = (await relay.store.deliveries.waiting()).get(name, 0)
     count = format_count(waiting, "delivery", "deliveries")
     return await render_dialog(
@@ -75,10 +74,10 @@ async def confirm_drop(request: web.Request) -> web.Response:
     )
 
 
-async def drop_queue(request: web.Request) -> web.Response:
+async def drop_queue(relay: RunningRelay, form: dict[str, str]) -> web.Response:
     """POST /targets/drop with `target`: what waits for it is given up."""
-    name = _check_target_name((await read_fields(request)).get("target", ""))
-    await get_relay(request).replays.cancel_deliveries(name)
+    name = _check_target_name(form.get("target", ""))
+    await relay.replays.cancel_deliveries(name)
     return redirect(build_url("/deliveries", state="cancelled", target=name))
 
 

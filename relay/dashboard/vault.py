@@ -7,11 +7,12 @@ from aiohttp import web
 
 from relay.dashboard.filters import capitalize_first
 from relay.dashboard.render import get_target_id, html_response
-from relay.dashboard.responses import format_error, read_fields, redirect, render_page, render_part
+from relay.dashboard.responses import format_error, redirect, render_page, render_part
 from relay.errors import RelayError
 from relay.http.responses import get_relay
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
+from relay.services.relay import RunningRelay
 from relay.vault.storage import LARGEST_VALUE
 
 _STATE_TITLES = {"none": "No vault yet", "locked": "The vault is locked", "unlocked": "The vault is unlocked"}
@@ -23,29 +24,28 @@ async def show_vault_form(request: web.Request) -> web.Response:
     return await _render_form(request, name=request.query.get("name", ""))
 
 
-async def unlock_vault(request: web.Request) -> web.Response:
+async def unlock_vault(request: web.Request, relay: RunningRelay, form: dict[str, str]) -> web.Response:
     """POST /vault/unlock: the page behind then shows what was checked."""
-    password = Secret("the password", (await read_fields(request)).get("password", ""))
+    password = Secret("the password", form.get("password", ""))
     if not password.reveal():
         return await _render_form(request, error="Type the password.", status=422)
-    return await _run_and_answer(request, lambda: get_relay(request).vault.unlock(password))
+    return await _run_and_answer(request, lambda: relay.vault.unlock(password))
 
 
-async def lock_vault(request: web.Request) -> web.Response:
+async def lock_vault(request: web.Request, relay: RunningRelay) -> web.Response:
     """POST /vault/lock: forgets every secret."""
-    return await _run_and_answer(request, get_relay(request).vault.lock)
+    return await _run_and_answer(request, relay.vault.lock)
 
 
-async def save_secret(request: web.Request) -> web.Response:
+async def save_secret(request: web.Request, relay: RunningRelay, form: dict[str, str]) -> web.Response:
     """POST /vault/secrets: saves the secret that was typed in; its value is never shown again."""
-    form = await read_fields(request)
     name, value = form.get("name", "").strip(), form.get("value", "")[: LARGEST_VALUE + 1]
-    return await _run_and_answer(request, lambda: get_relay(request).vault.put(name, value), name)
+    return await _run_and_answer(request, lambda: relay.vault.put(name, value), name)
 
 
-async def remove_secret(request: web.Request) -> web.Response:
+async def remove_secret(request: web.Request, relay: RunningRelay, name: str) -> web.Response:
     """POST /vault/secrets/{name}/remove: forgets one secret."""
-    return await _run_and_answer(request, lambda: get_relay(request).vault.remove(request.match_info["name"]))
+    return await _run_and_answer(request, lambda: relay.vault.remove(name))
 
 
 async def _run_and_answer(

@@ -16,12 +16,24 @@ from relay.services.stats import WINDOWS, StatsWindow
 DEFAULT_SINCE = "24h"  # of a catch-up
 
 
-def parse_id(request: web.Request, noun: str = "event") -> int:
+# What people call the number in a path, by what stands before it; any other is an event's.
+_NOUNS = {"deliveries": "delivery", "lab": "lab run", "labs": "lab run", "messages": "message", "replays": "replay"}
+
+
+def parse_id(request: web.Request) -> int:
     """Return the number in the path. Raises NotFoundError: what is no number cannot be found."""
-    id_ = parse_digits(request.match_info["id"])
+    text = request.match_info["id"]
+    id_ = parse_digits(text)
     if id_ is None:
+        noun = _NOUNS.get(request.path.partition(f"/{text}")[0].rpartition("/")[2], "event")
         raise NotFoundError(f"no such {noun}", hint=f"{noun}s have small numbers")
     return id_
+
+
+async def read_fields(request: web.Request) -> dict[str, str]:
+    """Return the fields of a form; of a name given twice the first."""
+    form = list((await request.post()).items())
+    return {name: value for name, value in reversed(form) if isinstance(value, str)}
 
 
 async def read_json_body(request: web.Request) -> Mapping[str, Any]:

@@ -13,7 +13,6 @@ from relay.dashboard.responses import (
     answer_done,
     build_selection_query,
     join_search,
-    read_fields,
     redirect,
     render_dialog,
     render_part,
@@ -33,22 +32,18 @@ _DELETE_LIMIT = 100_000  # events that are pinned or deleted together
 _MAX_PUBLISHED = 200  # changes published one by one when many change at once
 
 
-async def pin_event(request: web.Request) -> web.Response:
+async def pin_event(request: web.Request, form: dict[str, str]) -> web.Response:
     """POST /events/{id}/pin with `pinned`: empty unpins."""
-    form = await read_fields(request)
     return await _render_annotated(request, pinned=bool(form.get("pinned")))
 
 
-async def save_note(request: web.Request) -> web.Response:
+async def save_note(request: web.Request, form: dict[str, str]) -> web.Response:
     """POST /events/{id}/note."""
-    form = await read_fields(request)
     return await _render_annotated(request, note=form.get("note", "")[:_MAX_NOTE].replace("\r\n", "\n").strip())
 
 
-async def delete_event(request: web.Request) -> web.Response:
+async def delete_event(request: web.Request, relay: RunningRelay, id_: int) -> web.Response:
     """POST /events/{id}/delete: the event goes with its deliveries."""
-    relay = get_relay(request)
-    id_ = parse_id(request)
     await relay.store.events.delete(id_)
     relay.bus.publish(EventChanged(id_))
     suffix = parse_list_suffix(request)
@@ -75,9 +70,8 @@ def _list_path(fields: MultiMapping[Any], name: str = "q") -> str:
     return build_url("/events", q=join_search(fields, name))
 
 
-async def pin_selected(request: web.Request) -> web.Response:
+async def pin_selected(request: web.Request, relay: RunningRelay) -> web.Response:
     """POST /events/pin: pin what was selected."""
-    relay = get_relay(request)
     fields = await request.post()
     found = await _find_matching(relay, build_selection_query(fields), None)
     await relay.store.events.annotate_all(found, pinned=True)
@@ -90,9 +84,8 @@ async def export_selected(request: web.Request) -> web.Response:
     return redirect(build_url("/api/export", q=build_selection_query(request.query), **{"as": "jsonl"}))
 
 
-async def confirm_delete(request: web.Request) -> web.Response:
+async def confirm_delete(request: web.Request, relay: RunningRelay) -> web.Response:
     """GET /events/delete: how much would go, and the form that does it."""
-    relay = get_relay(request)
     text = build_selection_query(request.query)
     found = await _find_matching(relay, text, None)
     count = format_count(len(found), "event")
@@ -110,9 +103,8 @@ async def confirm_delete(request: web.Request) -> web.Response:
     )
 
 
-async def delete_selected(request: web.Request) -> web.Response:
+async def delete_selected(request: web.Request, relay: RunningRelay) -> web.Response:
     """POST /events/delete with `q` and `upto`: what matched when it was asked goes with its deliveries."""
-    relay = get_relay(request)
     fields = await request.post()
     upto = parse_digits(str(fields.get("upto")))
     if upto is None:

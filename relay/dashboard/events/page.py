@@ -32,13 +32,12 @@ _MAX_NEW_ROWS = 50  # new rows slid in one by one; more than that and the list i
 _MAX_SECONDS = 10**11  # of a row's time since 1970; what is later came from no row
 
 
-async def show_events(request: web.Request) -> web.Response:
+async def show_events(request: web.Request, relay: RunningRelay) -> web.Response:
     """GET /events?q=&before=: the list, with the newest event beside it; the list alone for htmx."""
     if request.query.get("at"):
         return _redirect_to_time(request)
     if get_target_id(request) == "list":
         return await _render_list(request)
-    relay = get_relay(request)
     query = event_list.parse_list_query(request)
     counts = await relay.store.events.counts()
     if not counts.events and not query.text:
@@ -230,10 +229,9 @@ async def _render_newer_rows(request: web.Request, after: int) -> web.Response:
     return html_response(make_partial("#rows", "afterbegin", text) + make_partial("#count", "textContent", count))
 
 
-async def show_head(request: web.Request) -> web.Response:
+async def show_head(request: web.Request, event: CapturedEvent) -> web.Response:
     """GET /events/{id}/head: the pipeline bar and the counts of the tabs, and `tab` again where it is named."""
-    relay, renderer = get_relay(request), request.app[RENDERER]
-    event = await relay.store.events.get(parse_id(request))
+    renderer = request.app[RENDERER]
     name = request.query.get("tab", "")
     detail = await build_detail(request, event, name if name in tabs.TAB_NAMES else "routing")
     reply = make_partial("#hops", "outerHTML", renderer.part("events/pipeline_bar.html", **detail))
@@ -244,30 +242,29 @@ async def show_head(request: web.Request) -> web.Response:
     return html_response(reply)
 
 
-async def show_tree(request: web.Request) -> web.Response:
+async def show_tree(request: web.Request, relay: RunningRelay, id_: int) -> web.Response:
     """GET /events/{id}/tree?ptr=&from=: what belongs below a folded node."""
     if get_target_id(request) != "" or "ptr" not in request.query:
         return await render_event(request, "tree")
-    event = await get_relay(request).store.events.get(parse_id(request))
+    event = await relay.store.events.get(id_)
     body = await request.app[tabs.BODY_CACHE].read(event)
     nodes = tabs.build_subtree(body.value, request)
     return render_part(request, "events/tree.html", nodes=nodes, base=tabs.event_path(event))
 
 
-async def show_hits(request: web.Request) -> web.Response:
+async def show_hits(request: web.Request, relay: RunningRelay, id_: int) -> web.Response:
     """GET /events/{id}/find?find=: the payload with every hit marked, standing on one of them."""
     if get_target_id(request) != "payload":
         return await render_event(request, "payload")
     renderer = request.app[RENDERER]
-    event = await get_relay(request).store.events.get(parse_id(request))
+    event = await relay.store.events.get(id_)
     tab = await tabs.build_payload_tab(request, event, "payload")
     hits = make_partial("#hits", "innerHTML", renderer.part("events/hits.html", tab=tab))
     return html_response(renderer.part("events/body.html", tab=tab) + hits)
 
 
-async def download_body(request: web.Request) -> web.Response:
+async def download_body(request: web.Request, event: CapturedEvent) -> web.Response:
     """GET /events/{id}/body: the exact bytes, as a download; `inline` shows a picture and nothing else."""
-    event = await get_relay(request).store.events.get(parse_id(request))
     kind = event.capture.content_type
     inline = "inline" in request.query and kind in tabs.IMAGE_TYPES
     name = f"event-{event.id}{'.json' if 'json' in kind else '.bin'}"
@@ -282,10 +279,8 @@ async def download_body(request: web.Request) -> web.Response:
     )
 
 
-async def show_curl(request: web.Request) -> web.Response:
+async def show_curl(relay: RunningRelay, event: CapturedEvent) -> web.Response:
     """GET /events/{id}/curl: a command that sends the event again; headers with credentials are left out."""
-    relay = get_relay(request)
-    event = await relay.store.events.get(parse_id(request))
     capture = event.capture
     target = capture.request_target
     words = ["curl", "-X", shlex.quote(capture.method), shlex.quote(relay.ingress_url + decode_header_text(target))]

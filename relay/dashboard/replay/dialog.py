@@ -18,18 +18,9 @@ from relay.dashboard.replay.edits import (
     prefill_from_delivery,
 )
 from relay.dashboard.replay.page import SIGN_MODE_LABELS
-from relay.dashboard.responses import (
-    format_error,
-    read_fields,
-    read_values,
-    redirect,
-    render_dialog,
-    render_part,
-    toast_header,
-)
+from relay.dashboard.responses import format_error, read_values, redirect, render_dialog, render_part, toast_header
 from relay.errors import RelayError
-from relay.http.params import parse_id
-from relay.http.responses import RELAY, get_relay
+from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryState, SignMode
 from relay.model.event import CapturedEvent
 from relay.model.parameters import parse_number
@@ -44,10 +35,8 @@ _RESULT_TIMEOUT = 3.0  # seconds a reply waits for what it set off, before it as
 _FINAL_STATES = (DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED)
 
 
-async def show_replay_form(request: web.Request) -> web.Response:
+async def show_replay_form(request: web.Request, relay: RunningRelay, event: CapturedEvent) -> web.Response:
     """GET /events/{id}/replay: the dialog, or the same as a page; `delivery` begins with that one's edits."""
-    relay = get_relay(request)
-    event = await relay.store.events.get(parse_id(request))
     edited_before = parse_number(request.query, "delivery", None)
     form: dict[str, str] = {}
     if edited_before is not None:
@@ -56,11 +45,9 @@ async def show_replay_form(request: web.Request) -> web.Response:
     return await _render_replay_form(request, event, form, {}, chosen)
 
 
-async def replay_event(request: web.Request) -> web.Response:
+async def replay_event(request: web.Request, relay: RunningRelay, id_: int, form: dict[str, str]) -> web.Response:
     """POST /events/{id}/replay: a new delivery for each target chosen; shows what they answered."""
-    relay = request.app[RELAY]
-    event = await relay.store.events.get(int(request.match_info["id"]))
-    form = await read_fields(request)
+    event = await relay.store.events.get(id_)
     chosen = await read_values(request, "target")
     url = form.get("url", "").strip()
     targets = [*chosen, *([url] if url else [])]
@@ -87,16 +74,15 @@ async def replay_event(request: web.Request) -> web.Response:
     )
 
 
-async def preview_replay(request: web.Request) -> web.Response:
+async def preview_replay(request: web.Request, event: CapturedEvent, form: dict[str, str]) -> web.Response:
     """POST /events/{id}/replay/preview: what differs so far."""
-    event = await get_relay(request).store.events.get(parse_id(request))
-    edits = parse_replay_form(event, await read_fields(request))
+    edits = parse_replay_form(event, form)
     return render_part(request, "replay/changes.html", changes=_describe_changes(request, event, edits))
 
 
-async def show_delivery_result(request: web.Request) -> web.Response:
+async def show_delivery_result(request: web.Request, relay: RunningRelay, id_: int) -> web.Response:
     """GET /deliveries/{id}/result: what became of a delivery, for the dialog that waits for it."""
-    sent = await load_result(get_relay(request), parse_id(request, "delivery"))
+    sent = await load_result(relay, id_)
     return render_part(request, "replay/sent.html", sent=sent)
 
 

@@ -10,28 +10,25 @@ from relay.dashboard.event_list import parse_list_suffix
 from relay.dashboard.filters import build_url
 from relay.dashboard.render import RENDERER, get_target_id, html_response, sandboxed_response
 from relay.dashboard.replay.dialog import format_result, load_result
-from relay.dashboard.responses import format_error, read_fields, redirect, render_dialog, render_part, toast_header
+from relay.dashboard.responses import format_error, redirect, render_dialog, render_part, toast_header
 from relay.errors import RelayError, SentAlreadyError
-from relay.http.params import parse_id
 from relay.http.responses import get_relay
 from relay.model.event import CapturedEvent
 from relay.services.relay import RunningRelay
 
 
-async def show_email_form(request: web.Request) -> web.Response:
+async def show_email_form(request: web.Request, relay: RunningRelay, event: CapturedEvent) -> web.Response:
     """GET /events/{id}/email?template=&to=: the dialog with its preview, the preview alone, or both as a page."""
-    event = await get_relay(request).store.events.get(parse_id(request))
     if get_target_id(request) == "em-preview":
-        preview = await _build_preview(get_relay(request), event, request.query)
+        preview = await _build_preview(relay, event, request.query)
         return render_part(request, "replay/email_preview.html", preview=preview)
     return await _render_email_form(request, event, request.query)
 
 
-async def send_email(request: web.Request) -> web.Response:
+async def send_email(
+    request: web.Request, relay: RunningRelay, event: CapturedEvent, form: dict[str, str]
+) -> web.Response:
     """POST /events/{id}/email: one mail, as a delivery like any other."""
-    relay = get_relay(request)
-    event = await relay.store.events.get(parse_id(request))
-    form = await read_fields(request)
     try:
         made = await relay.replays.email_event(
             event, form.get("template", ""), _split_addresses(form.get("to", "")), bool(form.get("force"))
@@ -49,10 +46,8 @@ async def send_email(request: web.Request) -> web.Response:
     )
 
 
-async def preview_email(request: web.Request) -> web.Response:
+async def preview_email(request: web.Request, relay: RunningRelay, event: CapturedEvent) -> web.Response:
     """GET /events/{id}/email/preview: the mail itself, in a sandbox of its own."""
-    relay = get_relay(request)
-    event = await relay.store.events.get(parse_id(request))
     to = _split_addresses(request.query.get("to", ""))
     mail = await relay.replays.preview_email(event, request.query.get("template", ""), to)
     return sandboxed_response(mail.html or f"<pre>{escape(mail.text)}</pre>")

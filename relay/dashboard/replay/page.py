@@ -12,7 +12,6 @@ from relay.dashboard.render import get_target_id
 from relay.dashboard.responses import (
     build_selection_query,
     format_error,
-    read_fields,
     redirect,
     render_dialog,
     render_page,
@@ -23,6 +22,7 @@ from relay.http.params import parse_id
 from relay.http.responses import get_relay
 from relay.model.batch import INCLUDABLE_OUTCOMES, BatchState, NewBatch
 from relay.model.delivery import SignMode
+from relay.services.relay import RunningRelay
 
 _PAGE_SIZE = 50
 SIGN_MODE_LABELS = {
@@ -32,7 +32,7 @@ SIGN_MODE_LABELS = {
 }
 
 
-async def show_replays(request: web.Request) -> web.Response:
+async def show_replays(request: web.Request, relay: RunningRelay) -> web.Response:
     """GET /replays: those that there are. With `?q=`, or rows that were ticked: the form, and what it would do."""
     fields = request.query
     if {"q", "id", "ids"} & set(fields):
@@ -40,19 +40,17 @@ async def show_replays(request: web.Request) -> web.Response:
         if get_target_id(request) == "preview":
             return render_part(request, "replay/plan.html", **await _load_plan(request, text, fields))
         return await _build_bulk_form(request, text, fields, {})
-    relay = get_relay(request)
     found = await relay.store.batches.page(_PAGE_SIZE)
     counts = await asyncio.gather(*(relay.store.batches.counts(batch) for batch in found))
     batches = list(zip(found, counts, strict=True))
     return await render_page(request, "replay/batches.html", "Bulk replays", "deliveries", batches=batches)
 
 
-async def start_replay(request: web.Request) -> web.Response:
+async def start_replay(request: web.Request, relay: RunningRelay, form: dict[str, str]) -> web.Response:
     """POST /replays with what the form holds: begins, and shows how far it is."""
-    form = await read_fields(request)
     text = form.get("q", "")
     try:
-        begun = await get_relay(request).bulk_replays.start(_parse_new_batch(text, form))
+        begun = await relay.bulk_replays.start(_parse_new_batch(text, form))
     except RelayError as error:
         errors = {"target": format_error(error)}
         if get_target_id(request) is not None:
@@ -65,9 +63,8 @@ async def start_replay(request: web.Request) -> web.Response:
     return await render_dialog(request, "replay/started.html", "Bulk replay", back, **values)
 
 
-async def show_replay(request: web.Request) -> web.Response:
+async def show_replay(request: web.Request, id_: int) -> web.Response:
     """GET /replays/{id}: one of them; how far it is alone for those who watch."""
-    id_ = parse_id(request, "replay")
     values = await _load_batch(request, id_)
     if get_target_id(request) is None:
         title = f"Bulk replay {id_}"
@@ -80,20 +77,20 @@ async def show_replay(request: web.Request) -> web.Response:
     return render_part(request, f"replay/{'ended' if is_over else 'progress'}.html", **values)
 
 
-async def cancel_replay(request: web.Request) -> web.Response:
+async def cancel_replay(request: web.Request, relay: RunningRelay, id_: int) -> web.Response:
     """POST /replays/{id}/cancel: what is not sent yet stays so."""
-    await get_relay(request).bulk_replays.cancel(parse_id(request, "replay"))
+    await relay.bulk_replays.cancel(id_)
     return await _answer_change(request)
 
 
-async def resume_replay(request: web.Request) -> web.Response:
+async def resume_replay(request: web.Request, relay: RunningRelay, id_: int) -> web.Response:
     """POST /replays/{id}/resume: on from where it was."""
-    await get_relay(request).bulk_replays.resume(parse_id(request, "replay"))
+    await relay.bulk_replays.resume(id_)
     return await _answer_change(request)
 
 
 async def _answer_change(request: web.Request) -> web.Response:
-    id_ = parse_id(request, "replay")
+    id_ = parse_id(request)
     if get_target_id(request) is None:
         return redirect(f"/replays/{id_}")
     return render_part(request, "replay/batch.html", **await _load_batch(request, id_))

@@ -31,6 +31,8 @@ import relay.dashboard.render
 import relay.platform
 import relay.store.connection
 import relay.store.writer
+import relay.vault.file_format
+from builders import LEAST_KDF
 from forking import Forker, Programs
 from relay.app import run_relay
 from relay.config.build import Overrides, load
@@ -176,6 +178,25 @@ def ready_tables(tmp_path_factory):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(writer, "migrate", copy_or_migrate)
             yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_vaults():
+    """Let this process open and make vaults whose keys cost next to nothing; a usual one takes a second."""
+    ranges, recommended = relay.vault.file_format._KDF_RANGES, relay.vault.file_format._RECOMMENDED
+    usual = ranges["argon2id"], recommended["argon2id"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ranges, "argon2id", usual[0] | {"m": (64, usual[0]["m"][1])})
+        patch.setitem(recommended, "argon2id", dict(LEAST_KDF.numbers))
+        yield usual
+
+
+@pytest.fixture
+def usual_vaults(cheap_vaults, monkeypatch):
+    """Take what `cheap_vaults` does back, for tests of the costs themselves."""
+    ranges, recommended = cheap_vaults
+    monkeypatch.setitem(relay.vault.file_format._KDF_RANGES, "argon2id", ranges)
+    monkeypatch.setitem(relay.vault.file_format._RECOMMENDED, "argon2id", recommended)
 
 
 class _CompiledTemplates(jinja2.BytecodeCache):

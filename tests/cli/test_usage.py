@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from builders import QUICK_KDF
+from builders import LEAST_KDF
 from relay.cli.config_file import TEMPLATE_FILE
 from relay.cli.formatting import DELIVERY_STATES
 from relay.cli.program import COMMANDS, load_command
@@ -129,7 +129,7 @@ def test_a_command_beside_a_running_relay_imports_click_and_asyncio_and_no_more(
 
 
 def test_help_and_what_reads_little_imports_no_more_than_that(tmp_path):
-    Vault(tmp_path / ".relay" / "vault", QUICK_KDF).create(Secret("x", "correct horse battery"))
+    Vault(tmp_path / ".relay" / "vault", LEAST_KDF).create(Secret("x", "correct horse battery"))
     allowed = set()
     for line, (code, heavy) in list_modules(NEEDED, tmp_path).items():
         allowed |= {*NEEDED[line]}

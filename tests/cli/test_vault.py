@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from builders import QUICK_KDF
+from builders import LEAST_KDF
 from relay.model.secret import Secret
 from relay.vault.storage import Vault
 
@@ -33,7 +33,7 @@ NO_TERMINAL = (
 @pytest.fixture
 def kept(tmp_path):
     """A vault with one secret, made with numbers that cost little, and a relay.toml that needs it."""
-    vault = Vault(tmp_path / ".relay" / "vault", QUICK_KDF)
+    vault = Vault(tmp_path / ".relay" / "vault", LEAST_KDF)
     vault.create(Secret("x", PASSWORD))
     vault.put("stripe_key", KEY)
     vault.lock()
@@ -65,6 +65,7 @@ def signed(key):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("usual_vaults")
 def test_a_vault_is_made_by_a_script(here, tmp_path):
     made = here("vault", "init", env=GIVEN)
     assert (made.code, made.err) == (0, "")

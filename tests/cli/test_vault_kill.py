@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from builders import QUICK_KDF
+from builders import LEAST_KDF
 from relay.model.secret import Secret
 from relay.vault.storage import Vault
 
@@ -49,7 +49,7 @@ def waiting(path):
 
 @pytest.mark.slow
 def test_checking_goes_on_where_it_was_killed(started, tmp_path, target):
-    vault = Vault(tmp_path / ".relay" / "vault", QUICK_KDF)
+    vault = Vault(tmp_path / ".relay" / "vault", LEAST_KDF)
     vault.create(Secret("x", PASSWORD))
     vault.put("stripe_key", KEY)
     (tmp_path / "relay.toml").write_text(

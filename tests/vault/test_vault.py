@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from builders import LEAST_KDF
 from relay.errors import NotFoundError, UsageError, VaultError, VaultLockedError, WrongPasswordError
 from relay.model.secret import Secret
 from relay.vault.file_format import Kdf
@@ -221,9 +222,8 @@ WRITER = """
 import sys
 from pathlib import Path
 from relay.model.secret import Secret
-from relay.vault.file_format import Kdf
 from relay.vault.storage import Vault
-vault = Vault(Path(sys.argv[1]), Kdf(name="argon2id", salt=bytes(16), numbers=(("t", 1), ("m", 19 * 1024), ("p", 1))))
+vault = Vault(Path(sys.argv[1]))
 vault.unlock(Secret("x", sys.argv[2]))
 print("ready", flush=True)
 for number in range(100000):
@@ -232,7 +232,9 @@ for number in range(100000):
 
 
 @pytest.mark.slow
-def test_a_writer_that_is_killed_leaves_a_whole_vault(vault, path, password):
+def test_a_writer_that_is_killed_leaves_a_whole_vault(path, password):
+    vault = Vault(path, LEAST_KDF)
+    vault.create(password)
     for delay in range(6):
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(path), password.reveal()], stdout=subprocess.PIPE)
         assert process.stdout.readline() == b"ready\n"

@@ -210,6 +210,7 @@ if __name__ == "__main__":
     import pkgutil
 
     import relay.cli
+    import relay.vault.file_format
 
     sys.path[0] = str(Path(__file__).parent)
     # pyngrok reads the environment when it is imported.

@@ -26,7 +26,7 @@ def parse_id(request: web.Request) -> int:
     id_ = parse_digits(text)
     if id_ is None:
         noun = _NOUNS.get(request.path.partition(f"/{text}")[0].rpartition("/")[2], "event")
-        raise NotFoundError(f"no such {noun}", hint=f"{noun}s have small numbers")
+        raise NotFoundError(f"no such {noun}", hint="its number is digits alone, such as 42")
     return id_
 
 

@@ -89,6 +89,14 @@ async def test_a_call_that_makes_no_sense_gets_a_sentence(at, path, status):
     assert body["error"]["message"]
 
 
+async def test_what_is_no_number_is_named_and_said_how_to_write(at):
+    paths = {"events": "event", "deliveries": "delivery", "messages": "message", "replays": "replay", "labs": "lab run"}
+    for path, noun in paths.items():
+        _, body = await at.api(f"/api/{path}/abc")
+        error = body["error"]
+        assert (error["message"], error["hint"]) == (f"no such {noun}", "its number is digits alone, such as 42")
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

@@ -107,7 +107,7 @@ _MAX_MOVED_KEYS = 24  # keys of an object of which one at a time is moved
 _MAX_SAMPLES = 12  # of a provider that are read
 _MIN_SORTED_KEYS = 4  # keys of an object whose order says something
 
-_NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?')
+_NUMBERS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?')
 _PROTECTED_NUMBER = re.compile(r'"\\u0000(-?[0-9][0-9.eE+-]*)"')
 
 KeyOrder = Mapping[frozenset[str], tuple[str, ...]]
@@ -116,6 +116,8 @@ KeyOrder = Mapping[frozenset[str], tuple[str, ...]]
 def try_key_orders(tester: VariantTester) -> SignatureFinding | None:
     """Try the keys of the JSON in the order of earlier events, of the provider's samples, and in every order."""
     received = tester.case.capture.body
+    if len(received) > MAX_BODY:
+        return None
     value = _parse_object(_NUMBERS.sub(_protect_number, received))
     seen = {received}
     for body in _order_variants(tester.case, value) if value is not None else ():

@@ -546,12 +546,14 @@ async def test_when_nothing_fits_what_was_ruled_out_is_said_and_the_secret_comes
 
 
 @pytest.mark.slow
-async def test_a_large_body_is_examined_within_bounds(start):
+async def test_a_large_body_is_examined_within_bounds(start, monkeypatch):
     at = await start('[server]\nmax_body = "30MB"\n', SECRETS)
     body = b'{"a":"' + b"x" * 8_000_000 + b'"}'
     cut = f"sha256={mac('GITHUB_WEBHOOK_SECRET', body).hex()[:50]}"
     found = await first(at, "/webhooks/github", io.BytesIO(body), github(signature=cut))
     assert found["cause"] == "signature_cut"
+    work = time.thread_time
+    monkeypatch.setattr(time, "thread_time", lambda: work() * 5)  # as on a computer that is a fifth as fast
     found = await first(at, "/webhooks/github", io.BytesIO(body[:-2]), github(signature="sha256=" + "0" * 64))
     assert found["cause"] == "body_cut"
     body = b'{"a":"' + b"x" * 25_000_000 + b'"}'

@@ -2,6 +2,7 @@
 
 import binascii
 import dataclasses
+import itertools
 from base64 import b64encode, urlsafe_b64encode
 from datetime import timedelta
 
@@ -61,7 +62,8 @@ def examine(secret_for):
         verification = source.scheme.verify(source.secrets, capture, capture.received_at)
         assert verification.reason
         case = SignatureCase(capture=capture, source=source, reason=verification.reason)
-        return diagnose(case, verification, lambda: 0.0).findings[0]
+        trials = itertools.count()
+        return diagnose(case, verification, lambda: next(trials) / 1000).findings[0]  # 1 ms each, until time is up
 
     return examine
 

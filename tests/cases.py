@@ -1,5 +1,6 @@
 """Many small cases in one test: every case is checked, and each that fails is named."""
 
+import contextlib
 import functools
 import inspect
 
@@ -11,7 +12,8 @@ MOST_SHOWN = 10  # errors with their traceback; every case that fails is named
 def check_each(names, cases):
     """Call a test with every case, which `pytest.mark.parametrize` takes as they are, in one test with its fixtures.
 
-    For cases that change nothing and take less time than it takes to collect, set up and report a test.
+    For cases that change nothing that others see, and take less time than it takes to set up and report a test. Those
+    of a coroutine share one loop and whatever the fixtures started on it, one after the other.
     """
     names = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
     named = [_name_case(case, len(names)) for case in cases]
@@ -19,22 +21,24 @@ def check_each(names, cases):
         raise ValueError("there is no case to check")
 
     def decorate(test):
-        if inspect.iscoroutinefunction(test) or inspect.isgeneratorfunction(test):
+        if inspect.isgeneratorfunction(test) or inspect.isasyncgenfunction(test):
             raise TypeError(f"{test.__name__} is not called to its end")
 
-        @functools.wraps(test)
-        def check(**fixtures):
-            errors = {}
+        def check_now(**fixtures):
+            errors = _Errors(len(named))
             for name, values in named:
-                try:
+                with errors.catch(name):
                     test(**fixtures, **dict(zip(names, values, strict=True)))
-                except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - raised below
-                    error.add_note(f"This was the case {name}.")
-                    errors[name] = error
-            if errors:
-                summary = f"{len(errors)} of {len(named)} cases: {', '.join(errors)}"
-                raise BaseExceptionGroup(summary, [*errors.values()][:MOST_SHOWN])
+            errors.report()
 
+        async def check_in_turn(**fixtures):
+            errors = _Errors(len(named))
+            for name, values in named:
+                with errors.catch(name):
+                    await test(**fixtures, **dict(zip(names, values, strict=True)))
+            errors.report()
+
+        check = functools.wraps(test)(check_in_turn if inspect.iscoroutinefunction(test) else check_now)
         # pytest asks the signature which fixtures the test uses.
         signature = inspect.signature(test)
         fixtures = [parameter for name, parameter in signature.parameters.items() if name not in names]
@@ -42,6 +46,27 @@ def check_each(names, cases):
         return check
 
     return decorate
+
+
+class _Errors:
+    """The errors of the cases that failed, by the names of these."""
+
+    def __init__(self, cases):
+        self._cases = cases
+        self._errors = {}
+
+    @contextlib.contextmanager
+    def catch(self, name):
+        try:
+            yield
+        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:  # noqa: BLE001 - raised in `report`
+            error.add_note(f"This was the case {name}.")
+            self._errors[name] = error
+
+    def report(self):
+        if self._errors:
+            summary = f"{len(self._errors)} of {self._cases} cases: {', '.join(self._errors)}"
+            raise BaseExceptionGroup(summary, [*self._errors.values()][:MOST_SHOWN])
 
 
 def _name_case(case, size):

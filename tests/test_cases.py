@@ -1,5 +1,7 @@
 """A test of many cases fails for each case that fails, and names it."""
 
+import asyncio
+
 import pytest
 
 from cases import check_each
@@ -52,8 +54,31 @@ def test_without_a_case_or_a_call_to_its_end_there_is_no_test():
     with pytest.raises(ValueError, match="no case"):
         check_each("number", [])
 
-    async def test(number):
-        pass
+    def test(number):
+        yield
 
     with pytest.raises(TypeError, match="not called to its end"):
         check_each("number", [1])(test)
+
+
+@pytest.fixture
+async def loop_of_fixtures():
+    return asyncio.get_running_loop()
+
+
+@check_each("number", [1, 2])
+@check_each("letter", "ab")
+async def test_cases_of_a_coroutine_share_its_loop(letter, number, loop_of_fixtures):
+    await asyncio.sleep(0)
+    assert f"{letter}{number}" in {"a1", "a2", "b1", "b2"}
+    assert asyncio.get_running_loop() is loop_of_fixtures
+
+
+async def test_every_case_of_a_coroutine_that_fails_is_named():
+    @check_each("number", range(3))
+    async def test(number):
+        await asyncio.sleep(0)
+        assert number
+
+    with pytest.raises(ExceptionGroup, match="1 of 3 cases: 0"):
+        await test()

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from cases import check_each
+
 
 @pytest.fixture
 async def app(aiohttp_server):
@@ -65,7 +67,7 @@ async def test_a_search_finds_words_of_the_newest_event_at_once(at):
     assert [event["id"] for event in found["events"]] == [1]
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("path", "status"),
     [
         ("/api/events?limit=-1", 400),
@@ -97,7 +99,7 @@ async def test_what_is_no_number_is_named_and_said_how_to_write(at):
         assert (error["message"], error["hint"]) == (f"no such {noun}", "its number is digits alone, such as 42")
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("body", "status"),
     [
         (b"{", 400),
@@ -191,7 +193,7 @@ async def test_a_replay_goes_to_a_target_or_a_loopback_url_with_edits(start, app
     assert event["body"]["text"] == '{"a": 1}'
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("body", "status"),
     [
         ({}, 400),
@@ -253,7 +255,15 @@ async def test_a_replay_changes_what_is_named_and_no_other_byte(start, aiohttp_s
     assert (await got.get())[2] == b"\x00\xff{}"
 
 
-@pytest.mark.parametrize(
+@pytest.fixture
+async def with_target(start, unused_tcp_port):
+    """A relay with a target that does not answer and an event."""
+    at = await start(f'[targets.app]\nforward = "http://127.0.0.1:{unused_tcp_port}/"\n')
+    await at.send(data=b'{"a": 1}', headers={"Content-Type": "application/json"})
+    return at
+
+
+@check_each(
     ("edits", "said"),
     [
         ({"set": {"a.b.c": 1}}, "cannot be set"),
@@ -263,10 +273,8 @@ async def test_a_replay_changes_what_is_named_and_no_other_byte(start, aiohttp_s
         ({"body_base64": "?"}, "not base64"),
     ],
 )
-async def test_edits_that_make_no_sense_are_named(start, edits, said):
-    at = await start('[targets.app]\nforward = "http://127.0.0.1:9/"\n')
-    await at.send(data=b'{"a": 1}', headers={"Content-Type": "application/json"})
-    status, answer = await at.api("/api/events/1/replay", "POST", json={"target": "app", **edits})
+async def test_edits_that_make_no_sense_are_named(with_target, edits, said):
+    status, answer = await with_target.api("/api/events/1/replay", "POST", json={"target": "app", **edits})
     assert (status, said in answer["error"]["message"]) == (400, True)
 
 
@@ -340,7 +348,18 @@ async def test_a_preview_tells_everything_of_a_mail(start):
     }
 
 
-@pytest.mark.parametrize(
+@pytest.fixture
+async def with_mail(start):
+    """A relay with a mail template and an event."""
+    at = await start(
+        '[emails.hi]\nto = "ada@example.com"\nsubject = "Hi"\ntext = "Hi"\n[smtp]\nhost = "127.0.0.1"\nport = 1\n'
+        'security = "none"\nsender = "relay@example.com"\nallow_recipients = ["*@example.com"]\n'
+    )
+    await at.send()
+    return at
+
+
+@check_each(
     ("letter", "status", "words"),
     [
         ({}, 400, "template is missing"),
@@ -356,13 +375,8 @@ async def test_a_preview_tells_everything_of_a_mail(start):
         ({"template": "hi", "to": [f"a{n}@example.com" for n in range(51)]}, 422, "needs 1 to 50 recipients"),
     ],
 )
-async def test_a_mail_that_makes_no_sense_is_refused_with_a_sentence(start, letter, status, words):
-    at = await start(
-        '[emails.hi]\nto = "ada@example.com"\nsubject = "Hi"\ntext = "Hi"\n[smtp]\nhost = "127.0.0.1"\nport = 1\n'
-        'security = "none"\nsender = "relay@example.com"\nallow_recipients = ["*@example.com"]\n'
-    )
-    await at.send()
-    got, answer = await at.api("/api/events/1/email", "POST", json=letter)
+async def test_a_mail_that_makes_no_sense_is_refused_with_a_sentence(with_mail, letter, status, words):
+    got, answer = await with_mail.api("/api/events/1/email", "POST", json=letter)
     assert (got, words in answer.get("error", {}).get("message", "")) == (status, True), answer
 
 
@@ -389,7 +403,7 @@ async def test_the_stream_tells_events_and_resumes(at):
 HALF = "\ud800"
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("path", "method", "body"),
     [
         ("/api/deliveries/retry", "POST", {"target": HALF}),
@@ -412,11 +426,9 @@ HALF = "\ud800"
         ("/api/events/1/email", "POST", {"template": HALF}),
         ("/api/events/1", "PATCH", {"note": HALF}),
     ],
-    ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
-async def test_half_a_surrogate_pair_is_refused_with_a_sentence(start, unused_tcp_port, path, method, body):
-    at = await start(f'[targets.app]\nforward = "http://127.0.0.1:{unused_tcp_port}/"\n')
-    await at.send()
+async def test_half_a_surrogate_pair_is_refused_with_a_sentence(with_target, path, method, body):
+    at = with_target
     status, answer = await at.api(path, method, json=body)
     assert (status, answer["error"]["code"]) in {(400, "bad_request"), (404, "not_found")}, answer
     assert answer["error"]["message"].isprintable()

@@ -1,7 +1,8 @@
 import asyncio
 
-import pytest
 from aiohttp import web
+
+from cases import check_each
 
 
 async def until(at, holds):
@@ -43,7 +44,7 @@ async def test_all_that_match_are_cancelled_and_retried_together(start, unused_t
     assert await at.api("/api/deliveries/retry", "POST", json=again) == (202, {"retried": 3})
 
 
-@pytest.mark.parametrize(
+@check_each(
     "body", [{"state": "lost"}, {"state": "running"}, {"strange": 1}, {"target": 7}, {"batch": "1"}, {"batch": True}]
 )
 async def test_what_cannot_be_retried_together_is_named(at, body):
@@ -107,7 +108,7 @@ async def test_a_bulk_replay_is_cancelled_and_resumed(start, unused_tcp_port):
     assert (status, resumed["state"], resumed["stop_on_failure"]) == (202, "running", True)
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("body", "status"),
     [
         ({}, 400),
@@ -154,7 +155,7 @@ async def test_a_dry_run_counts_what_is_left_out_with_its_reason(start, unused_t
     assert "2 deliveries of 2 events" in html
 
 
-@pytest.mark.parametrize("include", ["rejected", ["forged"], [1], {"rejected": True}])
+@check_each("include", ["rejected", ["forged"], [1], {"rejected": True}])
 async def test_what_cannot_be_included_is_named(at, include):
     status, answer = await at.api("/api/replays", "POST", json={"q": "", "include": include})
     assert (status, "include" in answer["error"]["message"]) == (400, True)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from cases import check_each
+
 PARTIAL = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
 
@@ -108,7 +110,7 @@ async def test_a_run_is_cancelled(lab, shop):
     assert (await lab.api(f"/api/labs/{begun['id']}/cancel", "POST"))[0] == 400
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("body", "status", "said"),
     [
         ({}, 400, "experiments must be"),
@@ -178,7 +180,7 @@ async def test_a_form_begins_a_run_and_leads_to_its_report(lab):
     assert "<!doctype" not in listed.decode()
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("form", "said"),
     [
         ({"what": ""}, "needs events"),

@@ -6,6 +6,8 @@ import json
 import pytest
 from aiosmtpd import smtp as sinks
 
+from cases import check_each
+
 TOML = """
 [sources.app]
 provider = "custom"
@@ -182,7 +184,7 @@ async def test_a_forgery_and_a_duplicate_would_have_sent_nothing(start, sink):
     assert (mail["outcome"], mail["why"]) == ("untaken", "the event was rejected")
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("asked", "status", "words"),
     [
         ({}, 400, "q is missing"),

@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from cases import check_each
 from relay.config.build import load
 
 PUSH = {"ref": "refs/heads/main"}
@@ -141,7 +142,7 @@ def test_with_no_file_the_usual_variables_say_whom_to_ask(tmp_path, monkeypatch)
     assert github.access.reference == "env:GH_TOKEN"
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("source", "status", "said"),
     [
         ("slack", 400, "relay cannot catch up with slack"),
@@ -163,7 +164,12 @@ async def test_a_source_that_is_not_there_is_not_found(start, catch_up):
     assert (status, said) == (404, "no source is called 'github'; relay start lists the sources")
 
 
-@pytest.mark.parametrize(
+@pytest.fixture
+async def with_github(start, github, tables, environ):
+    return await start(tables(github), environ)
+
+
+@check_each(
     "body",
     [
         {},
@@ -179,8 +185,8 @@ async def test_a_source_that_is_not_there_is_not_found(start, catch_up):
         [],
     ],
 )
-async def test_a_call_that_makes_no_sense_names_what(start, github, tables, environ, body):
-    at = await start(tables(github), environ)
+async def test_a_call_that_makes_no_sense_names_what(with_github, github, body):
+    at = with_github
     status, answer = await at.api("/api/catch-up", "POST", json=body)
     assert (status, answer["error"]["code"]) == (400, "bad_request")
     assert answer["error"]["message"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import relay
+from cases import check_each
 from relay.dashboard.assets import Assets, find_resource_folder
 from relay.dashboard.render import MODULES, SCRIPTS, STYLES
 
@@ -91,7 +92,7 @@ def test_a_file_that_loads_one_that_is_missing_is_refused(tmp_path):
         Assets(tmp_path)
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("path", "status", "caching"),
     [
         ("/static/css/base.css?v={}", 200, "public, max-age=31536000, immutable"),

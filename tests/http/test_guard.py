@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from cases import check_each
 from relay.api.routes import API_ROUTES
 from relay.http.guard import Guard, make_guard_middleware, own_hosts
 from relay.http.token import load_token
@@ -36,15 +37,13 @@ async def test_every_route_asks_for_the_token(at):
         assert response.status in expected, route.path
 
 
-@pytest.mark.parametrize("token", ["", "x", "\xff", "Basic x", "null"])
+@check_each("token", ["", "x", "\xff", "Basic x", "null"])
 async def test_a_wrong_token_opens_nothing(at, token):
     response = await ask(at, token=False, Authorization=f"Bearer {token}")
     assert response.status == 401
 
 
-@pytest.mark.parametrize(
-    "name", ["evil.example", "127.0.0.1.evil.example", "localhost", "127.0.0.1:1", "[::1]", "10.0.0.1", ""]
-)
+@check_each("name", ["evil.example", "127.0.0.1.evil.example", "localhost", "127.0.0.1:1", "[::1]", "10.0.0.1", ""])
 async def test_another_host_name_is_421(at, name):
     assert (await ask(at, host=name or "evil")).status == 421
 
@@ -59,7 +58,7 @@ async def test_what_came_through_a_proxy_is_refused(at, header):
     assert (await ask(at, **{header: "1.2.3.4"})).status == 403
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("headers", "status"),
     [
         ({}, 200),
@@ -75,7 +74,7 @@ async def test_a_read_from_another_site_is_refused(at, headers, status):
     assert (await ask(at, **headers)).status == status
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("headers", "status"),
     [
         ({}, 400),
@@ -114,7 +113,7 @@ async def test_a_change_by_cookie_needs_the_token_of_the_form(at):
     assert (await ask(at, "POST", "/api/triggers", token=False, X_Relay_CSRF="wrong", **json)).status == 403
 
 
-@pytest.mark.parametrize("path", ["/api/status", "/healthz", "/nothing", "/login", "/api/events/abc"])
+@check_each("path", ["/api/status", "/healthz", "/nothing", "/login", "/api/events/abc"])
 async def test_every_answer_carries_the_policy(at, path):
     headers = (await ask(at, path=path)).headers
     assert headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'")

@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from cases import check_each
+
 SECRET = "It's a Secret to Everybody"
 
 
@@ -124,7 +126,7 @@ async def test_a_body_announced_with_expect_is_asked_for(at):
     await writer.wait_closed()
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("data", "status"),
     [
         (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 404),

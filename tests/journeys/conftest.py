@@ -15,11 +15,18 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import async_playwright
 
+from journeys.waiting import until
 from relay.app import run_relay
 from relay.config.build import Overrides, load
 
 SECRET = "whsec_journey_secret"
+PHONE = 500  # pixels: the width below which a window is a phone's
 ENVIRON = {"STRIPE_WEBHOOK_SECRET": SECRET}
+
+LEAVE = """(() => {
+  try { sessionStorage.clear(); localStorage.clear(); } catch { /* the page of an error has none */ }
+  return location = 'about:blank';
+})()"""
 
 
 def pytest_collection_modifyitems(items):
@@ -71,7 +78,7 @@ class App:
 
 
 class Windows:
-    """A browser with a window for each kind of tab, which stays open: Chromium takes a second to open one."""
+    """A browser with a window and a tab of each kind, kept from test to test: a new tab costs more than a page."""
 
     def __init__(self, browser):
         self.browser = browser
@@ -82,13 +89,18 @@ class Windows:
         if key not in self.contexts:
             context = self.contexts[key] = await self.browser.new_context(**kind)
             context.set_default_timeout(60_000)
-            await context.new_page()  # with its last tab a window closes
+            await context.new_page()
         return self.contexts[key]
 
     async def clear(self, context):
-        """Close the tabs of a test, and forget what it was signed in to and allowed to do."""
-        for page in context.pages[1:]:
+        """Close the other tabs of a test, empty the first, and forget what it was signed in to and allowed to do."""
+        first, *others = context.pages
+        for page in others:
             await page.close()
+        await first.unroute_all()
+        # Left by the page itself, its process stays: it is the next page's, which is of the same site.
+        await until(first, LEAVE)
+        await first.wait_for_url("about:blank")
         await context.clear_cookies()
         await context.clear_permissions()
 
@@ -125,15 +137,38 @@ class Site:
     async def page(self, path="/events", **kind):
         """Open a tab that is signed in."""
         page = await self.open_tab(**kind)
-        await page.goto(self.relay.login_url)
-        if path != "/events":
+        if path == "/events":
+            await page.goto(self.relay.login_url)
+        else:
+            await self.sign_in(page)
             await self.visit(page, path)
         return page
 
-    async def open_tab(self, *, width=1440, height=900, script=True):
-        """Open an empty tab; tabs of one kind share their cookies. A narrow one is a phone's."""
-        context = await self.windows.get_context(is_mobile=width < 500, java_script_enabled=script)
-        if context not in self.contexts:
+    async def pages(self, path, widths, **kind):
+        """Show a page at each width; a phone and the wider windows each load it once."""
+        shown = {}
+        for width in widths:
+            is_phone = width < PHONE
+            if is_phone in shown:
+                page = shown[is_phone]
+                await page.set_viewport_size(page.viewport_size | {"width": width})
+            else:
+                page = shown[is_phone] = await self.page(path, width=width, **kind)
+            yield width, page
+
+    async def sign_in(self, page):
+        """Sign in without loading the page that follows."""
+        await page.context.request.get(self.relay.login_url, max_redirects=0)
+
+    async def open_tab(self, *, width=1440, height=900, script=True, motion=False):
+        """Return an empty tab; tabs of one kind share their cookies. A narrow one is a phone's.
+
+        Where there is motion, a page takes no clicks while it fades in.
+        """
+        context = await self.windows.get_context(is_mobile=width < PHONE, java_script_enabled=script)
+        if context in self.contexts:
+            page = await context.new_page()
+        else:
             self.contexts.add(context)
             for event, note in (
                 ("console", lambda message: self.logs.append((message.type, message.text))),
@@ -143,8 +178,11 @@ class Site:
                 context.on(event, note)
                 self.stack.callback(context.remove_listener, event, note)
             self.stack.push_async_callback(self.windows.clear, context)
-        page = await context.new_page()
+            page = context.pages[0]
         await page.set_viewport_size({"width": width, "height": height})
+        await page.emulate_media(
+            media="null", color_scheme="null", reduced_motion="no-preference" if motion else "reduce"
+        )
         return page
 
     def note_request(self, request):

@@ -48,8 +48,7 @@ async def test_a_long_reason_stays_inside_its_line(site):
         "chip = document.querySelector('.hops > .wire .chip').getBoundingClientRect(); "
         "return chip.left >= line.left && chip.right <= line.right })()"
     )
-    for width in (1440, 1024, 390, 320):
-        page = await site.page("/events/1", width=width, height=800)
+    async for width, page in site.pages("/events/1", (1440, 1024, 390, 320), height=800):
         assert await page.evaluate(inside), width
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
     assert "no_line_has_room_for" in await page.evaluate("document.querySelector('.hops > .wire .chip').title")

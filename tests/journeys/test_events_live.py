@@ -14,7 +14,7 @@ LIVE = "document.querySelector('#live')._htmx?.sse?.reader != null"
 
 
 async def test_the_first_event_replaces_the_welcome(site):
-    page = await site.page()
+    page = await site.page(motion=True)
     assert "Waiting for the first webhook" in await page.evaluate("document.body.innerText")
     await until(page, LIVE)
     await site.send({"hello": "relay"})
@@ -34,7 +34,7 @@ new MutationObserver(() => {
 async def test_new_rows_never_move_what_is_looked_at(site, settle):
     for number in range(40):
         await site.send({"n": number})
-    page = await site.page("/events/38")
+    page = await site.page("/events/38", motion=True)
     await until(page, LIVE)
     await page.evaluate(HEARD)
     for number in range(3):

@@ -16,7 +16,7 @@ SETTLED = "!document.querySelector('.htmx-request, .htmx-swapping, .htmx-settlin
 async def test_walking_the_list_replaces_the_address_and_leaves_no_trail(site):
     for number in range(40):
         await site.send({"n": number})
-    page = await site.page()
+    page = await site.page(motion=True)
     length = await page.evaluate("history.length")
     for _ in range(30):
         await page.keyboard.press("j")
@@ -226,6 +226,7 @@ async def test_hostile_captures_are_shown_and_do_nothing(site):
         await dialog.dismiss()
 
     page.on("dialog", dismiss)
+    site.stack.callback(page.remove_listener, "dialog", dismiss)
     site.requests.clear()
     for path in ("", "/raw", "/headers", "/routing", "/deliveries", "/replay", "/email"):
         await site.visit(page, f"/events/1{path}")

@@ -92,9 +92,10 @@ async def test_paper_gets_the_event_and_nothing_around_it(site):
 async def test_reduced_motion_leaves_nothing_moving(site):
     await site.send()
     page = await site.page()
-    await page.emulate_media(reduced_motion="reduce")
-    await site.visit(page, "/events")
     assert await page.evaluate("document.getAnimations().filter(a => a.playState === 'running').length") == 0
+    # A change of colours fades nowhere, whichever element it is inherited by.
+    await page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    assert await page.evaluate("document.getAnimations().length") == 0
 
 
 async def test_a_keyboard_alone_reaches_everything_in_order(site):
@@ -114,12 +115,19 @@ async def test_a_keyboard_alone_reaches_everything_in_order(site):
     assert order == ["side", "bar", "list-tools", "rows", "pane"]
 
 
-async def test_the_theme_is_remembered_without_a_flash(site):
+async def test_the_theme_is_the_systems_until_one_is_chosen_and_remembered_without_a_flash(site):
     await site.send()
     page = await site.page()
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    by_system = {}
+    for theme in ("light", "dark"):
+        await page.emulate_media(color_scheme=theme)
+        by_system[theme] = await page.evaluate(ground)
+    assert by_system["light"] != by_system["dark"]
     for theme in ("light", "dark"):
         await page.click("[data-theme-toggle]")
         await until(page, f"document.documentElement.dataset.theme === '{theme}'")
+        assert await page.evaluate(ground) == by_system[theme]
     html = await page.evaluate("fetch('/events').then(r => r.text())")
     assert '<html lang="en" data-theme="dark">' in html
     await page.click("[data-theme-toggle]")

@@ -14,7 +14,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_a_run_is_begun_from_an_event_and_its_report_fills_while_it_goes_on(site, app):
     await site.stripe()
     page = await site.page()
-    await page.emulate_media(reduced_motion="reduce")  # a page that fades in takes no clicks
     await until(page, "document.querySelector('[data-event]')")
     href = await page.evaluate("document.querySelector('.menu a[href^=\"/lab\"]').getAttribute('href')")
     assert href == "/lab?event=1"
@@ -49,7 +48,6 @@ async def test_a_run_is_begun_from_an_event_and_its_report_fills_while_it_goes_o
 async def test_a_run_is_cancelled_and_begun_again(site):
     await site.stripe()
     page = await site.page("/lab?event=1")
-    await page.emulate_media(reduced_motion="reduce")  # a page that fades in takes no clicks
     await page.evaluate("document.querySelector('[name=experiment][value=duplicates]').click()")
     await page.evaluate("document.querySelector('[name=experiment][value=delay]').click()")
     await page.evaluate("document.querySelector('#delay').value = '1h'")

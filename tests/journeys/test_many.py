@@ -25,18 +25,10 @@ async def api(site, path, method="GET", **more):
         return await response.json()
 
 
-async def still(site, path="/events", **kind):
-    """Open a page that does not fade: one that fades in takes no clicks."""
-    page = await site.page(**kind)
-    await page.emulate_media(reduced_motion="reduce")
-    await site.visit(page, path)
-    return page
-
-
 async def test_two_are_selected_by_keys_and_compared(site):
     for amount in (4800, 125000, 4800):
         await site.send({"type": "paid", "amount": amount, "currency": "eur"})
-    page = await still(site)
+    page = await site.page()
     assert not await page.evaluate(SEEN.format("#bulk"))
     await page.keyboard.press("x")
     await until(page, SEEN.format("#bulk"))
@@ -63,7 +55,7 @@ async def test_two_are_selected_by_keys_and_compared(site):
 async def test_one_is_compared_with_another_of_its_type(site):
     for n in range(3):
         await site.send({"n": n})
-    page = await still(site, "/events/2")
+    page = await site.page("/events/2")
     await page.keyboard.press("d")
     await until(page, f"{FOCUS}.matches('dialog[open] .opt')")
     await page.keyboard.press("ArrowDown")
@@ -75,7 +67,7 @@ async def test_one_is_compared_with_another_of_its_type(site):
 async def test_three_are_selected_and_replayed(site):
     for n in range(4):
         await site.stripe({"id": f"evt_{n}", "type": "invoice.paid"})
-    page = await still(site)
+    page = await site.page()
     await until(page, LIVE)
     await page.keyboard.press("j")
     for key in ("x", "Shift+J", "Shift+J"):
@@ -98,7 +90,7 @@ async def test_three_are_selected_and_replayed(site):
 async def test_a_selection_survives_what_arrives_and_goes_with_another_search(site):
     for n in range(3):
         await site.send({"n": n})
-    page = await still(site)
+    page = await site.page()
     await until(page, LIVE)
     await page.click("#e-2 .cb")
     await page.click("#e-1 .cb")
@@ -125,7 +117,7 @@ async def test_a_selection_survives_what_arrives_and_goes_with_another_search(si
 async def test_deleting_a_selection_asks_once(site):
     for n in range(3):
         await site.send({"n": n})
-    page = await still(site)
+    page = await site.page()
     await page.click("#e-2 .cb")
     await page.click("#bulk [formaction='/events/delete']")
     await until(page, f"{DIALOG}.includes('Delete 1 event?')")
@@ -139,7 +131,7 @@ async def test_two_hundred_are_replayed_cancelled_half_way_and_resumed(site):
     for n in range(200):
         await site.send({"n": n}, "/webhooks/shop")
     await site.send({}, "/webhooks/other")
-    page = await still(site, "/events?q=source:shop")
+    page = await site.page("/events?q=source:shop")
     await until(page, "document.querySelector('#d-200').innerText.includes('200')")
     await page.click("#e-200 .cb")
     await page.click("#bulk [name=all]")
@@ -174,7 +166,7 @@ async def test_two_hundred_are_replayed_cancelled_half_way_and_resumed(site):
 async def test_a_target_that_is_down_is_tried_dropped_and_seen_to_come_back(site):
     port = int(site.app.url.rpartition(":")[2].partition("/")[0])
     await site.app.stop()
-    page = await still(site, "/deliveries")
+    page = await site.page("/deliveries")
     await until(page, LIVE)
     for _ in range(3):
         await site.send()
@@ -215,7 +207,7 @@ async def test_a_target_that_is_down_is_tried_dropped_and_seen_to_come_back(site
 async def test_anything_is_found_by_keys_alone(site):
     await site.send({"type": "found.me"})
     await site.send()
-    page = await still(site)
+    page = await site.page()
     await page.keyboard.press("Control+k")
     await until(page, f"{FOCUS}.id === 'fa'")
     await page.keyboard.insert_text("dead")
@@ -246,7 +238,7 @@ async def test_anything_is_found_by_keys_alone(site):
 async def test_many_are_handled_without_script(site):
     for n in range(3):
         await site.send({"n": n})
-    page = await still(site, script=False)
+    page = await site.page(script=False)
 
     async def follow(selector):
         async with page.expect_event("load"):

@@ -45,8 +45,7 @@ async def restart(site):
 
 async def test_a_long_source_name_pushes_nothing_off_the_screen(site):
     await restart(site)
-    for width in WIDTHS:
-        page = await site.page("/events/1", width=width)
+    async for width, page in site.pages("/events/1", WIDTHS):
         for selector in (".acts .primary", ".acts [data-key=e]", ".acts [popovertarget]"):
             assert await is_visible(page, selector), (width, selector)
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
@@ -65,7 +64,8 @@ async def test_long_names_push_nothing_out_of_a_narrow_page(site):
     await restart(site)
     paths = ("/sources", f"/sources/{LONG}", "/targets", "/trigger", "/lab", "/doctor", "/settings", "/deliveries")
     for width in (800, 390):
-        page = await site.page(width=width)
+        page = await site.open_tab(width=width)
+        await site.sign_in(page)
         for path in paths:
             await site.visit(page, path)
             assert (width, path, await page.evaluate(CUT)) == (width, path, [])
@@ -92,7 +92,8 @@ async def test_a_wide_window_shows_the_sidebar_and_no_button_that_opens_it(site)
 
 async def test_no_table_loses_its_last_column_on_a_phone(site):
     await restart(site)
-    page = await site.page(width=390, height=844)
+    page = await site.open_tab(width=390, height=844)
+    await site.sign_in(page)
     for path in ("/stats", "/settings", "/sources", "/deliveries", "/targets"):
         await site.visit(page, path)
         cut = await page.evaluate(

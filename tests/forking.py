@@ -209,7 +209,9 @@ if __name__ == "__main__":
     import importlib
     import pkgutil
 
+    gc.disable()  # as relay does before it imports
     import relay.cli
+    import relay.config.tables
     import relay.vault.file_format
 
     sys.path[0] = str(Path(__file__).parent)
@@ -221,6 +223,7 @@ if __name__ == "__main__":
     assert "pyngrok" not in sys.modules
     # A vault made with the usual numbers takes a second of processor time.
     relay.vault.file_format._RECOMMENDED["argon2id"] = {"t": 1, "m": 19 * 1024, "p": 1}
+    relay.config.tables.File()  # the validator of relay.toml is built at its first use
     gc.freeze()
     serve(socket.socket(fileno=int(sys.argv[1])))
     _end(_run())

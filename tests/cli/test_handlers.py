@@ -36,15 +36,27 @@ def project(tmp_path):
         (None, "there is no file"),
     ],
 )  # fmt: skip
+def test_check_says_why_a_handlers_file_cannot_be_run(project, inside, tmp_path, text, said):
+    project(text)
+    refuses_handlers(inside("check"), said, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("\n1 / 0\n", "handlers.py, line 2: ZeroDivisionError: division by zero"), (None, "there is no file")],
+)
 def test_relay_does_not_start_with_a_handlers_file_that_cannot_be_run(project, inside, tmp_path, text, said):
     project(text)
-    for verb in (("start", "--no-tunnel"), ("check",)):
-        done = inside(*verb)
-        assert done.code == 2
-        assert f"targets.app.handler: {said}" in done.err
-        assert "Traceback" not in done.err
-        assert done.out == ""
-    assert not (tmp_path / ".relay").exists()
+    refuses_handlers(inside("start", "--no-tunnel"), said, tmp_path)
+
+
+def refuses_handlers(done, said, folder):
+    """Check that a command was refused with one sentence, and began nothing."""
+    assert done.code == 2
+    assert f"targets.app.handler: {said}" in done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""
+    assert not (folder / ".relay").exists()
 
 
 def test_a_folder_is_no_handlers_file(project, inside, tmp_path):
@@ -68,28 +80,28 @@ def test_check_tells_every_file_that_is_broken_and_in_json_too(project, command,
     ]
 
 
-@pytest.mark.parametrize(
-    ("decorator", "warning"),
-    [
-        ("@on('stripe', 'invoice.payed')", "relay knows no event 'invoice.payed' here; did you mean 'invoice.paid'?"),
-        ("@on('stripe', 'Invoice.Paid')", "relay knows no event 'Invoice.Paid' here; did you mean 'invoice.paid'?"),
-        ("@on('stripe', 'invoices.*')", "relay knows no event 'invoices.*' here; did you mean 'invoice.*'?"),
-        ("@on('github', 'pull_request')", "relay knows no event 'pull_request' here; did you mean 'pull_request.*'?"),
-        ("@on('strpe')", "there is no [sources.strpe]; did you mean 'stripe'?"),
-        ("@on('stripe', 'invoice.paid', 'invoice.*')", ""),
-        ("@on('stripe', 'radar.early_fraud_warning.created')", ""),
-        ("@on('*', '*')", ""),
-        ("@on('elsewhere', 'a.b')", ""),
-    ],
-)  # fmt: skip
-def test_check_warns_of_a_pattern_that_looks_like_a_slip(project, inside, decorator, warning):
-    project(
-        f"from relay import on\n\n{decorator}\ndef it(event): pass\n", f"[sources.stripe]\n[sources.github]\n{TOML}"
-    )
+def test_check_warns_of_a_pattern_that_looks_like_a_slip(project, inside):
+    doubts = {
+        "@on('stripe', 'invoice.payed')": "relay knows no event 'invoice.payed' here; did you mean 'invoice.paid'?",
+        "@on('stripe', 'Invoice.Paid')": "relay knows no event 'Invoice.Paid' here; did you mean 'invoice.paid'?",
+        "@on('stripe', 'invoices.*')": "relay knows no event 'invoices.*' here; did you mean 'invoice.*'?",
+        "@on('github', 'pull_request')": "relay knows no event 'pull_request' here; did you mean 'pull_request.*'?",
+        "@on('strpe')": "there is no [sources.strpe]; did you mean 'stripe'?",
+    }
+    fine = [
+        "@on('stripe', 'invoice.paid', 'invoice.*')",
+        "@on('stripe', 'radar.early_fraud_warning.created')",
+        "@on('*', '*')",
+        "@on('elsewhere', 'a.b')",
+    ]
+    functions = [f"{decorator}\ndef it{number}(event): pass" for number, decorator in enumerate([*doubts, *fine])]
+    project("\n\n".join(["from relay import on", *functions]), f"[sources.stripe]\n[sources.github]\n{TOML}")
     done = inside("check", "--json")
     warned = [one["text"] for one in done.objects if one["kind"] == "warning" and "handler" in one["text"]]
     assert done.code == 0
-    assert [text.rpartition(" of it: ")[2] for text in warned] == ([warning] if warning else [])
+    assert [text.partition(" of ")[2] for text in warned] == [
+        f"it{number}: {doubt}" for number, doubt in enumerate(doubts.values())
+    ]
 
 
 def test_an_event_is_handled_by_a_started_relay_and_shown_with_its_output(project, started, command):

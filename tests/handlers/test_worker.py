@@ -366,10 +366,9 @@ async def test_a_broken_file_raises_until_it_is_mended(write, crew, run, tmp_pat
     if text is not None:
         write(text)
     async with crew(patience=3.0 if "sleep" in (text or "") else 60.0) as it:
-        for _ in range(2):
-            with pytest.raises(BrokenFileError) as raised:
-                await run(it)
-            assert raised.value.message.startswith(said)
+        with pytest.raises(BrokenFileError) as raised:
+            await run(it)
+        assert raised.value.message.startswith(said)
         assert it.error is not None
         assert not await it.is_restarted()
         write("@on('stripe')\ndef it(event):\n    print('mended')\n")
@@ -393,8 +392,9 @@ async def test_the_process_of_a_broken_file_is_gone_when_that_is_said(write, cre
 async def test_a_missing_module_that_appears_mends_the_file(write, crew, run):
     write("import billing\n@on('stripe')\ndef it(event):\n    print(billing.WORD)\n")
     async with crew() as it:
-        with pytest.raises(BrokenFileError, match="No module named 'billing'") as raised:
-            await run(it)
+        for _ in range(2):
+            with pytest.raises(BrokenFileError, match="No module named 'billing'") as raised:
+                await run(it)
         assert raised.value.hint == f"install it where relay is installed, {sys.prefix}, or correct its name"
         write("WORD = 'there'\n", "billing.py", head="")
         assert await it.is_restarted()

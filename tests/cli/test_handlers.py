@@ -240,7 +240,7 @@ def _alive(pid):
 def test_stopping_in_the_middle_of_a_run_leaves_no_process_and_the_event_waits(project, started, command, tmp_path):
     project(
         "import os, pathlib, time\nfrom relay import on\n\n@on('test')\ndef it(event):\n"
-        "    pathlib.Path('pid').write_text(str(os.getpid()))\n    while True:\n        pass\n"
+        "    pathlib.Path('pid').write_text(str(os.getpid()))\n    time.sleep(600)\n"
     )
     with started("--json") as relay:
         relay.object("ready")

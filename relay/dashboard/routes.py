@@ -21,7 +21,7 @@ from relay.dashboard.errors import PageHandler
 from relay.dashboard.events import actions, compare
 from relay.dashboard.events import page as events_page
 from relay.dashboard.events.tabs import BODY_CACHE, BodyCache
-from relay.dashboard.replay import dialog, email
+from relay.dashboard.replay import dialog
 from relay.dashboard.replay import page as replay_page
 from relay.http.event_stream import EventStreams
 from relay.http.guard import Guard
@@ -78,9 +78,9 @@ _PAGE_ROUTES: tuple[tuple[str, str, PageHandler], ...] = (
     ("GET", f"/events/{_ID_PATTERN}/replay", dialog.show_replay_form),
     ("POST", f"/events/{_ID_PATTERN}/replay", dialog.replay_event),
     ("POST", f"/events/{_ID_PATTERN}/replay/preview", dialog.preview_replay),
-    ("GET", f"/events/{_ID_PATTERN}/email", email.show_email_form),
-    ("POST", f"/events/{_ID_PATTERN}/email", email.send_email),
-    ("GET", f"/events/{_ID_PATTERN}/email/preview", email.preview_email),
+    ("GET", f"/events/{_ID_PATTERN}/email", dialog.show_email_form),
+    ("POST", f"/events/{_ID_PATTERN}/email", dialog.send_email),
+    ("GET", f"/events/{_ID_PATTERN}/email/preview", dialog.preview_email),
     ("POST", f"/events/{_ID_PATTERN}/pin", actions.pin_event),
     ("POST", f"/events/{_ID_PATTERN}/note", actions.save_note),
     ("POST", f"/events/{_ID_PATTERN}/delete", actions.delete_event),

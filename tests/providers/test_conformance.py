@@ -187,7 +187,7 @@ def test_signing_again_replaces_the_old_signature_where_it_stood(scheme, sign, n
     assert [name for name, _ in again.headers] == [name for name, _ in signed.headers]
     assert reason(scheme, [secret_for(scheme, 2)], again, now + timedelta(days=1)) == ""
     if isinstance(scheme, SignedText) and scheme.ident is not None:
-        assert scheme.ident.read(again, None) == scheme.ident.read(signed, None)
+        assert scheme.ident.read(again) == scheme.ident.read(signed)
 
 
 @for_each_scheme
@@ -200,5 +200,5 @@ def test_no_step_tells_the_secret_or_the_right_signature(scheme, sign, now, secr
         result = scheme.verify((secret_for(scheme),), made, now)
         told = " ".join(f"{check.name} {check.detail} {check.result}" for check in result.checks)
         assert secret_for(scheme).reveal() not in told
-        for value in scheme.place.read(signed, None) if not isinstance(scheme.place, IN_BODY) else ():
+        for value in scheme.place.read(signed) if not isinstance(scheme.place, IN_BODY) else ():
             assert value.decode("latin-1")[-20:] not in told

@@ -292,8 +292,8 @@ def _read_input(
     scheme: SignedText, capture: Capture, *, any_time: bool = False, lenient: bool = False
 ) -> tuple[SignatureInput, tuple[bytes, ...]]:
     """Return a request as its signature sees it; `lenient` passes over signatures that cannot be read."""
-    payload, presented = capture.payload, []
-    for text in scheme.place.read(capture, payload):
+    presented = []
+    for text in scheme.place.read(capture):
         try:
             presented.append(scheme.layout.read(text))
         except RefusalError:
@@ -301,10 +301,10 @@ def _read_input(
                 raise
     ts = next((one.ts for one in presented if one.ts), b"")
     if scheme.time is not None and scheme.time.place is not None:
-        values = scheme.time.place.read(capture, payload)
-        ts = next(iter(values), b"") if any_time else read_single(scheme.time.place, capture, payload)
-    ident = read_single(scheme.ident, capture, payload) if scheme.ident else b""
-    signed = SignatureInput(capture=capture, payload=payload, ts=ts, ident=ident, hashed=scheme.body_hash is not None)
+        values = scheme.time.place.read(capture)
+        ts = next(iter(values), b"") if any_time else read_single(scheme.time.place, capture)
+    ident = read_single(scheme.ident, capture) if scheme.ident else b""
+    signed = SignatureInput(capture=capture, ts=ts, ident=ident, hashed=scheme.body_hash is not None)
     signed.url = spell_url(sender_address(capture), scheme.urls)[0]
     return signed, tuple(text for one in presented for text in one.signatures)
 

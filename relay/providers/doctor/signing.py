@@ -85,7 +85,7 @@ def _explain_likeness(case: SignatureCase, secret: Secret, found: SignatureLiken
 def _list_received(tester: VariantTester, scheme: SignedText) -> Iterator[ReceivedSignature]:
     """Return the signatures that came, also where their header cannot be read as it should be."""
     capture = tester.case.capture
-    values = scheme.place.read(capture, capture.payload)
+    values = scheme.place.read(capture)
     for whole in values if len(values) == 1 else ():
         parts = dict.fromkeys(_split_header(whole.strip(_MARKS)))
         yield from (ReceivedSignature(whole, part) for part in parts if len(part) >= _MIN_LENGTH)

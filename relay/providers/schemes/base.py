@@ -1,17 +1,18 @@
 """What every scheme is made of: its base class, the reading of one request, and a way to refuse it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import Self
+from typing import Self, TypeVar
 
 from relay.model.event import Capture, Check, Verdict, Verification
-from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 
 HEADER_STEP = "Signature header"
+KeyT = TypeVar("KeyT")
 
 
 @lru_cache(maxsize=512)
@@ -90,6 +91,16 @@ class RefusalError(Exception):
         self.check = Check(name=step, passed=False, detail=detail, result=result)
 
 
+def read_keys(
+    secrets: tuple[Secret, ...], read: Callable[[Secret], KeyT | None], step: str, problem: str
+) -> list[tuple[Secret, KeyT]]:
+    """Return the secrets that are keys of a scheme. Raises RefusalError of `step` with the problem where none is."""
+    keys = [(secret, key) for secret in secrets if (key := read(secret)) is not None]
+    if not keys:
+        raise RefusalError("secret_unusable", problem, result="Unusable", step=step)
+    return keys
+
+
 @dataclass(slots=True, kw_only=True)
 class SignatureInput:
     """One request as its signature sees it; `ts` and `ident` are text as received.
@@ -99,7 +110,6 @@ class SignatureInput:
     """
 
     capture: Capture
-    payload: Payload
     ts: bytes = b""
     ident: bytes = b""
     url: bytes = b""

@@ -10,7 +10,7 @@ from typing import Literal
 
 from relay.errors import ConfigError
 from relay.model.event import Capture, Check
-from relay.model.payload import Payload, PayloadError, parse_form
+from relay.model.payload import PayloadError, parse_form
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.schemes.base import RefusalError, SignatureInput, to_wire_bytes
@@ -95,12 +95,12 @@ def _find_placeholder(name: str, argument: str, distinct: bool) -> Placeholder:
     if name == "form_sorted" and not argument:
         return _form_placeholder(distinct)
     if name == "header" and argument:
-        return Placeholder(lambda reading: read_single(InHeader(argument), reading.capture, reading.payload))
+        return Placeholder(lambda reading: read_single(InHeader(argument), reading.capture))
     if name == "json" and argument:
         path = tuple(argument.split("."))
-        return Placeholder(lambda reading: read_single(InJson(path), reading.capture, reading.payload))
+        return Placeholder(lambda reading: read_single(InJson(path), reading.capture))
     if name == "form" and argument:
-        return Placeholder(lambda reading: read_single(InForm(argument), reading.capture, reading.payload))
+        return Placeholder(lambda reading: read_single(InForm(argument), reading.capture))
     raise ConfigError(
         f"'{{{name}{':' + argument if argument else ''}}}' cannot be signed",
         hint="use {body}, {timestamp}, {url}, {path}, {query}, {target}, {method}, {id}, {header:NAME} or {json:a.b}",
@@ -141,7 +141,7 @@ def _sort_form(reading: SignatureInput, distinct: bool) -> tuple[bytes, int]:
     Where the body is no form nothing is signed of it, so something else must vouch for it.
     """
     body = reading.capture.body
-    if not reading.payload.is_form:
+    if not reading.capture.payload.is_form:
         if body and not reading.hashed:
             raise RefusalError("body_malformed", "the body is not a form", step=CONTENT_STEP)
         return b"", 0
@@ -235,7 +235,7 @@ class BodyHash:
 
     def check(self, reading: SignatureInput) -> Check | None:
         """Return the step, None where no hash is needed. Raises RefusalError when it is missing."""
-        if reading.payload.is_form:
+        if reading.capture.payload.is_form:
             return None
         url = reading.url.decode("latin-1")
         values = read_query_values(url.partition("#")[0].partition("?")[2], self.query)
@@ -254,9 +254,9 @@ class BodyHash:
         detail = f"{self.query} in the URL {'fits' if passed else 'does not fit'} {len(body):,} body bytes"
         return Check(name=_BODY_HASH_STEP, passed=passed, detail=detail, result="Match" if passed else "No match")
 
-    def write(self, capture: Capture, payload: Payload) -> Capture:
+    def write(self, capture: Capture) -> Capture:
         """Return the capture with the hash of its body in its query and URL, where one is needed."""
-        if payload.is_form or not capture.body:
+        if capture.payload.is_form or not capture.body:
             return capture
         return with_query(capture, self.query, self._digest(capture.body).decode())
 

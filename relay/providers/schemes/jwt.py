@@ -16,7 +16,7 @@ from relay.model.payload import PayloadError, parse_json
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
-from relay.providers.schemes.base import HEADER_STEP, RefusalError, SteppedScheme
+from relay.providers.schemes.base import HEADER_STEP, RefusalError, SteppedScheme, read_keys
 from relay.providers.schemes.key_pairs import PROVIDER_ONLY, KeyPair, PairKind, load_key, load_private_key, parse_der
 from relay.providers.schemes.locations import Location, read_single
 from relay.providers.schemes.timestamps import Time
@@ -54,7 +54,7 @@ class Jwt(SteppedScheme):
     title: ClassVar[str] = "JWT ES256"
 
     def presented(self, capture: Capture) -> bool:
-        return any(value.strip() for value in self.place.read(capture, capture.payload))
+        return any(value.strip() for value in self.place.read(capture))
 
     def usable(self, secret: Secret) -> bool:
         return _load_token_key(secret) is not None
@@ -93,7 +93,7 @@ class Jwt(SteppedScheme):
         return self.place.write(capture, token.encode())
 
     def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
-        token = _parse_token(read_single(self.place, capture, capture.payload), self.place.title)
+        token = _parse_token(read_single(self.place, capture), self.place.title)
         checks.append(Check(name=HEADER_STEP, passed=True, detail=self.place.title, result="Present"))
         late, age = self.time.check_age(str(token.claims.get("iat", "")).encode(), now)
         claimed = str(token.claims.get(self.claim, "")).encode("utf-8", "surrogatepass")
@@ -106,11 +106,8 @@ class Jwt(SteppedScheme):
         return late if fits else "signature_mismatch"
 
     def _check_signature(self, secrets: tuple[Secret, ...], token: _Token) -> None:
-        keys = [key for secret in secrets if (key := _load_token_key(secret)) is not None]
-        named = [key for key in keys if not (key.kid and token.kid) or key.kid == token.kid]
-        if not keys:
-            detail = "no secret is a JWK on P-256"
-            raise RefusalError("secret_unusable", detail, result="Unusable", step=self.title)
+        keys = read_keys(secrets, _load_token_key, self.title, "no secret is a JWK on P-256")
+        named = [key for _, key in keys if not (key.kid and token.kid) or key.kid == token.kid]
         if not any(_is_signed_by(key.pair, token) for key in named):
             unknown = f"no key has the id {escape_unprintable(token.kid, 60)}"
             detail = "the key gives no such signature" if named else unknown

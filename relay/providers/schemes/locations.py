@@ -21,7 +21,7 @@ class Location(Protocol):
         """Return what a person calls the spot."""
         ...
 
-    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
+    def read(self, capture: Capture) -> tuple[bytes, ...]:
         """Return the distinct texts found there; none when there is nothing."""
         ...
 
@@ -43,8 +43,7 @@ class InHeader:
     def title(self) -> str:
         return self.names[0]
 
-    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
-        del payload
+    def read(self, capture: Capture) -> tuple[bytes, ...]:
         for name in self.names:
             if values := capture.header_values(name):
                 return tuple(to_wire_bytes(value) for value in dict.fromkeys(values))
@@ -66,8 +65,7 @@ class InEveryHeader(InHeader):
     def title(self) -> str:
         return self.names[0].replace("#", "N")
 
-    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
-        del payload
+    def read(self, capture: Capture) -> tuple[bytes, ...]:
         values = dict.fromkeys(value for name, value in capture.headers if self._counts(name))
         return tuple(to_wire_bytes(value) for value in values)
 
@@ -91,9 +89,8 @@ class InJson:
     def title(self) -> str:
         return ".".join(self.path)
 
-    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
-        del capture
-        value = payload.json_at(*self.path)
+    def read(self, capture: Capture) -> tuple[bytes, ...]:
+        value = capture.payload.json_at(*self.path)
         if isinstance(value, int) and not isinstance(value, bool):
             return (str(value).encode(),)
         if isinstance(value, str) and not self.number:
@@ -123,9 +120,8 @@ class InEach:
     def title(self) -> str:
         return f"{self.items}[].{self.name}"
 
-    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
-        del capture
-        items = payload.json_at(self.items)
+    def read(self, capture: Capture) -> tuple[bytes, ...]:
+        items = capture.payload.json_at(self.items)
         found = [find_below(item, (self.name,)) for item in (items if isinstance(items, list) else ())]
         texts = dict.fromkeys(value if isinstance(value, str) else "" for value in found)
         return tuple(text.encode("utf-8", "surrogatepass") for text in texts)
@@ -153,9 +149,8 @@ class InForm:
     def title(self) -> str:
         return self.name
 
-    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
-        del capture
-        values = dict.fromkeys(value for name, value in payload.form if name == self.name)
+    def read(self, capture: Capture) -> tuple[bytes, ...]:
+        values = dict.fromkeys(value for name, value in capture.payload.form if name == self.name)
         return tuple(value.encode("utf-8", "surrogateescape") for value in values)
 
     def write(self, capture: Capture, text: bytes) -> Capture:
@@ -172,8 +167,7 @@ class InQuery:
     def title(self) -> str:
         return f"?{self.name}="
 
-    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
-        del payload
+    def read(self, capture: Capture) -> tuple[bytes, ...]:
         return read_query_values(capture.query, self.name)
 
     def write(self, capture: Capture, text: bytes) -> Capture:
@@ -201,12 +195,12 @@ def read_query_values(query: str, name: str) -> tuple[bytes, ...]:
     return tuple(to_wire_bytes(value) for value in dict.fromkeys(value for key, value in pairs if key == name))
 
 
-def read_single(place: Location, capture: Capture, payload: Payload) -> bytes:
+def read_single(place: Location, capture: Capture) -> bytes:
     """Return the one text that stands at a place.
 
     Raises RefusalError: nothing there, or different texts, of which an application might read another than relay does.
     """
-    values = place.read(capture, payload)
+    values = place.read(capture)
     if not values or not values[0].strip():
         in_body = isinstance(place, InJson | InEach | InForm)
         raise RefusalError(

@@ -20,6 +20,7 @@ from relay.providers.schemes.base import (
     build_check,
     build_verification,
     format_reference,
+    read_keys,
     to_wire_bytes,
 )
 from relay.providers.schemes.content import CONTENT_STEP, describe_body, format_literal, template
@@ -268,7 +269,7 @@ class SharedToken(SteppedScheme):
     title: ClassVar[str] = "Shared token"
 
     def presented(self, capture: Capture) -> bool:
-        values = self.place.read(capture, capture.payload)
+        values = self.place.read(capture)
         return any(value.strip() and self._is_kind(value) for value in values)
 
     def usable(self, secret: Secret) -> bool:
@@ -277,13 +278,9 @@ class SharedToken(SteppedScheme):
 
     def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
         del now
-        received = self._strip_prefix(read_single(self.place, capture, capture.payload))
+        received = self._strip_prefix(read_single(self.place, capture))
         checks.append(Check(name="Token", passed=True, detail=self.place.title, result="Present"))
-        tokens = [(secret, token) for secret in secrets if (token := self._read(secret)) is not None]
-        if not tokens:
-            detail = "no secret can be a token here"
-            raise RefusalError("secret_unusable", detail, result="Unusable", step=self.title)
-        for secret, token in tokens:
+        for secret, token in read_keys(secrets, self._read, self.title, "no secret can be a token here"):
             if hmac.compare_digest(token, received):
                 detail = f"{format_reference(secret)} fits"
                 checks.append(Check(name=self.title, passed=True, detail=detail, result="Match"))

@@ -10,7 +10,6 @@ from typing import Self
 
 from relay.errors import SigningError
 from relay.model.event import Capture, Check
-from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
@@ -21,6 +20,7 @@ from relay.providers.schemes.base import (
     SteppedScheme,
     build_check,
     format_reference,
+    read_keys,
 )
 from relay.providers.schemes.content import CONTENT_STEP, BodyHash, Template, UrlForm, sender_address, spell_url
 from relay.providers.schemes.encoding import KeyFormat, Layout, ParsedSignature, Raw
@@ -86,7 +86,7 @@ class SignedText(SteppedScheme):
     def presented(self, capture: Capture) -> bool:
         if self.only_if is not None and capture.header(self.only_if[0]) != self.only_if[1]:
             return False
-        return any(self._reads(text) for text in self.place.read(capture, capture.payload))
+        return any(self._reads(text) for text in self.place.read(capture))
 
     def tolerating(self, past: float | None, future: float | None) -> Self:
         if self.time is None:
@@ -118,26 +118,25 @@ class SignedText(SteppedScheme):
     # The order is that of the steps a person reads: header, age, content, comparison. A wrong signature outweighs a
     # wrong age, for nothing in an unsigned request says anything.
     def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
-        payload = capture.payload
-        presented = self._present(capture, payload)
+        presented = self._present(capture)
         checks.append(self._header_check(presented))
         self._expect(capture)
         ts = presented.ts or b""
         late = ""
         if self.time is not None:
-            ts = read_single(self.time.place, capture, payload) if self.time.place else ts
+            ts = read_single(self.time.place, capture) if self.time.place else ts
             late, check = self.time.check_age(ts, now)
             checks.append(check)
-        ident = read_single(self.ident, capture, payload) if self.ident else b""
-        reading = SignatureInput(capture=capture, payload=payload, ts=ts, ident=ident)
+        ident = read_single(self.ident, capture) if self.ident else b""
+        reading = SignatureInput(capture=capture, ts=ts, ident=ident)
         hash_fits = self._build(reading, checks)
-        reason = self._compare(secrets, reading, presented.signatures, checks)
-        return reason or ("" if hash_fits else "signature_mismatch") or late
+        self._compare(secrets, reading, presented.signatures, checks)
+        return late if hash_fits else "signature_mismatch"
 
-    def _present(self, capture: Capture, payload: Payload) -> ParsedSignature:
+    def _present(self, capture: Capture) -> ParsedSignature:
         if isinstance(self.place, InEveryHeader):
-            return self._present_every(self.place.read(capture, payload))
-        text = read_single(self.place, capture, payload)
+            return self._present_every(self.place.read(capture))
+        text = read_single(self.place, capture)
         try:
             return self.layout.read(text)
         except RefusalError as problem:
@@ -182,20 +181,15 @@ class SignedText(SteppedScheme):
 
     def _compare(
         self, secrets: tuple[Secret, ...], reading: SignatureInput, signatures: tuple[bytes, ...], checks: list[Check]
-    ) -> str:
+    ) -> None:
         step = self.step(reading.capture)
-        keys = [(secret, key) for secret in secrets if (key := self.read_key(secret)) is not None]
-        if not keys:
-            detail = f"{_format_secret_names(secrets)} cannot be read as a key of this scheme"
-            checks.append(Check(name=step, passed=False, detail=detail, result="Unusable"))
-            return "secret_unusable"
-        for secret, key in keys:
+        problem = f"{_format_secret_names(secrets)} cannot be read as a key of this scheme"
+        for secret, key in read_keys(secrets, self.read_key, step, problem):
             for text in self.texts(key, reading):
                 if self.matches(key, text, signatures, reading.capture):
                     checks.append(build_check(step, f"{format_reference(secret)} fits", "Match"))
-                    return ""
-        checks.append(Check(name=step, passed=False, detail=_explain_mismatch(secrets), result="No match"))
-        return "signature_mismatch"
+                    return
+        raise RefusalError("signature_mismatch", _explain_mismatch(secrets), result="No match", step=step)
 
     def texts(self, key: bytes, reading: SignatureInput) -> list[bytes]:
         """Return the text to compare with, once for each spelling of the address."""
@@ -210,26 +204,22 @@ class SignedText(SteppedScheme):
 
     def prepare(self, capture: Capture, ts: bytes) -> Capture:
         """Return the capture with fresh time, an id and a body hash, all that is signed but the signature."""
-        payload = capture.payload
         if self.time is not None and self.time.place is not None:
             capture = self.time.place.write(capture, ts)
         if self.ident is not None:
             # The delivery id stays on a replay, so that the app's own check for duplicates is exercised.
-            kept = next(iter(self.ident.read(capture, payload)), b"").strip()
+            kept = next(iter(self.ident.read(capture)), b"").strip()
             capture = self.ident.write(capture, kept or _make_id(capture, ts))
         if self.body_hash is not None:
-            capture = self.body_hash.write(capture, payload)
+            capture = self.body_hash.write(capture)
         return capture
 
     def _text(self, key: bytes, capture: Capture, ts: bytes) -> bytes:
-        payload = capture.payload
-        ident = read_single(self.ident, capture, payload) if self.ident else b""
+        ident = read_single(self.ident, capture) if self.ident else b""
         url = spell_url(sender_address(capture), ("as_given",))[0]
         hashed = self.body_hash is not None
         secret = self.shared_text(key)
-        reading = SignatureInput(
-            capture=capture, payload=payload, ts=ts, ident=ident, url=url, secret=secret, hashed=hashed
-        )
+        reading = SignatureInput(capture=capture, ts=ts, ident=ident, url=url, secret=secret, hashed=hashed)
         return self.content(reading)
 
 

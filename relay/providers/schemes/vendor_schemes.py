@@ -19,6 +19,7 @@ from relay.providers.schemes.base import (
     SignatureInput,
     SteppedScheme,
     format_reference,
+    read_keys,
     to_wire_bytes,
 )
 from relay.providers.schemes.content import CONTENT_STEP, Template, sender_address, split_target, template
@@ -66,13 +67,10 @@ class AdyenItems(SteppedScheme):
         count = f"{len(signed)} item{'' if len(signed) == 1 else 's'}"
         checks.append(Check(name=HEADER_STEP, passed=True, detail=f"hmacSignature in {count}", result="Present"))
         checks.append(Check(name=CONTENT_STEP, passed=True, detail="eight fields of each item", result="Built"))
-        keys = [key for secret in secrets if (key := self.key.read(secret)) is not None]
         names = ", ".join(map(format_reference, secrets))
-        if not keys:
-            detail = f"{names} is not an HMAC key in hex"
-            raise RefusalError("secret_unusable", detail, result="Unusable", step=self.title)
+        keys = read_keys(secrets, self.key.read, self.title, f"{names} is not an HMAC key in hex")
         for number, (text, signature) in enumerate(signed, 1):
-            if not any(hmac.compare_digest(_sign_item(key, text), signature) for key in keys):
+            if not any(hmac.compare_digest(_sign_item(key, text), signature) for _, key in keys):
                 detail = f"{names} gives another signature for item {number}"
                 raise RefusalError("signature_mismatch", detail, result="No match", step=self.title)
         checks.append(Check(name=self.title, passed=True, detail=f"{names} fits every item", result="Match"))
@@ -264,14 +262,14 @@ class Sns(Rsa):
 
         Raises RefusalError for an unknown Type or a certificate from elsewhere.
         """
-        names = [name for name, _ in _read_signed_fields(reading.payload)]
-        certificate = _check_certificate_url(reading.payload.json_at("SigningCertURL"))
+        names = [name for name, _ in _read_signed_fields(reading.capture.payload)]
+        certificate = _check_certificate_url(reading.capture.payload.json_at("SigningCertURL"))
         # Amazon renews it about once a year: the one handed in may be the one before.
         return f"{', '.join(names)}, signed with {escape_unprintable(certificate, 80)}"
 
     def content(self, reading: SignatureInput) -> bytes:
         """Return each signed field's name and value, a line each. Raises RefusalError."""
-        lines = (f"{name}\n{value}\n" for name, value in _read_signed_fields(reading.payload))
+        lines = (f"{name}\n{value}\n" for name, value in _read_signed_fields(reading.capture.payload))
         return "".join(lines).encode("utf-8", "surrogatepass")
 
 

@@ -69,12 +69,12 @@ def examine(secret_for):
 
 
 def signature_of(scheme, capture):
-    text = scheme.place.read(capture, capture.payload)[0]
+    text = scheme.place.read(capture)[0]
     return scheme.layout.read(text).signatures[0].decode()
 
 
 def with_signature(scheme, capture, value):
-    text = scheme.place.read(capture, capture.payload)[0].decode()
+    text = scheme.place.read(capture)[0].decode()
     name = next(name for name, old in capture.headers if old == text)
     return with_header(capture, (name,), text.replace(signature_of(scheme, capture), value))
 

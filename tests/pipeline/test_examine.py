@@ -253,11 +253,15 @@ def test_any_type_that_pydantic_validates_will_do(source, capture, name):
     assert told(shop, capture(b"{}"))
 
 
-@pytest.mark.slow
+@pytest.fixture
+def with_models(source):
+    return [source(f'schema = "models:{name}"') for name in ("WebhookPayload", "Paid", "Odd")]
+
+
 @given(VALUES)
-def test_no_value_makes_a_model_raise(source, capture, value):
-    for name in ("WebhookPayload", "Paid", "Odd"):
-        found = find_problems(source(f'schema = "models:{name}"'), capture(json.dumps(value).encode()))
+def test_no_value_makes_a_model_raise(with_models, capture, value):
+    for source in with_models:
+        found = find_problems(source, capture(json.dumps(value).encode()))
         assert found
         assert all(one.sentence.isprintable() for one in found)
 

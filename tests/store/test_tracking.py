@@ -1,5 +1,6 @@
 """Statuses and their messages in a real database: whatever comes first, the end is the same."""
 
+import functools
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -30,16 +31,24 @@ EXTERNAL, EMBEDDED, TIMESTAMP = MatchWay
 WINDOW = Matching().window
 
 
-def opened():
-    """A database in memory with every migration applied, and one event that statuses may name."""
+@functools.cache
+def build_database():
+    """Return the bytes of a database with every migration applied, and one event that statuses may name."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.execute("PRAGMA foreign_keys = ON")
     migrate(connection, Path("memory"))
     connection.execute(
         "INSERT INTO events (received_at, source, provider, type, outcome, verdict, reason, method, path, query, "
         "content_type, size, sha256, remote, status) "
         "VALUES (0, 's', 'p', 't', 'accepted', 'verified', '', 'POST', x'', x'', '', 0, x'', '', 200)"
     )
+    with closing(connection):
+        return connection.serialize()
+
+
+def opened():
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.deserialize(build_database())
+    connection.execute("PRAGMA foreign_keys = ON")
     return closing(connection)
 
 

@@ -79,6 +79,7 @@ class Writer:
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._open)
+        self._checkpoint_at = self._loop.time() + _CHECKPOINT_EVERY
         # A daemon, so that a relay which could not close its store ends all the same.
         self._thread = Thread(target=self._serve, name="relay-store", daemon=True)
         self._thread.start()

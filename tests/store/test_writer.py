@@ -220,6 +220,7 @@ class SlowCopyWriter(Writer):
 async def test_what_is_submitted_while_the_log_is_copied_for_the_last_time_gets_its_value(tmp_path):
     got = []
     writer = await SlowCopyWriter(tmp_path / "relay.db").__aenter__()
+    writer._checkpoint_at = 0.0
     await writer.write(lambda _: None)
     ending = asyncio.create_task(writer.__aexit__())
     await asyncio.sleep(0.01)
@@ -240,6 +241,7 @@ def test_a_writer_whose_closing_is_cancelled_lets_its_program_end(tmp_path):
 
     async def cancel_closing():
         writer = await SlowCopyWriter(tmp_path / "relay.db").__aenter__()
+        writer._checkpoint_at = 0.0
         await writer.write(lambda _: None)
         ending = asyncio.create_task(writer.__aexit__())
         await asyncio.sleep(0.01)

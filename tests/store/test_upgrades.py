@@ -119,6 +119,15 @@ def add_rows(connection):
         connection.execute("UPDATE counters SET value = 1 WHERE name = 'events'")
 
 
+@cache
+def write_first(names):
+    """Return the file of a version that was the first to write it."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        upgrade_by_count(connection, names)
+        add_rows(connection)
+        return connection.serialize()
+
+
 @pytest.fixture
 def database(tmp_path):
     """Where a database lies that an earlier version wrote; call `build` with what its migrations were."""
@@ -129,10 +138,9 @@ def database(tmp_path):
 
         @staticmethod
         def build(*versions):
+            file.write_bytes(write_first(versions[0]))
             with closing(sqlite3.connect(file, isolation_level=None)) as connection:
                 connection.execute("PRAGMA synchronous = OFF")
-                upgrade_by_count(connection, versions[0])
-                add_rows(connection)
                 for names in versions[1:]:
                     upgrade_by_count(connection, names)
 

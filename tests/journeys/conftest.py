@@ -135,7 +135,7 @@ class Site:
         return self.relay.dashboard_url
 
     async def page(self, path="/events", **kind):
-        """Open a tab that is signed in."""
+        """Show a page to somebody who is signed in."""
         page = await self.open_tab(**kind)
         if path == "/events":
             await page.goto(self.relay.login_url)
@@ -160,15 +160,13 @@ class Site:
         """Sign in without loading the page that follows."""
         await page.context.request.get(self.relay.login_url, max_redirects=0)
 
-    async def open_tab(self, *, width=1440, height=900, script=True, motion=False):
-        """Return an empty tab; tabs of one kind share their cookies. A narrow one is a phone's.
+    async def open_tab(self, *, width=1440, height=900, script=True, motion=False, another=False):
+        """Return the tab of a kind, or another one; they share their cookies. A narrow one is a phone's.
 
         Where there is motion, a page takes no clicks while it fades in.
         """
         context = await self.windows.get_context(is_mobile=width < PHONE, java_script_enabled=script)
-        if context in self.contexts:
-            page = await context.new_page()
-        else:
+        if context not in self.contexts:
             self.contexts.add(context)
             for event, note in (
                 ("console", lambda message: self.logs.append((message.type, message.text))),
@@ -178,7 +176,7 @@ class Site:
                 context.on(event, note)
                 self.stack.callback(context.remove_listener, event, note)
             self.stack.push_async_callback(self.windows.clear, context)
-            page = context.pages[0]
+        page = await context.new_page() if another else context.pages[0]
         await page.set_viewport_size({"width": width, "height": height})
         await page.emulate_media(
             media="null", color_scheme="null", reduced_motion="no-preference" if motion else "reduce"

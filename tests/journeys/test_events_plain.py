@@ -1,5 +1,7 @@
 """The dashboard without script, on paper, on a phone, in the dark, and by keyboard alone."""
 
+import math
+
 import pytest
 
 from journeys.contrast import check_pages
@@ -96,6 +98,15 @@ async def test_reduced_motion_leaves_nothing_moving(site):
     # A change of colours fades nowhere, whichever element it is inherited by.
     await page.evaluate("document.documentElement.dataset.theme = 'dark'")
     assert await page.evaluate("document.getAnimations().length") == 0
+
+
+async def test_a_page_at_rest_stops_painting(site):
+    await site.send()
+    page = await site.page(motion=True)
+    await until(page, "document.querySelector('.dot.live')")
+    ends = await page.evaluate("document.getAnimations().map(a => a.effect.getComputedTiming().endTime)")
+    assert ends
+    assert max(ends) < math.inf  # what moves for ever is painted sixty times a second
 
 
 async def test_a_keyboard_alone_reaches_everything_in_order(site):

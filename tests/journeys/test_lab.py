@@ -17,7 +17,7 @@ async def test_a_run_is_begun_from_an_event_and_its_report_fills_while_it_goes_o
     await until(page, "document.querySelector('[data-event]')")
     href = await page.evaluate("document.querySelector('.menu a[href^=\"/lab\"]').getAttribute('href')")
     assert href == "/lab?event=1"
-    other = await site.page("/lab")
+    other = await site.page("/lab", another=True)
     assert await other.evaluate("document.querySelector('#runs').textContent.includes('None yet')")
     await site.hide(other)
     await site.visit(page, href)

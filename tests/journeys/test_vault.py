@@ -50,7 +50,8 @@ async def test_unlocking_checks_what_came_meanwhile_and_every_open_page_shows_it
     await locked(stripe_key=KEY, shop_key="x")
     await site.stripe()
     await site.stripe(secret="whsec_other")
-    page, other = await site.page("/events/2/verification"), await site.page("/sources/stripe")
+    page = await site.page("/events/2/verification")
+    other = await site.page("/sources/stripe", another=True)
     for id_ in (1, 2):
         assert "Unchecked" in await page.evaluate(ROW.format(id_))
         assert await page.evaluate(f"!!document.querySelector('#v-{id_} .warn')")

@@ -1,6 +1,5 @@
 """What leaves: Target, Route, Delivery, Attempt, the outcome of one attempt, and when to try again."""
 
-import random
 from collections.abc import Callable, Iterable
 from dataclasses import field
 from datetime import datetime
@@ -60,7 +59,7 @@ class RetryPolicy:
     max: float = 3600.0
     jitter: float = 0.2
 
-    def wait_after(self, number: int, spread: Callable[[], float] = random.random) -> float | None:
+    def wait_after(self, number: int, spread: Callable[[], float]) -> float | None:
         """Return how long to wait after attempt `number` (from 1); None when attempts are spent."""
         if number >= self.attempts:
             return None

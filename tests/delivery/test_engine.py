@@ -592,4 +592,4 @@ async def test_a_listener_that_fails_takes_neither_the_other_attempts_nor_the_en
 
 def test_an_engine_with_nothing_to_do_looks_up_now_and_then():
     assert 1 <= engine_room._POLL_SECONDS <= 60
-    assert replace(PATIENT, attempts=1).wait_after(1) is None
+    assert replace(PATIENT, attempts=1).wait_after(1, lambda: 0.5) is None

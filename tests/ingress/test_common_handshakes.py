@@ -72,11 +72,15 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize("name", ASKED)
-@pytest.mark.parametrize("toml", ["", '[sources.hook]\nprovider = "custom"\n'])
-async def test_what_is_asked_is_answered_and_not_delivered(start, app, name, toml):
+@pytest.fixture(params=["", '[sources.hook]\nprovider = "custom"\n'], ids=["in the inbox", "of a source"])
+async def with_target(start, app, request):
+    return await start(request.param + TARGET.format(app.make_url("/")), {})
+
+
+@check_each("name", ASKED)
+async def test_what_is_asked_is_answered_and_not_delivered(with_target, app, name):
     method, query, body, headers, expected = ASKED[name]
-    at = await start(toml + TARGET.format(app.make_url("/")), {})
+    at = with_target
     data = None if body is None else json.dumps(body).encode()
     status, given, answer = await ask(at, f"/webhooks/hook{query}", method, data=data, headers=headers)
     assert status == 200
@@ -87,9 +91,10 @@ async def test_what_is_asked_is_answered_and_not_delivered(start, app, name, tom
     kept = await newest(at)
     assert (kept["type"], kept["outcome"], kept["reason"]) == ("handshake", "accepted", "handshake")
     # What comes after it is delivered: the handshake was not merely late.
-    await at.send("/webhooks/hook", b'{"n":1}', headers=JSON)
+    ordinary = json.dumps({"after": name}).encode()
+    await at.send("/webhooks/hook", ordinary, headers=JSON)
     async with asyncio.timeout(60):
-        assert await app.got.get() == b'{"n":1}'
+        assert await app.got.get() == ordinary
 
 
 async def test_the_origin_of_cloudevents_is_given_permission(start):

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from cases import check_each
+
 PATHS = ("idempotent", "counting", "ordered", "verifying", "trusting", "silent")
 EXPERIMENTS = ("duplicates", "burst", "shuffle", "delay", "stale", "wrong-signature", "truncated", "retries")
 
@@ -122,7 +124,12 @@ def test_what_is_unclear_fails_where_that_is_asked_for(home, inside):
     assert (strict.code, "UNCLEAR" in strict.out) == (5, True)
 
 
-@pytest.mark.parametrize(
+@pytest.fixture
+def triggered(home, inside):
+    trigger(inside)
+
+
+@check_each(
     ("arguments", "code", "said"),
     [
         (("dublicates", "1"), 2, "'dublicates' is no experiment; did you mean 'duplicates'?"),
@@ -142,8 +149,7 @@ def test_what_is_unclear_fails_where_that_is_asked_for(home, inside):
         (("burst", "\x1b[31m", "1"), 2, "\\x1b[31m"),
     ],
 )
-def test_what_cannot_be_tried_is_told_in_a_line_with_its_code(home, inside, shop, arguments, code, said):
-    trigger(inside)
+def test_what_cannot_be_tried_is_told_in_a_line_with_its_code(triggered, inside, shop, arguments, code, said):
     done = inside("lab", *arguments)
     assert (done.code, said in done.err) == (code, True), done.err
     assert "\x1b" not in done.err

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from cases import check_each
 from relay.dashboard.assets import find_resource_folder
 from relay.dashboard.filters import format_message_status
 from relay.dashboard.messages import _STATUS_ICONS, build_rates
@@ -67,7 +68,7 @@ async def test_the_list_is_filtered_by_its_views_and_keeps_its_filter(at):
     assert "No message is like that." in html
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("path", "status"),
     [
         ("/messages?status=lost", 400),

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 
+from cases import check_each
 from relay.dashboard.errors import safe_redirect_path
 
 HTML = {"Accept": "text/html,application/xhtml+xml", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
@@ -30,7 +31,7 @@ async def test_somebody_not_signed_in_gets_a_page_that_says_how(at):
     assert "Content-Security-Policy" in headers
 
 
-@pytest.mark.parametrize("path", ["/api/events", "/metrics", "/stream", "/static/css/base.css", "/events"])
+@check_each("path", ["/api/events", "/metrics", "/stream", "/static/css/base.css", "/events"])
 async def test_a_program_that_is_not_signed_in_gets_json(at, path):
     status, headers, _ = await ask(at, path, token=False, **({} if path == "/events" else HTML))
     assert (status, headers["Content-Type"]) == (401, "application/json")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from builders import build_capture, build_source
+from cases import check_each
 from relay.actions.egress import EgressRules
 from relay.actions.forward import ForwardAction
 from relay.delivery.lab import EXPERIMENT_NAMES
@@ -514,7 +515,14 @@ async def test_an_event_that_goes_while_a_run_waits_for_it_is_passed_over(world,
     assert [send.event_id for send in report.results[0].sends] == [1]
 
 
-@pytest.mark.parametrize(
+@pytest.fixture
+async def with_event(world, shop):
+    """A lab with a target that cannot be tried, and the number of an event."""
+    async with laboratory(world, shop, targets_too={"mail": {"action": "email", "options": object()}}) as lab:
+        yield lab, await keep(lab, {"id": "event_1"})
+
+
+@check_each(
     ("fields", "error", "said"),
     [
         ({"experiments": ()}, UsageError, "needs an experiment"),
@@ -535,14 +543,12 @@ async def test_an_event_that_goes_while_a_run_waits_for_it_is_passed_over(world,
         ({"compare": "taste"}, UsageError, "compare is"),
     ],
 )
-async def test_what_makes_no_sense_is_said_before_anything_is_sent(world, shop, fields, error, said):
-    mail = {"mail": {"action": "email", "options": object()}}
-    async with laboratory(world, shop, targets_too=mail) as lab:
-        ids = await keep(lab, {"id": "event_1"})
-        new = {"experiments": ("duplicates",), "events": tuple(ids), "target": "trusting"} | fields
-        with pytest.raises(error, match=said):
-            await lab.start(NewLabRun(**new))
-        assert await lab.it.store.labs.page() == ()
+async def test_what_makes_no_sense_is_said_before_anything_is_sent(with_event, shop, fields, error, said):
+    lab, ids = with_event
+    new = {"experiments": ("duplicates",), "events": tuple(ids), "target": "trusting"} | fields
+    with pytest.raises(error, match=said):
+        await lab.start(NewLabRun(**new))
+    assert await lab.it.store.labs.page() == ()
     assert shop.got == []
 
 

@@ -6,6 +6,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+from cases import check_each
 from relay.http.handlers import call_handler
 from relay.http.responses import RELAY
 
@@ -37,7 +38,7 @@ async def test_a_handler_without_parameters_needs_nothing_of_the_request(request
     assert await call_handler(handle, request_for("/events/x", id="x")) == "done"
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("path", "noun"),
     [
         *(("labs", "lab run"), ("messages", "message"), ("replays", "replay")),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from builders import build_new_event
+from cases import check_each
 from relay.actions.mail.addresses import parse_address
 from relay.config.build import load
 from relay.model.event import EventOutcome, Verdict, Verification
@@ -70,7 +71,7 @@ def test_a_body_that_fits_has_no_problems(shop, capture):
     assert told(shop, capture(json.dumps(GOOD).encode())) == []
 
 
-@pytest.mark.parametrize(
+@check_each(
     ("changes", "sentences"),
     [
         ({"id": "1"}, ["id must be a whole number, got text"]),

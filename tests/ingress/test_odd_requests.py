@@ -143,19 +143,20 @@ AMBIGUOUS = {
 }
 
 
-@pytest.mark.parametrize("name", AMBIGUOUS)
+@check_each("name", AMBIGUOUS)
 async def test_what_is_ambiguous_is_400_never_an_event_and_shown(at, name):
     headers, reason = AMBIGUOUS[name]
-    answer = await exchange(at, b"POST /webhooks/x?a=\xe9 HTTP/1.1\r\n" + headers + b"\r\n{}")
+    number = list(AMBIGUOUS).index(name)
+    answer = await exchange(at, b"POST /webhooks/x?%d=\xe9 HTTP/1.1\r\n" % number + headers + b"\r\n{}")
     assert answer.split(b" ")[1] == b"400", answer
     assert await events(at) == []
-    ((status, told),) = await refused(at)
+    line = f"POST /webhooks/x?{number}=é HTTP/1.1"
+    ((status, told),) = [found for found in await refused(at) if line in found[1]]
     assert status == 400
     assert reason in told
-    assert "POST /webhooks/x?a=é HTTP/1.1" in told
     page = html.unescape((await at.api("/sources"))[1].decode())
     assert reason in page
-    assert "POST /webhooks/x?a=é HTTP/1.1" in page
+    assert line in page
 
 
 @pytest.mark.parametrize(

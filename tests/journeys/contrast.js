@@ -1,14 +1,14 @@
 // Every run of text, control border (in focus its outline) and status icon against the colour behind it (WCAG 2.2 AA),
-// in each theme. The button's theme and the system's set the same `color-scheme`.
+// in each theme, the last of which stays. The button's theme and the system's set the same `color-scheme`.
 (() => {
-  const root = document.documentElement, before = root.dataset.theme;
+  const root = document.documentElement;
   const cx = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
   const remember = make => { const made = new Map(); return key => made.get(key) ?? (made.set(key, make(key)), made.get(key)); };
   const rgba = remember(c => { cx.clearRect(0, 0, 1, 1); cx.fillStyle = '#0000'; cx.fillStyle = c; cx.fillRect(0, 0, 1, 1); const d = cx.getImageData(0, 0, 1, 1).data; return [d[0], d[1], d[2], d[3] / 255]; });
   const over = (a, b) => [0, 1, 2].map(i => a[i] * a[3] + b[i] * (1 - a[3])).concat(1);
   const lum = c => { const f = v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; return .2126 * f(c[0]) + .7152 * f(c[1]) + .0722 * f(c[2]); };
   const ratio = (a, b) => { const x = lum(a), y = lum(b); return (Math.max(x, y) + .05) / (Math.min(x, y) + .05); };
-  const checked = ['light', 'dark'].map(theme => {
+  return (root.dataset.theme === 'dark' ? ['dark', 'light'] : ['light', 'dark']).map(theme => {
     root.dataset.theme = theme;
     const page = rgba(getComputedStyle(document.documentElement).backgroundColor);
     const bg = remember(e => { const c = rgba(getComputedStyle(e).backgroundColor); return c[3] === 1 ? c : over(c, e.parentElement && e.tagName !== 'DIALOG' ? bg(e.parentElement) : page); });
@@ -26,6 +26,4 @@
     for (const e of top.querySelectorAll('.icon')) { const p = e.closest('.ver .err, .ver .warn, .steps .icon, .verdict, .banner > .icon'); if (!p || !e.checkVisibility()) continue; const b = bg(e), r = ratio(over(rgba(getComputedStyle(e).color), b), b); if (r < 3) out.push([r.toFixed(2), 'icon', e.parentElement.className]); }
     return { theme, n, min: +min.toFixed(2), out, wide: document.documentElement.scrollWidth > innerWidth || [...document.querySelectorAll('.page, .scroll:not(:has(.tree))')].some(e => e.scrollWidth > e.clientWidth + 1 && !e.querySelector('.dtable, .cmpt')) };
   });
-  if (before === undefined) delete root.dataset.theme; else root.dataset.theme = before;
-  return checked;
 })()

@@ -1,6 +1,7 @@
 """The rules of docs/architecture.md, as far as a machine can hold them: each test lists every offender."""
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import re
@@ -18,9 +19,16 @@ def check_none(offenders):
     assert not offenders, "\n".join(["", *offenders])
 
 
+@functools.cache
+def select_nodes(path):
+    """Return the functions, classes and calls of a module: its tree is walked once for all rules."""
+    kept = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Call
+    return tuple(node for node in ast.walk(parse(path)) if isinstance(node, kept))
+
+
 def functions(path):
     """Yield the functions and methods of a module."""
-    for node in ast.walk(parse(path)):
+    for node in select_nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
@@ -42,7 +50,7 @@ def find_calls(names, allowed=()):
         f"{path}:{node.lineno} {call_name(node)}"
         for path in modules()
         if path not in allowed
-        for node in ast.walk(parse(path))
+        for node in select_nodes(path)
         if isinstance(node, ast.Call) and call_name(node) in names
     ]
 
@@ -90,7 +98,7 @@ def test_names_say_what_a_thing_is():
         [
             f"{path}: {node.name}"
             for path in modules()
-            for node in ast.walk(parse(path))
+            for node in select_nodes(path)
             if isinstance(node, ast.ClassDef) and vague.search(node.name)
         ]
     )

@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,7 +33,7 @@ import relay.store.connection
 import relay.store.writer
 import relay.vault.file_format
 from builders import LEAST_KDF
-from forking import Forker, Programs
+from forking import Forker, Programs, serve_forks
 from relay.app import run_relay
 from relay.config.build import Overrides, load
 from relay.services.relay import RunningRelay
@@ -280,12 +280,30 @@ def pytest_sessionfinish(session):
         terminal.write_line(f"To run them too: {_install_command(programs)}")
 
 
+FORKS = pytest.StashKey[ExitStack]()
+FORKING = "RELAY_TEST_FORKS"  # the address of the process that relays are forked from
+
+
+def pytest_configure(config):
+    """Have one process, for all workers of xdist, that relays are forked from; none under coverage, or if unsafe."""
+    config.stash[FORKS] = forks = ExitStack()
+    if FORKING in os.environ or sys.platform != "linux" or "COVERAGE_PROCESS_CONFIG" in os.environ:
+        return
+    folder = Path(forks.enter_context(tempfile.TemporaryDirectory(prefix="forks-")))
+    forks.enter_context(serve_forks(folder / "socket", {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}))
+    os.environ[FORKING] = str(folder / "socket")
+    forks.callback(os.environ.pop, FORKING)
+
+
+def pytest_unconfigure(config):
+    config.stash[FORKS].close()
+
+
 @pytest.fixture(scope="session")
 def forker():
     """Forks relays; starts each as a program under coverage, and where forking is not safe."""
-    is_forking = sys.platform == "linux" and "COVERAGE_PROCESS_CONFIG" not in os.environ
-    env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
-    with contextlib.closing(Forker(env) if is_forking else Programs()) as forker:
+    path = os.environ.get(FORKING)
+    with contextlib.closing(Forker(path) if path else Programs()) as forker:
         yield forker
 
 

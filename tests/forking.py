@@ -85,21 +85,32 @@ class Forked:
         return printed[self.stdout], printed[self.stderr]
 
 
+@contextlib.contextmanager
+def serve_forks(path, env):
+    """Let `Forker(path)` start relays for as long as the block lasts; the first one waits for what is imported."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind(os.fspath(path))
+        listening.listen()
+        # Pipes, as the forked ones have: a stream knows from its beginning that it cannot be wound back.
+        pipe = subprocess.PIPE
+        handle = listening.fileno()
+        command = [sys.executable, __file__, str(handle)]
+        process = subprocess.Popen(command, env=env, pass_fds=[handle], stdin=pipe, stdout=pipe, stderr=pipe)
+    try:
+        yield
+    finally:
+        process.communicate()
+
+
 class Forker:
-    """The process that others are forked from; it ends when it is closed.
+    """The process that others are forked from; those that still run end when it is closed.
 
     A program that gets its `handles` can start what `write_command` writes.
     """
 
-    def __init__(self, env):
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            command = [sys.executable, __file__, str(theirs.fileno())]
-            # Pipes, as the forked ones have: a stream knows from its beginning that it cannot be wound back.
-            pipe = subprocess.PIPE
-            self._process = subprocess.Popen(
-                command, env=env, pass_fds=[theirs.fileno()], stdin=pipe, stdout=pipe, stderr=pipe
-            )
+    def __init__(self, path):
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.connect(os.fspath(path))
 
     def start(self, *arguments, cwd, env):
         (stdin, ours), (out, stdout), (err, stderr), (result, status) = (os.pipe() for _ in range(4))
@@ -127,10 +138,9 @@ class Forker:
 
     def close(self):
         self._socket.close()
-        self._process.communicate()
 
 
-def serve(control):
+def serve(listening, controls):
     """Fork a process for each request and report its pid and how it ended; return in the forked ones alone."""
     children = {}
     woken, wake = os.pipe()
@@ -139,27 +149,39 @@ def serve(control):
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
-        ready = select.select([control, woken], [], [])[0]
+        ready = select.select([sys.stdin, listening, woken, *controls], [], [])[0]
         if woken in ready:
             os.read(woken, 4096)
             _report_ended(children)
-        if control in ready:
+        if sys.stdin in ready:
+            _kill(children)
+            os._exit(0)
+        if listening in ready:
+            controls.append(listening.accept()[0])
+        for control in [control for control in controls if control in ready]:
             message, given, *_ = socket.recv_fds(control, 1 << 20, 4)
             if not message:
-                for pid in children:
-                    os.kill(pid, signal.SIGKILL)  # what a test that failed has left running
-                os._exit(0)
-            if not (pid := os.fork()):
+                _kill(pid for pid, (_, owner) in children.items() if owner is control)
+                controls.remove(control)
+                control.close()
+            elif not (pid := os.fork()):
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 signal.signal(signal.SIGINT, signal.default_int_handler)
-                control.close()
-                _become(json.loads(message), given, [woken, wake, *children.values()])
+                for one in (listening, *controls):
+                    one.close()
+                _become(json.loads(message), given, [woken, wake, *(handle for handle, _ in children.values())])
                 return
-            _report(given[3], pid)
-            children[pid] = given.pop()
-            for handle in given:
-                os.close(handle)
+            else:
+                _report(given[3], pid)
+                children[pid] = given.pop(), control
+                for handle in given:
+                    os.close(handle)
+
+
+def _kill(children):
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)  # what a test that failed has left running
 
 
 def _report_ended(children):
@@ -167,8 +189,9 @@ def _report_ended(children):
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             return
-        _report(children[pid], os.waitstatus_to_exitcode(status))
-        os.close(children.pop(pid))
+        handle, _ = children.pop(pid)
+        _report(handle, os.waitstatus_to_exitcode(status))
+        os.close(handle)
 
 
 def _report(handle, number):
@@ -209,6 +232,10 @@ if __name__ == "__main__":
     import importlib
     import pkgutil
 
+    _listening = socket.socket(fileno=int(sys.argv[1]))
+    if _listening not in select.select([sys.stdin, _listening], [], [])[0]:
+        sys.exit()  # no test needs it
+    _first = _listening.accept()[0]
     gc.disable()  # as relay does before it imports
     import relay.cli
     import relay.config.tables
@@ -225,5 +252,5 @@ if __name__ == "__main__":
     relay.vault.file_format._RECOMMENDED["argon2id"] = {"t": 1, "m": 19 * 1024, "p": 1}
     relay.config.tables.File()  # the validator of relay.toml is built at its first use
     gc.freeze()
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(_listening, [_first])
     _end(_run())

@@ -12,7 +12,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 # For a vault whose strength is not the claim. The least that relay opens takes 0.02 s; the fixture `cheap_vaults` lets
 # the relays of this process open the other one.
 LEAST_KDF = Kdf(name="argon2id", salt=bytes(16), numbers=(("t", 1), ("m", 19 * 1024), ("p", 1)))
-QUICK_KDF = Kdf(name="argon2id", salt=bytes(16), numbers=(("t", 1), ("m", 64), ("p", 1)))
+QUICK_KDF = Kdf(name="argon2id", salt=bytes(16), numbers=(("t", 1), ("m", 128), ("p", 1)))
 
 
 def build_capture(source: str = "stripe", **fields: Any) -> Capture:

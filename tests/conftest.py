@@ -4,7 +4,6 @@ import atexit
 import contextlib
 import functools
 import gc
-import importlib.util
 import json
 import os
 import re
@@ -120,11 +119,11 @@ STARTING_FIXTURES = frozenset(
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Start two workers more than there are processors: many tests wait for programs, browsers and clocks.
+    """Start three workers more than there are processors: many tests wait for programs, browsers and clocks.
 
     Each collects all tests, which takes longer than the others of `make test-fast` wait: one more is best there.
     """
-    more = 1 if "not program" in config.option.markexpr else 2
+    more = 1 if "not program" in config.option.markexpr else 3
     return len(os.sched_getaffinity(0)) + more if hasattr(os, "sched_getaffinity") else None
 
 
@@ -189,7 +188,7 @@ def cheap_vaults():
     ranges, recommended = relay.vault.file_format._KDF_RANGES, relay.vault.file_format._RECOMMENDED
     usual = ranges["argon2id"], recommended["argon2id"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ranges, "argon2id", usual[0] | {"m": (64, usual[0]["m"][1])})
+        patch.setitem(ranges, "argon2id", usual[0] | {"m": (128, usual[0]["m"][1])})
         patch.setitem(recommended, "argon2id", dict(LEAST_KDF.numbers))
         yield usual
 
@@ -403,15 +402,12 @@ def certificate(certificate_for):
     return certificate_for("localhost")
 
 
-_spec = importlib.util.spec_from_file_location("relay_tests_shop", Path(__file__).with_name("shop.py"))
-_shop = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_shop)
-
-
 @pytest.fixture
 def shop():
     """Apps that take webhooks well or badly, one a path; see shop.py."""
-    shop = _shop.Shop(SECRETS["STRIPE_WEBHOOK_SECRET"])
+    from shop import Shop  # noqa: PLC0415 - imports stripe, which few tests need
+
+    shop = Shop(SECRETS["STRIPE_WEBHOOK_SECRET"])
     shop.open()
     yield shop
     shop.close()

@@ -21,7 +21,7 @@ async def exchange(at, *packets, end=False):
             writer.write(packet)
             await writer.drain()
             if len(packets) > 1:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.002)
         if end:
             writer.write_eof()
         async with asyncio.timeout(30):

@@ -176,7 +176,7 @@ def test_a_short_salt_is_refused():
 
 
 def test_lowered_numbers_that_are_in_range_do_not_open_it():
-    strong = encode_file(seal_vault(SECRETS, PASSWORD, replace(QUICK_KDF, numbers=(("t", 2), ("m", 64), ("p", 1)))))
+    strong = encode_file(seal_vault(SECRETS, PASSWORD, replace(QUICK_KDF, numbers=(("t", 2), ("m", 128), ("p", 1)))))
     plain = json.loads(strong)
     plain["kdf"]["t"] = 1
     with pytest.raises(WrongPasswordError, match="wrong password, or the vault was changed"):

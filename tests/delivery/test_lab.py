@@ -473,6 +473,21 @@ async def test_a_run_is_cancelled_while_it_waits_and_while_it_sends(world, shop,
         assert (await found(lab, "duplicates", events=ids, to="trusting")).verdict.finding is LabFinding.PASSED
 
 
+async def test_a_run_can_be_cancelled_at_any_moment_of_its_beginning(world, shop):
+    shop.hold()
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "event_1"})
+        for turns in range(60):
+            run = await lab.start(NewLabRun(experiments=("burst",), events=tuple(ids), target="trusting", times=2))
+            for _ in range(turns):
+                await asyncio.sleep(0.0001)
+            await lab.cancel(run.id)
+            assert (await lab.report(run.id)).run.state is LabState.CANCELLED
+        assert {one.state for one in await lab.it.store.deliveries.page()} <= {DeliveryState.CANCELLED}
+        shop.release()
+        assert (await found(lab, "duplicates", events=ids, to="trusting")).verdict.finding is LabFinding.PASSED
+
+
 async def test_a_run_that_a_restart_cut_short_says_so_and_sends_nothing_more(world, shop, eventually):
     async with laboratory(world, shop) as lab:
         ids = await keep(lab, {"id": "event_1"})

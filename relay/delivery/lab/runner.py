@@ -106,7 +106,10 @@ class LabRunner:
             self._unwanted.add(id_)
             self._current[1].cancel()
             await asyncio.wait({self._current[1]})
-            return
+            if id_ not in self._unwanted:  # the run has ended itself
+                return
+            # Cancelled before its first step, a task runs none of its own code.
+            self._unwanted.discard(id_)
         await self._store.labs.end(id_, LabState.CANCELLED, self._clock.now())
         self._publish(id_, LabState.CANCELLED)
 
@@ -123,22 +126,28 @@ class LabRunner:
                 waiting = await self._store.labs.next_waiting()
                 if waiting is not None:
                     wait = 0.0
-                    if await self._store.labs.begin(waiting.id):
-                        await self._run_experiments(replace(waiting, state=LabState.RUNNING))
-            except (StoreError, TimeoutError) as error:
+                    await self._run_experiments(waiting)
+            except* (StoreError, TimeoutError) as errors:
+                error = errors.exceptions[0]
                 log.log(log_level(error), "the lab waits for the store: %s", error)
                 wait = STORE_PAUSE
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._bell.wait()
 
-    async def _run_experiments(self, run: LabRun) -> None:
-        self._publish(run.id, LabState.RUNNING)
-        async with asyncio.TaskGroup() as group:
-            self._current = run.id, group.create_task(self._run_trials(run), name=f"lab run {run.id}")
-        self._current = None
+    async def _run_experiments(self, waiting: LabRun) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                # It can be cancelled from here on: while it begins, too.
+                self._current = waiting.id, group.create_task(self._run_trials(waiting), name=f"lab run {waiting.id}")
+        finally:
+            self._current = None
 
-    async def _run_trials(self, run: LabRun) -> None:
+    async def _run_trials(self, waiting: LabRun) -> None:
+        if not await self._store.labs.begin(waiting.id):
+            return
+        run = replace(waiting, state=LabState.RUNNING)
+        self._publish(run.id, LabState.RUNNING)
         try:
             for number in range(len(run.trials)):
                 await self._run_trial(run, number)

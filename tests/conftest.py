@@ -37,6 +37,8 @@ from relay.app import run_relay
 from relay.config.build import Overrides, load
 from relay.services.relay import RunningRelay
 
+TESTS = Path(__file__).parent
+
 SECRETS = {
     "STRIPE_WEBHOOK_SECRET": "whsec_test_stripe_secret",
     "GITHUB_WEBHOOK_SECRET": "It's a Secret to Everybody",
@@ -128,7 +130,10 @@ def pytest_xdist_auto_num_workers(config):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection():
+def pytest_collection(session):
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+    if worker and workers and session.config.args == session.config.getini("testpaths"):
+        session.config.args = _rotate_files(int(worker.removeprefix("gw")), int(workers))
     # What is collected stays until the end: looking through it for garbage again and again took a quarter of the time.
     gc.disable()
     result = yield
@@ -138,7 +143,15 @@ def pytest_collection():
     return result
 
 
+def _rotate_files(worker, workers):
+    """Let each worker begin with other files: in a new clone none then compiles what another one is compiling."""
+    files = sorted(map(str, TESTS.rglob("test_*.py")))
+    begin = len(files) * worker // workers
+    return [*files[begin:], *files[:begin]]
+
+
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path)  # all workers have to begin with the same order
     for item in items:
         if not STARTING_FIXTURES.isdisjoint(item.fixturenames):
             item.add_marker(pytest.mark.program)

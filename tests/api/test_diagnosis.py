@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from slack_sdk.signature import SignatureVerifier
+from standardwebhooks import Webhook
 from stripe import WebhookSignature
-from svix.webhooks import Webhook
 from twilio.request_validator import RequestValidator
 
 from cases import check_each

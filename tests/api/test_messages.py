@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client.parser import text_string_to_metric_families
-from svix.webhooks import Webhook
+from standardwebhooks import Webhook
 from twilio.request_validator import RequestValidator
 
 from cases import check_each

@@ -3,7 +3,7 @@
 import socket
 from datetime import UTC, datetime, timedelta
 
-from svix.webhooks import Webhook
+from standardwebhooks import Webhook
 
 
 def closed_port():

@@ -5,8 +5,10 @@ import hashlib
 import hmac
 import io
 import json
+import random
+import socket
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import aiohttp
@@ -83,6 +85,8 @@ class Windows:
     def __init__(self, browser):
         self.browser = browser
         self.contexts = {}
+        # One origin for all tests: the browser has the files of the pages already. Below those that systems hand out.
+        self.port = find_free_port(range(20_000, 30_000))
 
     async def get_context(self, **kind):
         key = tuple(kind.values())
@@ -118,7 +122,8 @@ class Site:
     async def start(self, toml, **overrides):
         path = self.folder / "relay.toml"
         path.write_text(toml)
-        ports: dict[str, Any] = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
+        dashboard = f"127.0.0.1:{self.windows.port}"
+        ports: dict[str, Any] = {"ingress": "127.0.0.1:auto", "dashboard": dashboard, "no_tunnel": True}
         config = load(path, Overrides(**ports | overrides), ENVIRON)
         self.running = run_relay(config)
         self.relay = await self.running.__aenter__()
@@ -208,6 +213,14 @@ class Site:
         body = json.dumps(value or PAYMENT, indent=2).encode()
         header = f"t={now},v1={sign(body, now, secret)}"
         return await self.send(body, "/webhooks/stripe", **{"Stripe-Signature": header})
+
+
+def find_free_port(ports):
+    for port in random.sample(ports, len(ports)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port")
 
 
 def sign(body, moment, secret=SECRET):

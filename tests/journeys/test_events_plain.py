@@ -103,7 +103,7 @@ async def test_reduced_motion_leaves_nothing_moving(site):
 async def test_a_page_at_rest_stops_painting(site):
     await site.send()
     page = await site.page(motion=True)
-    await until(page, "document.querySelector('.dot.live')")
+    await until(page, "document.querySelector('.dot.live') && !document.querySelector('.spin')")  # it is delivered
     ends = await page.evaluate("document.getAnimations().map(a => a.effect.getComputedTiming().endTime)")
     assert ends
     assert max(ends) < math.inf  # what moves for ever is painted sixty times a second

@@ -1,6 +1,7 @@
 """The official SDKs and relay agree, both ways: what they sign verifies here, what relay signs verifies there."""
 
 import dataclasses
+import importlib
 from datetime import UTC, datetime, timedelta
 from random import Random
 from urllib.parse import parse_qs
@@ -11,7 +12,6 @@ import resend
 import slack_sdk.signature
 import standardwebhooks
 import stripe
-import svix
 from twilio.request_validator import RequestValidator, get_signature_algorithm
 
 from builders import build_source
@@ -208,18 +208,18 @@ def test_twilio_requests_without_a_body_sign_the_url_alone(capture):
     assert verdict("twilio", TOKEN, smuggled) is Verdict.INVALID
 
 
-@pytest.mark.parametrize("library", [standardwebhooks.Webhook, svix.Webhook])
+@pytest.mark.parametrize("library", ["standardwebhooks", "svix"])
 @pytest.mark.parametrize("name", ["svix", "standard-webhooks", "resend", "clerk", "openai", "gitlab"])
 def test_standard_webhooks_libraries_accept_our_requests(library, name):
     made = trigger(name, "any", WHSEC, body='{"type":"any","name":"Zoë"}'.encode())
     renamed = {key.replace("svix-", "webhook-"): value for key, value in headers(made).items()}
-    library(WHSEC).verify(made.body, renamed)
+    importlib.import_module(library).Webhook(WHSEC).verify(made.body, renamed)
 
 
 @pytest.mark.parametrize("family", ["svix", "webhook"])
 def test_what_the_libraries_sign_verifies_here(family, capture):
     sent_at = datetime.now(UTC)
-    signature = svix.Webhook(WHSEC).sign("msg_1", sent_at, "{}")
+    signature = standardwebhooks.Webhook(WHSEC).sign("msg_1", sent_at, "{}")
     made = capture(
         b"{}",
         (
@@ -250,7 +250,7 @@ def test_resend_accepts_our_events(type_):
 
 def test_resend_reads_only_its_own_headers(capture):
     sent_at = datetime.now(UTC)
-    signature = svix.Webhook(WHSEC).sign("msg_1", sent_at, "{}")
+    signature = standardwebhooks.Webhook(WHSEC).sign("msg_1", sent_at, "{}")
     made = capture(
         b"{}",
         (

@@ -138,7 +138,7 @@ def pytest_collection(session):
     gc.disable()
     result = yield
     gc.freeze()
-    gc.set_threshold(10_000)
+    gc.set_threshold(50_000, 20, 100)
     gc.enable()
     return result
 

@@ -1,5 +1,7 @@
 """A handler is called with what its parameters name, and a number that is none is named after its resource."""
 
+import re
+from inspect import Parameter, signature
 from typing import Any, cast
 
 import pytest
@@ -7,6 +9,8 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from cases import check_each
+from relay.api.routes import API_ROUTES
+from relay.dashboard.routes import _PAGE_ROUTES
 from relay.http.handlers import call_handler
 from relay.http.responses import RELAY
 
@@ -48,3 +52,15 @@ async def test_a_handler_without_parameters_needs_nothing_of_the_request(request
 async def test_a_number_that_is_none_is_named_after_its_resource(at, path, noun):
     status, answer = await at.api(f"/api/{path}/x")
     assert (status, answer["error"]["message"]) == (404, f"no such {noun}")
+
+
+def test_every_parameter_of_a_handler_is_one_that_its_route_fills_in():
+    routes = [(route.path, route.handler, {"call"} if route.request else set()) for route in API_ROUTES]
+    routes += [(path, handler, set()) for _, path, handler in _PAGE_ROUTES]
+    for path, handler, more in routes:
+        in_path = set(re.findall(r"{(\w+)", path))
+        filled = (
+            {"relay", "request", "query", "form"} | in_path | more | ({"id_", "event"} if "id" in in_path else set())
+        )
+        named = signature(handler).parameters.values()
+        assert {one.name for one in named if one.default is Parameter.empty} <= filled, f"{handler.__name__} at {path}"

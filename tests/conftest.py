@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -376,6 +377,14 @@ async def start(tmp_path) -> AsyncIterator:
 async def at(start) -> At:
     """A relay without any configuration but secrets in its environment."""
     return await start()
+
+
+@pytest.fixture
+def refusing_port():
+    """A port that refuses connections for as long as the test lasts; one that is merely free may be another's soon."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        yield silent.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

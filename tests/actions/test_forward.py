@@ -439,10 +439,10 @@ async def test_a_compressed_answer_is_kept_as_it_came(sent):
     assert ("X-B", "\xff") in result.response.headers
 
 
-async def test_a_closed_port_refuses(forwarding, make_event, make_delivery, unused_tcp_port):
+async def test_a_closed_port_refuses(forwarding, make_event, make_delivery, refusing_port):
     async with forwarding() as forward:
         for host in ("127.0.0.1", "localhost"):
-            options = ForwardOptions(url=f"http://{host}:{unused_tcp_port}/")
+            options = ForwardOptions(url=f"http://{host}:{refusing_port}/")
             result = await forward.run(make_event(), make_delivery(), options)
             assert result.outcome == AttemptRetry("connection refused", unreachable=True)
             assert not await forward.reachable(options)

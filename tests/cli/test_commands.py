@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import json
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -631,10 +630,8 @@ def test_a_sample_that_is_mailed_does_not_wait_for_a_credential_that_is_missing(
     assert "failed  mail         NO_SUCH_NAME is not set and NO_SUCH_WORD is not set, so mail cannot log in" in found
 
 
-def test_a_sample_for_a_target_that_is_down_does_not_wait_along_with_it(started, command, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    (tmp_path / "relay.toml").write_text(f'[targets.app]\nforward = "http://127.0.0.1:{port}"\n')
+def test_a_sample_for_a_target_that_is_down_does_not_wait_along_with_it(started, command, tmp_path, refusing_port):
+    (tmp_path / "relay.toml").write_text(f'[targets.app]\nforward = "http://127.0.0.1:{refusing_port}"\n')
     with started("--json") as relay:
         relay.object("ready")
         first, second = (command("trigger", "shop", "a.b") for _ in range(2))

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import stat
 import subprocess
 import sys
@@ -255,11 +254,8 @@ def test_check_warns_and_says_that_it_is_valid(inside, tmp_path):
     assert "NOT_SET_ANYWHERE is not set" in done.err
 
 
-def test_check_warns_of_a_target_that_does_not_answer(inside, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (tmp_path / "relay.toml").write_text(f'[targets.app]\nforward = "http://127.0.0.1:{port}/hooks"\n')
+def test_check_warns_of_a_target_that_does_not_answer(inside, tmp_path, refusing_port):
+    (tmp_path / "relay.toml").write_text(f'[targets.app]\nforward = "http://127.0.0.1:{refusing_port}/hooks"\n')
     done = inside("check")
     assert done.code == 0
     assert "warning: targets.app: does not answer; relay keeps what is for it until it is there\n" in done.err

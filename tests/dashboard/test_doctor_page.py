@@ -1,21 +1,14 @@
 """The Doctor page and its JSON look at what this relay needs, and name what mends it."""
 
-import socket
 from datetime import UTC, datetime, timedelta
 
 from standardwebhooks import Webhook
 
 
-def closed_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-async def test_everything_is_looked_at_and_what_fails_is_named_with_its_fix(start):
+async def test_everything_is_looked_at_and_what_fails_is_named_with_its_fix(start, refusing_port):
     at = await start(
         f'[sources.stripe]\n[sources.other]\nprovider = "github"\nsecret = "env:NOT_SET_HERE"\n'
-        f'[targets.app]\nforward = "http://127.0.0.1:{closed_port()}/hooks"\n'
+        f'[targets.app]\nforward = "http://127.0.0.1:{refusing_port}/hooks"\n'
     )
     _, found = await at.api("/api/doctor")
     states = {one["name"]: one["state"] for one in found["findings"]}

@@ -310,7 +310,7 @@ async def test_a_person_may_try_a_target_that_is_down_and_so_bring_it_up(world, 
         assert engine.circuit_breaker.down == {}
 
 
-async def test_another_target_goes_on_while_one_is_down_or_hangs(world, app, unused_tcp_port):
+async def test_another_target_goes_on_while_one_is_down_or_hangs(world, app, refusing_port):
     async def hang(reader, writer):
         try:
             await reader.read()
@@ -319,7 +319,7 @@ async def test_another_target_goes_on_while_one_is_down_or_hangs(world, app, unu
 
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
     hanging = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    targets = {"dead": {"url": f"http://127.0.0.1:{unused_tcp_port}/"}, "hangs": {"url": hanging}, "app": {}}
+    targets = {"dead": {"url": f"http://127.0.0.1:{refusing_port}/"}, "hangs": {"url": hanging}, "app": {}}
     async with server, world(targets) as it, it.running(grace=0.01):
         stored = [await it.event("dead", "hangs", "app") for _ in range(12)]
         for one in stored:

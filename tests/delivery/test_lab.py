@@ -417,8 +417,8 @@ async def test_an_answer_that_comes_too_late_for_the_provider_is_none(world, sho
     assert "too late: the provider waits 1 s" in result.verdict.sentence
 
 
-async def test_an_app_that_is_not_there_fails_and_is_not_called_down(world, shop, unused_tcp_port):
-    gone = {"gone": {"url": f"http://127.0.0.1:{unused_tcp_port}/"}}
+async def test_an_app_that_is_not_there_fails_and_is_not_called_down(world, shop, refusing_port):
+    gone = {"gone": {"url": f"http://127.0.0.1:{refusing_port}/"}}
     async with laboratory(world, shop, targets_too=gone) as lab:
         ids = await keep(lab, {"id": "event_1"})
         result = await found(lab, "duplicates", events=ids, to="gone")

@@ -129,8 +129,8 @@ async def test_a_delivery_that_was_given_up_is_no_answer_and_the_next_try_is_del
     assert (await outcomes(at))[1] == ("accepted", 1, 200)
 
 
-async def test_a_delivery_cancelled_while_its_sender_waits_is_502(start, unused_tcp_port):
-    at = await start(TOML.format(timeout="60s", first="1h", port=unused_tcp_port))
+async def test_a_delivery_cancelled_while_its_sender_waits_is_502(start, refusing_port):
+    at = await start(TOML.format(timeout="60s", first="1h", port=refusing_port))
     sent = asyncio.create_task(at.send("/webhooks/in", EVENT))
     while (await at.api("/api/deliveries/1/cancel", "POST"))[0] != 200:  # noqa: ASYNC110 - it may run at this moment
         await asyncio.sleep(0.01)

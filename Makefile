@@ -68,6 +68,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .
+	@$(BIN)/python -m compileall -q relay
 	@touch $@
 
 $(VENV)/.tested: $(VENV)/.installed

@@ -151,8 +151,9 @@ def _rotate_files(worker, workers):
     return [*files[begin:], *files[:begin]]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path)  # all workers have to begin with the same order
+    items.sort(key=lambda item: item.path)  # pytest orders what all workers have in one order
     for item in items:
         if not STARTING_FIXTURES.isdisjoint(item.fixturenames):
             item.add_marker(pytest.mark.program)

@@ -57,8 +57,11 @@ def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False) 
         raise PayloadError(error.msg, error.lineno, error.colno) from error
     except RecursionError as error:
         raise PayloadError("nested too deeply") from error
+    except PayloadError:
+        raise
     except ValueError as error:
-        raise PayloadError(str(error)) from error
+        # An integer of more digits than Python reads (4,300); what it says is advice for programmers.
+        raise PayloadError("a number is too large") from error
     if text.count("{") + text.count("[") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
         raise PayloadError(f"nested deeper than {MAX_DEPTH} levels")
     return value

@@ -58,9 +58,8 @@ class ReplayService:
         for a mail that went out before.
         """
         changes = encode_changes(replace(changes, sign=changes.sign or SignMode.AUTO))
-        to, action = self._targets.place(to), "forward"
+        to, action = await self.resolve_target(to), "forward"
         if "://" in to:
-            await check_target(to, self._rules(True))
             changes = replace(changes, url=to)
         else:
             target = self._targets.find(to)
@@ -69,6 +68,18 @@ class ReplayService:
                 await self._email.check_not_sent(event_id, target.options)
         new = NewDelivery(target=to, action=action, reason=DeliveryReason.REPLAY, changes=changes, asked=True)
         return await self._add(event_id, new)
+
+    async def resolve_target(self, to: str) -> str:
+        """Return a configured target's name, or an address typed in with its scheme.
+
+        Raises NotFoundError for an unknown name, TargetError for an address that relay must not or cannot dial.
+        """
+        to = self._targets.place(to)
+        if "://" in to:
+            await check_target(to, self._rules(True))
+        else:
+            self._targets.find(to)
+        return to
 
     async def email_event(self, event: CapturedEvent, template: str, to: tuple[str, ...], force: bool = False) -> int:
         """Mail an event with a template, to `to` or whom the template names; return the delivery's id.

@@ -141,8 +141,10 @@ class RunningRelay:
         """Post a signed sample for a source through the real ingress and return the event it became.
 
         `changes` are fields of the sample by path, `body` replaces it. With `to` it is sent there as well, to a target
-        or an address typed in.
+        or an address typed in; nothing is posted where that cannot be. Raises NotFoundError, TargetError.
         """
+        if to:
+            to = await self.replays.resolve_target(to)
         source = self.with_key_pair(self.find_source(name))
         if not source.configured and quote(source.name, safe=_NAME_SIGNS) != source.name:
             raise NotFoundError(

@@ -152,6 +152,13 @@ async def test_a_trigger_may_be_sent_to_an_address_as_well(at, app):
     assert app.app.got[0][2]["X-GitHub-Event"] == "push"
 
 
+@pytest.mark.parametrize(("to", "status"), [("nowhere", 404), ("http://169.254.169.254/", 422), ("ftp://x", 422)])
+async def test_a_trigger_to_what_cannot_be_makes_no_event(at, to, status):
+    wanted = {"source": "github", "type": "push", "to": to}
+    assert (await at.api("/api/triggers", "POST", json=wanted))[0] == status
+    assert (await at.api("/api/events"))[1]["events"] == []
+
+
 async def test_an_event_is_pinned_annotated_and_deleted(at):
     await at.send()
     _, event = await at.api("/api/events/1", "PATCH", json={"pinned": True, "note": "look <b>here</b>"})

@@ -9,6 +9,7 @@ import json
 import time
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from slack_sdk.signature import SignatureVerifier
@@ -170,6 +171,89 @@ async def test_a_secret_that_was_decoded_but_signs_as_text(start):
     found = await first(at, "/webhooks/github", headers=github(shown))
     assert found["cause"] == "secret_spoiled"
     assert "was decoded" in found["title"]
+
+
+STRIPE_KEY = STRIPE["STRIPE_WEBHOOK_SECRET"]
+
+
+@pytest.mark.parametrize(
+    ("signing", "title"),
+    [
+        (STRIPE_KEY.removeprefix("whsec_"), "The sender signs with the secret in another form: whsec_ removed"),
+        (
+            base64.b64encode(STRIPE_KEY.encode()).decode(),
+            "The sender signs with the secret in another form: encoded as base64",
+        ),
+        (f"{STRIPE_KEY}\n", "The sender's secret ends in a line break"),
+    ],
+)
+async def test_a_sender_that_spoils_a_secret_which_is_saved_as_it_is_shown(start, signing, title):
+    at = await start("", STRIPE)
+    found = await first(at, headers=stripe(signing))
+    assert (found["cause"], found["title"]) == ("secret_spoiled_by_sender", title)
+    assert "Save" not in found["fix"], "what is saved verifies what Stripe sends"
+    event = (await at.api("/api/events?limit=1"))[1]["events"][0]["id"]
+    compared = (await at.api(f"/api/events/{event}/verify", "POST"))[1]["expected"]
+    assert [row["secret"] for row in compared] == ["STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_SECRET (changed)"]
+
+
+@pytest.mark.parametrize("start_at", [0, len("whsec_")])
+async def test_a_sender_that_does_not_decode_the_secret_of_svix(start, start_at):
+    headers = resend("whsec_" + base64.b64encode(RESEND[start_at:].encode()).decode())
+    found = await first(await start("", {"RESEND_WEBHOOK_SECRET": RESEND}), "/webhooks/resend", headers=headers)
+    assert found["cause"] == "secret_spoiled_by_sender"
+    assert found["title"] == "The sender signs with the secret as text, without decoding it"
+
+
+async def test_the_other_headers_of_svix_with_the_secret_of_the_source(start):
+    renamed = {name.replace("svix-", "webhook-"): value for name, value in resend(RESEND).items()}
+    found = await first(await start("", {"RESEND_WEBHOOK_SECRET": RESEND}), "/webhooks/resend", headers=renamed)
+    assert (found["cause"], found["line"]) == ("other_provider", 'provider = "standard-webhooks"')
+    assert "Paste the address" not in found["fix"], "the secret is that of this address"
+
+
+async def test_base64_that_lost_its_padding(start):
+    digest = base64.b64encode(hmac.digest(b"shh", BODY, "sha256")).decode()
+    sent = JSON | {"X-Shopify-Hmac-Sha256": digest.rstrip("="), "X-Shopify-Topic": "orders/create"}
+    found = await first(await start("", {"SHOPIFY_API_SECRET": "shh"}), "/webhooks/shopify", headers=sent)
+    assert (found["cause"], found["title"]) == ("signature_encoding", "The signature lost the = at its end")
+
+
+async def test_a_signature_header_without_a_value(start):
+    found = await first(
+        await start("", {"GITHUB_WEBHOOK_SECRET": GITHUB}), "/webhooks/github", headers={"X-Hub-Signature-256": ""}
+    )
+    assert (found["cause"], found["title"]) == ("signature_missing", "The signature header is empty")
+
+
+FIELDS = {"From": "+1", "Body": "hi", "FromCity": ""}
+
+
+async def test_the_form_of_slack_that_became_json(start):
+    form = urlencode(FIELDS)
+    at = await start("", {"SLACK_SIGNING_SECRET": "shh"})
+    found = await first(at, "/webhooks/slack", json.dumps(FIELDS).encode(), slack("shh", form, kind=JSON))
+    assert (found["cause"], "its form became JSON" in found["title"]) == ("body_changed", True)
+
+
+async def test_the_form_of_twilio_that_became_json(start):
+    at = await start("", {"TWILIO_AUTH_TOKEN": "token"})
+    url = f"{at.ingress}/webhooks/twilio"
+    sent = JSON | {"X-Twilio-Signature": RequestValidator("token").compute_signature(url, FIELDS)}
+    found = await first(at, "/webhooks/twilio", json.dumps(FIELDS).encode(), sent)
+    assert (found["cause"], "its form became JSON" in found["title"]) == ("body_changed", True)
+
+
+async def test_sorted_keys_of_a_body_that_was_sent_indented(start):
+    value = {"type": "invoice.paid", "id": "evt_1", "object": "event", "created": 1, "data": {"object": {}}}
+    at = await start("", STRIPE)
+    sent = json.dumps(value, indent=2).encode()
+    async with at.session.post(f"{at.ingress}/webhooks/stripe", data=sent, headers=stripe(STRIPE_KEY, sent)) as done:
+        assert done.status == 200
+    sent = json.dumps(value | {"id": "evt_2"}, indent=2).encode()
+    arrived = json.dumps(json.loads(sent), sort_keys=True).encode()
+    found = await first(at, body=arrived, headers=stripe(STRIPE_KEY, sent))
+    assert found["title"] == "The body changed before it reached relay: its keys were put in another order"
 
 
 async def test_an_api_key_where_the_signing_secret_belongs(start):
@@ -362,7 +446,7 @@ async def test_a_cause_that_nobody_knows_is_not_invented(start):
     assert [item["cause"] for item in found] == ["unknown"]
     assert found[0]["title"] == "Nothing that relay tried gives this signature"
     assert found[0]["fix"].startswith("Compare the body")
-    assert "Ruled out: 2 secrets" in found[0]["sentence"]
+    assert "Ruled out: its secret as saved and misspelt, 1 other secret, " in found[0]["sentence"]
     assert "last four characters" in found[0]["fix"]
 
 

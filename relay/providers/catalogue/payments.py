@@ -30,7 +30,15 @@ STRIPE = Provider(
     # future, and neither trims the items: a space after a comma is refused (stripe 16.1.0 for Python, 23.1.0
     # for Node). While a secret is rolled, one v1 of each comes in the list, and any of them may match. Items of
     # other names, such as v0, are skipped. Node also refuses an empty body; here its signature decides.
-    schemes=(header_hmac("Stripe-Signature", "{ts}.{body}", items("t={ts},v1={sig}"), time=Time(past=300)),),
+    schemes=(
+        header_hmac(
+            "Stripe-Signature",
+            "{ts}.{body}",
+            items("t={ts},v1={sig}"),
+            time=Time(past=300),
+            key=KeyFormat(claims=("whsec_",)),
+        ),
+    ),
     event_type=body("type"),
     idempotency_key=body("id"),
     # A thin event (v2) has no data.object, only the id of the related object.

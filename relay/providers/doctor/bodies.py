@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain, islice
 from typing import NamedTuple
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, urlencode
 
 from relay.model.event import Capture
-from relay.model.payload import PayloadError, parse_json
+from relay.model.payload import FORM, PayloadError, parse_json
 from relay.model.text import escape_unprintable
 from relay.providers.doctor.case import BODY_ADVICE, BYTES_ADVICE, SignatureCase, SignatureFinding, VariantTester
 from relay.providers.doctor.serialization import (
@@ -20,13 +20,14 @@ from relay.providers.doctor.serialization import (
     list_json_variants,
     list_known_orders,
 )
-from relay.providers.schemes.locations import InEach, InForm, InJson
+from relay.providers.schemes.locations import InEach, InForm, InJson, with_header
 from relay.providers.schemes.vendor_schemes import Sns
 
 _BOM = b"\xef\xbb\xbf"
 _MAX_UNPACKED = 4_000_000  # bytes that a packed body may become
 _MAX_PACKED = 200_000  # bytes up to which a body is packed or escaped again
 _MAX_COMPLETIONS = 8
+_WAS_FORM = "Form as JSON"
 # Names that API gateways and message queues give the body that they carry.
 _ENVELOPES = ("body", "rawbody", "raw_body", "payload", "data", "message", "content", "event", "raw")
 # Java and .NET servers that read a body without a charset take it for one of these.
@@ -46,8 +47,10 @@ class BodyVariant(NamedTuple):
 def try_body_variants(tester: VariantTester) -> SignatureFinding | None:
     """Try the body as it may have been sent, with every secret of the source."""
     capture = tester.case.capture
+    if not any(scheme.presented(capture) for scheme in tester.case.schemes):
+        return None
     received, seen = capture.body, {capture.body}
-    is_form = capture.content_type == "application/x-www-form-urlencoded"
+    is_form = capture.content_type == FORM
     for variant in chain(
         _compression_variants(received, _read_coding(capture)), list_body_variants(received, is_form=is_form)
     ):
@@ -56,7 +59,10 @@ def try_body_variants(tester: VariantTester) -> SignatureFinding | None:
         if variant.body in seen:
             continue
         seen.add(variant.body)
-        if found := tester.find_match(variant.kind, [(variant, tester.case.with_body(variant.body))]):
+        sent = tester.case.with_body(variant.body)
+        if variant.kind == _WAS_FORM:
+            sent = with_header(sent, ("Content-Type",), FORM)  # Twilio signs the fields of a form, not its bytes
+        if found := tester.find_match(variant.kind, [(variant, sent)]):
             return SignatureFinding(
                 cause="body_changed",
                 title=f"The body changed before it reached relay: {variant.happened}",
@@ -72,6 +78,8 @@ def list_body_variants(body: bytes, *, is_form: bool = False) -> Iterator[BodyVa
     yield from (BodyVariant("Ends and line breaks", happened, changed) for happened, changed in _end_variants(body))
     yield from _packing_variants(body)
     yield from _envelope_variants(body)
+    for name, form in _restore_form(body):
+        yield BodyVariant(_WAS_FORM, f"its form became JSON, sent with {name}", form)
     for name, form in list_form_variants(body) if is_form else ():
         yield BodyVariant("Form re-encoded", f"form re-encoded, sent with {name}", form)
     for name, text in list_json_variants(body):
@@ -127,6 +135,21 @@ def _envelope_variants(body: bytes) -> Iterator[BodyVariant]:
             yield BodyVariant(kind, happened, text.encode("utf-8", "surrogatepass"))
             with suppress(ValueError):
                 yield BodyVariant(kind, happened, b64decode(text, validate=True))
+
+
+def _restore_form(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Return the forms whose fields a JSON object of texts may be, each with how it is encoded."""
+    try:
+        value = parse_json(body) if body[:1] == b"{" and len(body) <= MAX_BODY else None
+    except PayloadError:
+        return
+    pairs = [
+        (name, text)
+        for name, texts in (value.items() if isinstance(value, dict) else ())
+        for text in (texts if isinstance(texts, list) else [texts])
+    ]
+    if pairs and all(isinstance(text, str) for _, text in pairs):
+        yield from list_form_variants(urlencode(pairs, errors="surrogatepass").encode())
 
 
 # A gzip header holds the level and the system it was made on, so one body has many packed forms.

@@ -75,6 +75,11 @@ class SignatureCase:
         return f"Correct [sources.{self.source.name}.signature], and restart relay:"
 
     @property
+    def choose_provider(self) -> str:
+        """Return the advice to name another provider, before the line that does."""
+        return f"If that is what sends here, say so under {self.header}, and restart relay:"
+
+    @property
     def schemes(self) -> tuple[Scheme, ...]:
         """Return the single schemes that the source may be checked by."""
         scheme = self.source.scheme
@@ -278,7 +283,7 @@ def compare_signatures(tester: VariantTester) -> tuple[tuple[str, ...], tuple[Co
     scheme, signed, received = found
     # A secret that is no key makes no signature that could be shown.
     secrets = [secret for secret in dict.fromkeys((*tester.own, *tester.matched)) if scheme.usable(secret)]
-    compared = tuple(_compare_secret(scheme, secret, signed, received) for secret in secrets)
+    compared = tuple(_compare_secret(scheme, secret, signed, received, tester.own) for secret in secrets)
     return tuple(escape_unprintable(text, _MAX_SHOWN) for text in received), compared
 
 
@@ -318,8 +323,10 @@ def build_signed_texts(scheme: SignedText, capture: Capture, key: bytes) -> tupl
 
 
 def _compare_secret(
-    scheme: SignedText, secret: Secret, signed: SignatureInput, received: tuple[bytes, ...]
+    scheme: SignedText, secret: Secret, signed: SignatureInput, received: tuple[bytes, ...], own: tuple[Secret, ...]
 ) -> ComparedSignature:
+    is_changed = secret not in own and any(secret.reference == saved.reference for saved in own)
+    name = f"{format_secret_name(secret)}{' (changed)' if is_changed else ''}"
     key, expected, matches = scheme.read_key(secret), None, False
     if key is not None:
         signed.secret = scheme.shared_text(key)
@@ -327,6 +334,6 @@ def _compare_secret(
             text = scheme.content(signed)
             matches = scheme.matches(key, text, received, signed.capture)
             expected = scheme.make(key, text, signed.capture).decode("latin-1")
-    return ComparedSignature(
-        secret=format_secret_name(secret), expected=expected, matches=matches, tail=secret_tail(secret)
-    )
+    # How it ends is for comparing with what the provider shows, which is no changed one.
+    tail = "" if is_changed else secret_tail(secret)
+    return ComparedSignature(secret=name, expected=expected, matches=matches, tail=tail)

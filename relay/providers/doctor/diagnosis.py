@@ -49,6 +49,7 @@ WITHOUT_SIGNATURE: tuple[Hypothesis, ...] = (
     signing.try_other_schemes,
     times.try_other_times,
     request_head.try_other_headers,  # any header as the signature's
+    bodies.try_body_variants,  # Twilio vouches for JSON in the URL: a form that became JSON lacks that
 )
 """Hypotheses that a fitting signature proves, the cheap and likely first."""
 
@@ -136,8 +137,10 @@ def _explain_unknown_cause(tester: VariantTester) -> SignatureFinding:
         return secrets.explain_other_token(tester)
     kinds = dict.fromkeys(_RULED_OUT_WORDS.get(row.what, "") for row in tester.tried)
     ruled_out = "".join(f", {kind}" for kind in kinds if kind)
-    secrets_tried = len({row.secret for row in tester.tried if row.what == AS_RECEIVED})
-    named = f"{secrets_tried} secret{'s' if secrets_tried != 1 else ''} as saved and as they may have been misspelt"
+    own = {secret.reference for secret in tester.own}
+    others = len({row.secret for row in tester.tried if row.what == AS_RECEIVED} - own)
+    named = f"{f'its {len(own)} secrets' if len(own) > 1 else 'its secret'} as saved and misspelt"
+    named += f", {others} other secret{'s' if others > 1 else ''}" if others else ""
     cut = " Not everything could be tried in time." if tester.cut else ""
     # What is likeliest comes first: another address cannot be guessed, and is part of what is signed.
     called = (
@@ -166,6 +169,7 @@ _RULED_OUT_WORDS = {
     "Envelopes": "envelopes",
     "JSON re-serialised": "JSON or forms serialised again",
     "Form re-encoded": "JSON or forms serialised again",
+    "Form as JSON": "JSON or forms serialised again",
     "Charset": "character sets",
     "Bodies of earlier events": "the bodies of earlier events",
     "Keys in another order": "keys in another order",

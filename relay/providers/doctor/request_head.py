@@ -170,13 +170,15 @@ def explain_missing_signature(case: SignatureCase, verification: Verification) -
     step = find_failed_check(verification)
     name = case.signature_header or "the signature"
     what = step.detail if step else f"{name} is missing"
-    return SignatureFinding(
-        cause="signature_missing",
-        title="No signature header" if case.capture.header(name) is None else "Part of what is signed is missing",
-        sentence=f"{what}: something removed it, or this is not {case.title}.",
-        fix=f"Compare the headers of the event with {case.title}'s documentation. Some providers sign only once a "
-        "secret is set there.",
-    )
+    title, sentence = "Part of what is signed is missing", f"{what}: something removed it, or this is not {case.title}."
+    advice = f"Compare the headers of the event with {case.title}'s documentation."
+    value = case.capture.header(name)
+    if value is None:
+        title, advice = "No signature header", f"{advice} Some providers sign only once a secret is set there."
+    elif not value.strip():
+        title, sentence = "The signature header is empty", f"{name} came without a value."
+        advice = "Look for what sets it: a sender without a secret, or a proxy with a variable that is not set."
+    return SignatureFinding(cause="signature_missing", title=title, sentence=sentence, fix=advice)
 
 
 def explain_malformed_signature(case: SignatureCase, verification: Verification) -> SignatureFinding | None:

@@ -35,6 +35,8 @@ _MODES = (
 )
 
 _WITHOUT_SEPARATORS = "Hex without its marks"
+_WITH_LINE_BREAK = "Line break added at its end"
+_AS_BASE64 = "Encoded as base64"
 _AS_SHOWN = "Save it exactly as the provider shows it"
 
 
@@ -47,14 +49,37 @@ def try_misspelt_secrets(tester: VariantTester) -> SignatureFinding | None:
     for secret in tester.own:
         name = format_secret_name(secret)
         for text, what, problem, fix in list_secret_variants(secret.reveal()):
-            if tester.fits(Secret(secret.reference, text), what):
-                return SignatureFinding(
+            changed = Secret(secret.reference, text)
+            if tester.fits(changed, what):
+                return _explain_sender_form(tester, secret, changed, what) or SignatureFinding(
                     cause="secret_spoiled",
                     title=f"The saved secret {problem}",
                     sentence=f"The signature fits {name} once that is corrected: {what.lower()}.",
                     fix=f"{fix} in {describe_secret_place(secret)} for {name}, and restart relay.",
                 )
     return None
+
+
+def _explain_sender_form(tester: VariantTester, saved: Secret, signing: Secret, what: str) -> SignatureFinding | None:
+    """Say that the sender spoils a secret that is saved as the provider shows it; None where it may be the saved one.
+
+    Scripts that stand in for a provider sign so: the provider itself does not.
+    """
+    case, name = tester.case, format_secret_name(saved)
+    if what == _WITH_LINE_BREAK:
+        title = "The sender's secret ends in a line break"
+        fix = f"Enter it at {case.title} again without one: echo adds a line break, printf does not."
+    elif any(scheme.claims_secret(saved) and not scheme.claims_secret(signing) for scheme in case.schemes):
+        scheme = tester.text_scheme
+        is_text = what == _AS_BASE64 and scheme is not None and scheme.key.form == "base64"
+        form = "as text, without decoding it" if is_text else f"in another form: {what[0].lower()}{what[1:]}"
+        title = f"The sender signs with the secret {form}"
+        fix = f"Let the sender take the secret as {case.title} does; as saved, it verifies what {case.title} sends."
+    else:
+        return None
+    return SignatureFinding(
+        cause="secret_spoiled_by_sender", title=title, sentence=f"The signature fits {name} only so.", fix=fix
+    )
 
 
 def list_secret_variants(text: str) -> Iterator[SecretVariant]:
@@ -87,6 +112,9 @@ def _clean_variants(text: str) -> Iterator[SecretVariant]:
             yield rest, f"{name} removed", f"has {name} in front, which does not belong to it", "Save it without that"
     for prefix in ("whsec_", "v1,whsec_"):
         yield prefix + unquoted, f"{prefix} added", f"lacks its {prefix} in front", f"Save it with {prefix}"
+    for end in ("\n", "\r\n"):
+        # The sender's slip, not the one of who saved it here: `echo secret > file` on the other side.
+        yield text + end, _WITH_LINE_BREAK, "lacks a line break at its end", _AS_SHOWN
     decoded = unquote(unquoted)
     if decoded != unquoted:
         yield decoded, "Percent signs decoded", "is percent-encoded", "Save it decoded"
@@ -133,7 +161,7 @@ def _encoding_variants(text: str) -> Iterator[SecretVariant]:
             problem = f"is in {name}, where the provider gives {other}"
             yield again, f"{name.capitalize()} rewritten as {other}", problem, f"Save it in {other}"
     raw, problem = text.encode("utf-8", "surrogateescape"), "was decoded, but signs as it is shown"
-    yield b64encode(raw).decode(), "Encoded as base64", problem, _AS_SHOWN
+    yield b64encode(raw).decode(), _AS_BASE64, problem, _AS_SHOWN
     yield raw.hex(), "Encoded as hex", problem, _AS_SHOWN
 
 

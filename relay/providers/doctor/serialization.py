@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice, permutations, product
 from math import factorial, prod
 from typing import Any
@@ -102,7 +102,9 @@ _FORM_ENCODINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
 
 _ORDER_KIND = "Keys in another order"
 _MAX_ORDERS = 6_000  # orders of one body that are tried
-_SEPARATORS = ((",", ":"), (", ", ": "))
+JsonLayout = tuple[tuple[str, str], int | None]
+_COMPACT: JsonLayout = ((",", ":"), None)
+_LAYOUTS: tuple[JsonLayout, ...] = (_COMPACT, ((", ", ": "), None))
 _MAX_MOVED_KEYS = 24  # keys of an object of which one at a time is moved
 _MAX_SAMPLES = 12  # of a provider that are read
 _MIN_SORTED_KEYS = 4  # keys of an object whose order says something
@@ -173,8 +175,10 @@ def _parse_object(body: bytes) -> Any:
 
 
 def _order_variants(case: SignatureCase, value: Any) -> Iterator[bytes]:
-    for order in list_known_orders(case):
-        yield from _serialize(_arrange_keys(value, order))
+    provider = find_provider(case.source.provider)
+    usual = ((",", ": "), provider.indent) if provider and provider.indent else _COMPACT
+    for order, layout in product(list_known_orders(case), dict.fromkeys((usual, *_LAYOUTS))):
+        yield from _serialize(_arrange_keys(value, order), (layout,))
     objects = {keys: names for keys, names in _find_orders(value).items() if len(names) > 1}
     upside_down = {keys: names[::-1] for keys, names in objects.items()}
     sorted_down = {keys: tuple(sorted(names, reverse=True)) for keys, names in objects.items()}
@@ -221,10 +225,10 @@ def _arrange_keys(value: Any, order: KeyOrder) -> Any:
     return [_arrange_keys(item, order) for item in value] if isinstance(value, list) else value
 
 
-def _serialize(value: Any) -> Iterator[bytes]:
-    for separators in _SEPARATORS:
+def _serialize(value: Any, layouts: Iterable[JsonLayout] = _LAYOUTS) -> Iterator[bytes]:
+    for separators, indent in layouts:
         for ascii_only in (False, True):
-            text = json.dumps(value, separators=separators, ensure_ascii=ascii_only)
+            text = json.dumps(value, separators=separators, indent=indent, ensure_ascii=ascii_only)
             yield _PROTECTED_NUMBER.sub(r"\1", text).encode("utf-8", "surrogatepass")
 
 

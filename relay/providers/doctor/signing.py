@@ -124,6 +124,11 @@ def _find_likeness(scheme: Hmac | Digest, expected: bytes, received: ReceivedSig
             "The text in front of the signature is not the expected one: a prefix or a name is another one",
             f"{name} holds the right signature behind it.",
         )
+    if scheme.encoding == "base64" and hmac.compare_digest(expected.rstrip(b"="), part.rstrip(b"=")):
+        # Without + and / as well, it may be base64url, which most write without padding.
+        declare = "" if {*b"+/"} & {*part} else 'encoding = "base64url"'
+        sentence = f"{name} holds the right signature without the = that ends its base64."
+        return SignatureLikeness("signature_encoding", "The signature lost the = at its end", sentence, declare)
     for encoding, text in _list_encodings(decode_text(expected.decode(), scheme.encoding) or b""):
         if hmac.compare_digest(text.rstrip(b"="), part.rstrip(b"=")):
             return _explain_encoding(scheme, encoding)
@@ -183,13 +188,18 @@ def find_other_provider(tester: VariantTester) -> SignatureFinding | None:
     header = next((name for name in sender.own_headers if case.capture.header(name) is not None), "")
     fits = f" The signature fits {format_secret_name(fitting.secret)}." if fitting else ""
     source = fitting.source if fitting else ""
+    fix = f"Paste the address{f' of source {source}' if source else ''} at {sender.title} instead:"
+    line = f"{case.base}/webhooks/{source or sender.name}"
+    if fitting and fitting.secret in tester.own:
+        # The secret is this source's own, so the address is right: a sender of Svix may use either set of headers.
+        fix, line = case.choose_provider, f'provider = "{sender.name}"'
     return SignatureFinding(
         cause="other_provider",
         title=f"This looks like a {sender.title} signature",
         sentence=f"The request carries {header}, which {sender.title} sends, and this address checks for "
         f"{case.title}.{fits}",
-        fix=f"Paste the address{f' of source {source}' if source else ''} at {sender.title} instead:",
-        line=f"{case.base}/webhooks/{source or sender.name}",
+        fix=fix,
+        line=line,
     )
 
 
@@ -223,7 +233,7 @@ def try_other_schemes(tester: VariantTester) -> SignatureFinding | None:
                 title=f"Signed the way {provider.title} does, not the way {case.title} does",
                 sentence=f"{format_secret_name(secret)} gives this signature by {scheme.title} "
                 f"as {provider.title} uses it.",
-                fix=f"If that is what sends here, say so under {case.header}, and restart relay:",
+                fix=case.choose_provider,
                 line=f'provider = "{provider.name}"',
             )
     return None

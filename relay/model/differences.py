@@ -1,6 +1,7 @@
 """What differs between two events: facts, headers, the body place by place, and what targets answered."""
 
 import difflib
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from enum import Enum
@@ -16,6 +17,7 @@ COMPARED_FACTS = (
     *("method", "path", "query", "idempotency_key"),
 )
 _TEXT_LINES = 2000  # lines of two texts that are compared; difflib takes their product
+_EXCERPT = 20  # bytes that are shown of two bodies that read the same
 
 
 class MissingValue(Enum):
@@ -119,18 +121,31 @@ def _compare_bodies(
     left: ComparedEvent, right: ComparedEvent, tell: Callable[[object], str]
 ) -> Iterator[ComparedPlace]:
     one, other = (Payload.of_request(side.headers, side.content, side.query) for side in (left, right))
-    if one.value is None or other.value is None:
-        yield from _compare_texts(one.lines(), other.lines())
-        return
+    is_text = one.value is None or other.value is None
+    places = _compare_texts(one.lines(), other.lines()) if is_text else _compare_values(one.value, other.value, tell)
     differing = False
-    for path, mine, yours in compare_json(one.value, other.value):
-        texts = [None if value is MISSING else tell(value) for value in (mine, yours)]
-        differing = differing or texts[0] != texts[1]
-        yield ComparedPlace(part="body", name=path, left=texts[0], right=texts[1])
+    for place in places:
+        differing = differing or place.differs
+        yield place
     if not differing and left.content != right.content:
-        # Equal as JSON, yet not the same bytes: what breaks a signature without showing anywhere.
-        sizes = [f"{len(side.content)} bytes" for side in (left, right)]
-        yield ComparedPlace(part="body", name="bytes", left=sizes[0], right=sizes[1])
+        # Read the same, yet not the same bytes: what breaks a signature without showing anywhere.
+        mine, yours = _describe_bytes(left.content, right.content)
+        yield ComparedPlace(part="body", name="bytes", left=mine, right=yours)
+
+
+def _compare_values(left: object, right: object, tell: Callable[[object], str]) -> Iterator[ComparedPlace]:
+    for path, mine, yours in compare_json(left, right):
+        texts = [None if value is MISSING else tell(value) for value in (mine, yours)]
+        yield ComparedPlace(part="body", name=path, left=texts[0], right=texts[1])
+
+
+def _describe_bytes(left: bytes, right: bytes) -> list[str]:
+    """Return what tells two contents apart: their sizes, or where these are the same what follows the first change."""
+    if len(left) != len(right):
+        return [f"{len(content)} bytes" for content in (left, right)]
+    at = bisect_left(range(len(left)), True, key=lambda place: left[: place + 1] != right[: place + 1])
+    excerpts = [content[at : at + _EXCERPT].decode("utf-8", "backslashreplace") for content in (left, right)]
+    return [f"{len(left)} bytes, from byte {at + 1}: {excerpt}" for excerpt in excerpts]
 
 
 def _compare_texts(left: list[str], right: list[str]) -> Iterator[ComparedPlace]:

@@ -186,6 +186,8 @@ BulkReplayList = make_shape("BulkReplayList", "The newest bulk replays.", replay
 async def replay_event(relay: RunningRelay, id_: int, call: ReplayRequest) -> Answer:
     """Send an event again to a target or a URL, with edits."""
     to = call.url or call.target
+    if call.url and call.target:
+        raise UsageError("target and url are two places", hint="send one of them")
     if not to:
         raise UsageError("a replay needs a target or a url", hint='send {"target": "app"}')
     event = await relay.store.events.get(id_)

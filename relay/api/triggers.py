@@ -16,7 +16,7 @@ _RequiredText = Annotated[str, Field(min_length=1), _IS_MISSING]
 
 
 class SampleRequest(ApiRequest):
-    """Which sample to send; `set` changes fields by path, `body` replaces it, `to` is the only target or URL."""
+    """Which sample to send; `set` changes fields by path, `body` replaces it, `to` is a further target or URL."""
 
     source: _RequiredText
     type: _RequiredText

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from relay.clock import format_time
+from relay.model.delivery import DeliveryState
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.event_json import (
     Json,
@@ -19,7 +20,7 @@ from relay.model.event_json import (
     serialize_message,
 )
 from relay.model.message import CHANNELS, MESSAGE_RATE_DAYS, add_up_counts, find_first_day
-from relay.model.parameters import parse_limit, parse_message_filter, parse_number
+from relay.model.parameters import check_choice, parse_limit, parse_message_filter, parse_number
 from relay.model.search import parse_query_strictly
 from relay.store.deliveries import count_states
 
@@ -80,7 +81,7 @@ async def list_deliveries(store: "Store", query: Query) -> Json:
     """Return a page of deliveries, newest first. Raises UsageError."""
     limit = parse_limit(query)
     found = await store.deliveries.page(
-        state=query.get("state") or None,
+        state=check_choice("state", state, tuple(DeliveryState)) if (state := query.get("state")) else None,
         event=parse_number(query, "event", None),
         target=query.get("target") or None,
         batch=parse_number(query, "batch", None),

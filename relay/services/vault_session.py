@@ -117,8 +117,10 @@ class VaultSession:
         return await self._wait_for_report()
 
     async def lock(self) -> None:
-        """Forget every secret of the vault; a tunnel that is open stays open."""
+        """Forget every secret; a tunnel that is open stays open. Raises NotFoundError where there is no vault."""
         async with self._turn:
+            if self._vault.state is VaultState.NONE:
+                self._vault.content()  # which says what is missing
             self._vault.lock()
             self._apply_secrets()
             self._relay.sources.configure(self._relay.config.sources)

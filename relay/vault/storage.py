@@ -167,6 +167,7 @@ class Vault:
 
     def _change(self, change: Callable[[dict[str, str]], dict[str, str]], password: Secret | None = None) -> None:
         if self._password is None:
+            self._require()
             raise VaultLockedError("the vault is locked", hint="relay vault unlock opens it")
         with self._hold_lock():
             sealed = self._require()

@@ -159,6 +159,31 @@ async def test_a_trigger_to_what_cannot_be_makes_no_event(at, to, status):
     assert (await at.api("/api/events"))[1]["events"] == []
 
 
+async def test_a_state_that_no_delivery_has_is_refused(at):
+    status, answer = await at.api("/api/deliveries?state=faild")
+    assert (status, answer["error"]["message"]) == (400, "state cannot be 'faild'")
+    assert answer["error"]["hint"] == "use pending, running, succeeded, failed, cancelled"
+    assert (await at.api("/api/deliveries?state="))[0] == 200
+
+
+async def test_a_replay_has_one_place_to_go(at, app):
+    await at.send()
+    call = {"target": "app", "url": str(app.make_url("/there"))}
+    status, answer = await at.api("/api/events/1/replay", "POST", json=call)
+    assert (status, answer["error"]["message"]) == (400, "target and url are two places")
+
+
+async def test_a_vault_that_is_not_there_is_not_said_to_be_locked(at):
+    for path, method, body in (
+        ("lock", "POST", None),
+        ("secrets/a", "PUT", {"value": "x"}),
+        ("secrets/a", "DELETE", None),
+    ):
+        status, answer = await at.api(f"/api/vault/{path}", method, json=body)
+        assert (status, answer["error"]["code"]) == (404, "not_found"), path
+        assert answer["error"]["message"].startswith("there is no vault at ")
+
+
 async def test_an_event_is_pinned_annotated_and_deleted(at):
     await at.send()
     _, event = await at.api("/api/events/1", "PATCH", json={"pinned": True, "note": "look <b>here</b>"})

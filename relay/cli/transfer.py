@@ -82,16 +82,25 @@ async def _copy_response(response: Response, write: Callable[[bytes], object], b
 
 @contextmanager
 def _replace_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes its place whole, or not at all; only its owner may read it."""
-    half = path.with_name(f".{path.name}.part")
+    """Open a file that takes its place whole, or not at all; only its owner may read it.
+
+    A link stays one, and what is no file (a pipe, a device) is written to.
+    """
+    place = Path(os.path.realpath(path))
+    half = place.with_name(f".{place.name}.part")
     try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
+                yield file
+            return
         with os.fdopen(create_private(half), "wb") as file:
             yield file
-        half.replace(path)
+        half.replace(place)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another file with -o") from error
     finally:
-        half.unlink(missing_ok=True)
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
 
 
 @click.command("import")

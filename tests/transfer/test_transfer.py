@@ -339,6 +339,26 @@ def test_the_commands_write_a_file_for_its_owner_and_read_it_back(tmp_path, monk
     assert run(["import", "bad"]) == 1
 
 
+def test_an_export_is_written_through_links_and_into_what_is_no_file(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").write_text(json.dumps(GOOD) + "\n")
+    assert run(["import", "in.jsonl"]) == 0
+    (tmp_path / "link.jsonl").symlink_to("real.jsonl")
+    assert run(["export", "-o", "link.jsonl"]) == 0
+    assert (tmp_path / "link.jsonl").is_symlink()
+    content = (tmp_path / "real.jsonl").read_bytes()
+    assert json.loads(content)["path"] == GOOD["path"]
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert run(["export", "-o", "pipe"]) == 0
+        assert os.read(reader, 2 * len(content)) == content
+    finally:
+        os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    assert not list(tmp_path.glob(".*.part"))
+
+
 async def test_what_is_older_than_retention_allows_is_kept_for_as_long_from_its_import(start, tmp_path):
     here = await start()
     await filled(here)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
-from relay.cli.client import connect_store, find_running_relay, has_no_data
+from relay.cli.client import connect_running, connect_store, find_running_relay, has_no_data
 from relay.cli.formatting import format_count
 from relay.cli.options import Call
 from relay.cli.passwords import unlock_unattended
@@ -50,10 +50,25 @@ async def _run_checks(config: Config) -> AsyncIterator[HealthFinding]:
     for finding in await _check_vault(config):
         yield finding
     config = resolve_again(config)  # with what was found in the vault, where that could be opened
-    yield health.check_tunnel_config(config)
+    running = await _fetch_findings(config)
+    yield running.get("tunnel") or health.check_tunnel_config(config)
     for finding in await asyncio.gather(*(health.check_target_health(config, name) for name in config.targets)):
+        running.pop(finding.name, None)
         yield finding
+    for name, finding in running.items():
+        if name.startswith("target "):
+            yield finding
     yield await health.check_mail(config)
+
+
+async def _fetch_findings(config: Config) -> dict[str, HealthFinding]:
+    """Return by name what the running relay finds, with the tunnel and the targets that its options gave it."""
+    try:
+        api = await connect_running(config.server.data_dir)
+        found = (await api.get("/api/doctor"))["findings"] if api else []
+    except RelayError:
+        return {}  # what is wrong with it is said about the data
+    return {item["name"]: HealthFinding(**item) for item in found}
 
 
 def _check_port(name: str, address: tuple[str, int], *, named: bool) -> HealthFinding:
@@ -80,7 +95,7 @@ async def _check_data(config: Config) -> tuple[HealthFinding, ...]:
         return (report_failure("data", error.message, error.hint),)
     if status["store"]["detail"]:
         return (health.report_outage(status["store"]["detail"], status["store"]["hint"]),)
-    held, now = f"{path} holds {status['events']['total']} events", status["retention"]
+    held, now = f"{path} holds {format_count(status['events']['total'], 'event')}", status["retention"]
     used = f"{format_size(now['used']['size'])} used; "
     return report_ok("data", held), health.check_retention(config.keep, now["notice"] or "", used)
 

@@ -104,6 +104,9 @@ def check_disk(data_dir: Path) -> HealthFinding:
 def check_data_folder(data_dir: Path) -> HealthFinding:
     """Say whether other users can get at what is kept in the data folder. It is never changed."""
     if not data_dir.exists():
+        parent = next(folder for folder in data_dir.parents if folder.exists())
+        if not os.access(parent, os.W_OK | os.X_OK):
+            return report_failure("data folder", f"{data_dir} cannot be made", "name another data_dir")
         return report_ok("data folder", f"{data_dir} is not there yet; relay start makes it")
     risks = find_folder_risks(data_dir)
     if not risks:
@@ -274,7 +277,9 @@ def _check_vault(relay: "RunningRelay") -> tuple[HealthFinding, ...]:
         return (report_warning("vault", f"locked. {' '.join(now.effects)}".strip(), "relay vault unlock"),)
     if now.state == "none" and not now.needs:
         return (report_ok("vault", "none, and nothing needs one"),)
-    return check_secrets(now.needs, now.names) or (report_ok("vault", f"open, with {len(now.names)} secrets"),)
+    return check_secrets(now.needs, now.names) or (
+        report_ok("vault", f"open, with {len(now.names)} secret{'s' * (len(now.names) != 1)}"),
+    )
 
 
 async def _check_clock(relay: "RunningRelay") -> HealthFinding:

@@ -325,6 +325,22 @@ def test_token_and_doctor_know_the_running_relay(ask, shared):
     assert found["data"]["state"] == "ok"
 
 
+def test_doctor_looks_at_what_the_running_relay_was_started_with(started, inside, target, tmp_path):
+    with started("--json", "--forward", target.url) as relay:
+        relay.object("ready")
+        found = {item["name"]: item for item in inside("doctor", "--json").objects}
+    assert found["target forward"] == {"name": "target forward", "state": "ok", "detail": "answers", "fix": ""}
+    assert (found["tunnel"]["state"], found["tunnel"]["detail"][:6]) == ("ok", "none: ")
+    assert "target forward" not in inside("doctor").out
+
+
+def test_doctor_says_that_the_data_folder_cannot_be_made(inside, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = inside("doctor", "--data-dir", "file/.relay")
+    assert done.code == 1
+    assert re.search(r"failed +data folder +.*/file/\.relay cannot be made; name another data_dir", done.out)
+
+
 def test_doctor_names_the_fix_of_what_fails(inside, tmp_path):
     (tmp_path / "relay.toml").write_text(
         '[targets.app]\nforward = "http://127.0.0.1:9/x"\n'

@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
@@ -158,6 +158,14 @@ def parse_limit(text: str | int) -> int:
     return int(text)
 
 
+def parse_rate(text: str) -> float:
+    """Return deliveries a second. Raises a usage error that quotes what was typed."""
+    with suppress(ValueError):
+        if 0.01 <= (rate := float(text)) <= 10_000:
+            return rate
+    raise click.BadParameter(f"{quote(text)} is not a number of deliveries a second; write 5, or 0.5")
+
+
 def parse_seconds(text: str | float) -> float:
     """Return the seconds of 500ms, 60s, 5m or a bare number. Raises a usage error that quotes what was typed."""
     match = _DURATION_PATTERN.fullmatch(str(text))
@@ -180,6 +188,7 @@ def _build_id_parser(noun: str, hint: str) -> Callable[[str], int]:
 
 parse_event_id = _build_id_parser("an event id", "relay events lists them")
 parse_delivery_id = _build_id_parser("a delivery id", "relay deliveries lists them")
+parse_replay_id = _build_id_parser("the number of a bulk replay", "relay replay prints it where one ends early")
 parse_message_id = _build_id_parser("a message id", "relay messages lists them")
 
 event_argument = click.argument("event", type=parse_event_id, metavar="EVENT")

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections import Counter
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -46,7 +46,8 @@ def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False) 
 
     Raises PayloadError for text that is not JSON, is nested deeper than MAX_DEPTH levels, or holds a number too long to
     convert; never RecursionError or a bare ValueError. `strict` also refuses what two readers would read differently: a
-    key twice in one object, a number past any float. `exact` gives a number with a fraction or an exponent as Decimal.
+    key twice in one object, a number past any float. `exact` gives a number with a fraction or an exponent as Decimal, and as its text
+    where its exponent is past any Decimal.
     """
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
@@ -92,7 +93,7 @@ def _load_json(text: str, strict: bool, exact: bool) -> object:
 def _make_decoder(strict: bool, exact: bool) -> json.JSONDecoder:
     return json.JSONDecoder(
         parse_constant=_refuse_constant,
-        parse_float=Decimal if exact else _parse_finite if strict else None,
+        parse_float=_parse_exact if exact else _parse_finite if strict else None,
         object_pairs_hook=_build_unique if strict else None,
     )
 
@@ -172,6 +173,13 @@ def _parse_lenient_form(data: bytes) -> tuple[tuple[str, str], ...]:
 
 def _refuse_constant(name: str) -> float:
     raise PayloadError(f"{name} is not JSON")
+
+
+def _parse_exact(text: str) -> Decimal | str:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return text
 
 
 def _parse_finite(text: str) -> float:

@@ -94,7 +94,7 @@ class Query:
     @property
     def problems(self) -> tuple[str, ...]:
         """Return what cannot be read, a sentence each; empty when the query can be run."""
-        return tuple(term.problem for term in self.terms if term.problem)
+        return tuple(dict.fromkeys(term.problem for term in self.terms if term.problem))
 
     @property
     def filters(self) -> tuple[Term, ...]:

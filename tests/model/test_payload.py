@@ -194,6 +194,13 @@ def test_json_with_anything_else_after_it_is_refused(end):
         parse_json(f"[1]\n{end}")
 
 
+def test_a_number_that_is_too_large_is_said_to_be():
+    with pytest.raises(PayloadError, match=r"^a number is too large$"):
+        parse_json("9" * 5000)
+    with pytest.raises(PayloadError, match=r"^NaN is not JSON$"):
+        parse_json("NaN")
+
+
 def test_json_text_sequences_are_a_list_and_a_bad_line_is_named():
     assert Payload(b'\x1e{"a":\n1}\n\x1e2\n', "application/json-seq").value == [{"a": 1}, 2]
     error = Payload(b'{"a": 1}\n{"a": \n', "application/x-ndjson").error

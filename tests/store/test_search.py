@@ -129,6 +129,14 @@ async def test_numbers_compare_exactly(holding):
     assert await found("payload.n:1E+3") == [7]
 
 
+async def test_numbers_past_what_compares_are_in_no_one_s_way(holding):
+    bodies = ("1e99999999999999999999", "-1e-99999999999999999999", "1e999999", "9" * 5000, "7")
+    found = await holding(*(new_event(b'{"n": %s, "w": "x"}' % body.encode()) for body in bodies))
+    assert await found("payload.n:>1") == [5]
+    assert await found("payload.n:1e99999999999999999999") == [1]
+    assert await found("payload.w:x") == [5, 3, 2, 1]
+
+
 async def test_null_is_asked_for_where_it_stands(holding):
     found = await holding(new_event(b'{"x": null}'), new_event(b"{}"), new_event(b'{"x": 0}'), new_event(b"[]"))
     assert await found("payload.x:null") == [1]

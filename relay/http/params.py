@@ -42,7 +42,7 @@ async def read_json_body(request: web.Request) -> Mapping[str, Any]:
     if not raw:
         return {}
     try:
-        value = parse_json(raw)
+        value = parse_json(raw, strict=True)
     except PayloadError as error:
         raise UsageError(f"the body is not JSON: {error.message}", hint="send a JSON object") from error
     if not isinstance(value, dict):

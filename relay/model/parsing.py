@@ -46,8 +46,8 @@ def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False) 
 
     Raises PayloadError for text that is not JSON, is nested deeper than MAX_DEPTH levels, or holds a number too long to
     convert; never RecursionError or a bare ValueError. `strict` also refuses what two readers would read differently: a
-    key twice in one object, a number past any float. `exact` gives a number with a fraction or an exponent as Decimal, and as its text
-    where its exponent is past any Decimal.
+    key twice in one object, a number past any float. `exact` gives a number with a fraction or an exponent as Decimal,
+    and as its text where its exponent is past any Decimal.
     """
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data

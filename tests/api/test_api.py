@@ -152,6 +152,29 @@ async def test_a_trigger_may_be_sent_to_an_address_as_well(at, app):
     assert app.app.got[0][2]["X-GitHub-Event"] == "push"
 
 
+@check_each(
+    ("source", "type_", "body"),
+    [
+        ("mailgun", "clicked", {"signature": {"timestamp": "1", "token": "a", "signature": 7}, "event-data": {}}),
+        ("aws-sns", "Notification", {"Type": "Notification", "Timestamp": -1, "SignatureVersion": "2"}),
+    ],
+)
+async def test_a_trigger_whose_body_has_another_kind_where_it_is_signed_is_no_fault(at, source, type_, body):
+    call = {"source": source, "type": type_, "body": json.dumps(body)}
+    status, answer = await at.api("/api/triggers", "POST", json=call)
+    assert (status, answer.get("error", {}).get("code")) in ((201, None), (422, "signing"))
+
+
+@check_each(
+    ("sent", "problem"),
+    [('{"q": 1e400}', "a number is too large"), ('{"q": "", "q": "x"}', "the key 'q' stands twice in one object")],
+)
+async def test_a_call_that_two_readers_would_read_differently_is_refused(at, sent, problem):
+    headers = {"Content-Type": "application/json"}
+    status, answer = await at.api("/api/replays", "POST", data=sent.encode(), headers=headers)
+    assert (status, answer["error"]["message"]) == (400, f"the body is not JSON: {problem}")
+
+
 @pytest.mark.parametrize(("to", "status"), [("nowhere", 404), ("http://169.254.169.254/", 422), ("ftp://x", 422)])
 async def test_a_trigger_to_what_cannot_be_makes_no_event(at, to, status):
     wanted = {"source": "github", "type": "push", "to": to}

@@ -63,6 +63,8 @@ def test_a_status_without_a_name_stands_alone():
         ("tax", -500, {"currency": "eur"}, "-€5.00"),
         ("created", 1795356450, {}, "22 Nov 2026, 14:07:30 UTC"),
         ("created_ms", 1795356450000, {}, "22 Nov 2026, 14:07:30 UTC"),
+        ("created", 10**400, {}, ""),
+        ("amount", -(10**400), {"currency": "eur"}, ""),
         ("amount", 4800, {}, ""),
         ("amount", True, {"currency": "eur"}, ""),
         ("amount", "4800", {"currency": "eur"}, ""),

@@ -257,7 +257,7 @@ def _format_money(key: str, value: int, siblings: Mapping[str, object]) -> str:
 
 
 def _format_timestamp(value: int) -> str:
-    seconds = value / 1000 if value >= _TIMESTAMP_RANGE[0] * 1000 else value
+    seconds = value // 1000 if value >= _TIMESTAMP_RANGE[0] * 1000 else value
     if not _TIMESTAMP_RANGE[0] <= seconds < _TIMESTAMP_RANGE[1]:
         return ""
     when = datetime.fromtimestamp(seconds, UTC)

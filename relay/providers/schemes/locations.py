@@ -100,7 +100,8 @@ class InJson:
     def write(self, capture: Capture, text: bytes) -> Capture:
         # What was a number stays one: Mailgun's time is a text, and Linear refuses its own as a text.
         numeric = self.number or isinstance(Payload(capture.body).json_at(*self.path), int)
-        body = set_json_value(capture.body, self.path, int(text) if numeric else _decode_value(text))
+        value = int(text) if numeric and text.isdigit() else _decode_value(text)
+        body = set_json_value(capture.body, self.path, value)
         if body is None:
             raise SigningError(
                 f"The body has no place for {self.title}, which this provider signs.",

@@ -40,7 +40,7 @@ from relay.model.delivery import (
     SignMode,
 )
 from relay.model.event import Capture, CapturedEvent, Source
-from relay.model.text import format_size
+from relay.model.text import format_size, quote_path
 
 __all__ = ["ForgeRequest", "ForwardAction", "ForwardOptions", "SignRequest", "classify_response", "parse_retry_after"]
 
@@ -166,7 +166,7 @@ class ForwardAction(Action[ForwardOptions]):
         self, event: CapturedEvent, delivery: Delivery, options: ForwardOptions, destination: Destination
     ) -> SentRequest:
         changes, source = delivery.changes, self._find_source(event.capture.source)
-        source_path = source.path if source else f"/webhooks/{event.capture.source}"
+        source_path = source.path if source else quote_path(f"/webhooks/{event.capture.source}")
         called = partial(called_url, event, changes, source_path, source.public_url if source else None)
         is_for_called_url = _is_for_called_url(source, changes, options)
         outgoing, edits = apply_changes(event.capture, changes)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 from relay.config.reading import collect_problems, did_you_mean, find_slip
 from relay.config.secrets import ResolvedSecrets, explain_missing, resolve_default_variables, resolve_references
@@ -14,6 +15,7 @@ from relay.config.user_modules import verifier_loader
 from relay.errors import ConfigError
 from relay.model.admission import NO_RULES
 from relay.model.event import Extractor, SignatureScheme, Source, VerifyMode
+from relay.model.text import quote_path
 from relay.model.values import dataclass
 from relay.providers.catalogue import PROVIDERS, find_provider
 from relay.providers.custom_schemes import VerifierLoader, build_custom_scheme
@@ -103,7 +105,7 @@ def make_inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) ->
             return Source(
                 name=name,
                 provider="unknown",
-                path=PREFIX + name,
+                path=PREFIX + quote_path(name),
                 title=name,
                 event_type=default_event_type,
                 items=default_items,
@@ -187,7 +189,7 @@ def _source_path(source: Source, table: SourceTable) -> str:
     path = table.path or source.path
     if not path.startswith(PREFIX) or path.rstrip("/") in _RESERVED or not path.isprintable():
         raise ConfigError(f"path: {path!r} is not below /webhooks/, or is relay's own; write /webhooks/{source.name}")
-    return path
+    return quote_path(unquote(path, errors="surrogateescape"))
 
 
 def _find_provider(name: str, table: SourceTable) -> Provider | None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from urllib.parse import quote
 
 # C0, DEL, C1, bidi controls, line and paragraph separators, lone surrogates: everything
 # that could move a cursor, recolour a terminal, forge a log line or swap letters around.
@@ -19,6 +20,13 @@ _SECRET_NAME = re.compile(
 )
 
 REDACTED = "[redacted]"
+
+_PATH_SIGNS = "/!$&'()*+,;:=@"  # what a path holds as it is, RFC 3986, beside letters and digits
+
+
+def quote_path(path: str) -> str:
+    """Return a path as it goes on the wire: percent-encoded UTF-8."""
+    return quote(path, safe=_PATH_SIGNS, errors="surrogateescape")
 
 
 def _escape(match: re.Match[str]) -> str:

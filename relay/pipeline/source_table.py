@@ -8,6 +8,8 @@ from urllib.parse import unquote
 
 from relay.model.event import Source
 from relay.model.secret import Secret
+from relay.model.text import decode_text
+from relay.providers.schemes.base import to_wire_bytes
 
 WEBHOOK_PREFIX = "/webhooks/"
 _MAX_OFFERED_SECRETS = 8  # secrets remembered for each source that was offered some
@@ -36,7 +38,7 @@ class SourceRegistry:
     def configure(self, sources: Iterable[Source]) -> None:
         """Put sources in place of those of the same names: their secrets are at hand now, or no longer."""
         for source in sources:
-            self._by_name[source.name] = self._by_path[source.path.rstrip("/")] = self._trusting(source)
+            self._by_name[source.name] = self._by_path[_find_key(source)] = self._trusting(source)
 
     @property
     def configured(self) -> tuple[Source, ...]:
@@ -52,15 +54,15 @@ class SourceRegistry:
         """Give a source the key pair that relay has made for it since."""
         source = self._by_name.get(name)
         if source is not None:
-            self._by_name[name] = self._by_path[source.path.rstrip("/")] = self._trusting(source)
+            self._by_name[name] = self._by_path[_find_key(source)] = self._trusting(source)
         elif self._inbox is not None:
             self._inbox.cache_clear()
 
     def find(self, path: str) -> Source | None:
         """Return the source that answers at a raw path; None where there is no such hook."""
         exact = self._by_path.get(path)
-        if exact is not None:
-            return exact
+        if exact is not None and "%" not in path:
+            return self._with_offered_secrets(exact)
         decoded = unquote(path, "latin-1")
         if not decoded.startswith(WEBHOOK_PREFIX):
             return None
@@ -69,7 +71,8 @@ class SourceRegistry:
             if here in self._by_path:
                 return self._with_offered_secrets(self._by_path[here])
             here = here.rpartition("/")[0]
-        return self._with_offered_secrets(self._find_inbox(decoded.removeprefix(WEBHOOK_PREFIX).partition("/")[0]))
+        name = decode_text(to_wire_bytes(decoded.removeprefix(WEBHOOK_PREFIX).partition("/")[0]))
+        return self._with_offered_secrets(self._find_inbox(name))
 
     def named(self, name: str) -> Source | None:
         """Return the source of that name, an inbox one where none is configured."""
@@ -97,4 +100,9 @@ class SourceRegistry:
         # Names of configured sources stay theirs: an inbox path must not pass for one of them.
         if self._inbox is None or name in self._by_name or not name or len(name) > 64 or not name.isprintable():
             return None
-        return self._inbox(name)
+        return None if "/" in name else self._inbox(name)
+
+
+def _find_key(source: Source) -> str:
+    """Return the path of a source as `find` compares it: without escapes, a character for each byte."""
+    return unquote(source.path, "latin-1").rstrip("/")

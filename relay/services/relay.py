@@ -8,7 +8,7 @@ from dataclasses import replace
 from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from relay import __version__
 from relay.actions.base import AwaitedResponses
@@ -51,7 +51,6 @@ if TYPE_CHECKING:  # imported once they are needed: they would be a tenth of the
     from relay.services.vault_session import VaultSession
     from relay.tunnel.supervisor import Supervisor
 
-_NAME_SIGNS = "!$&'()*+,:;=@"  # what a segment of a path holds as it is, RFC 3986, beside letters and digits
 HTTP_PORT = 80  # which a Host header leaves out
 
 
@@ -146,11 +145,6 @@ class RunningRelay:
         if to:
             to = await self.replays.resolve_target(to)
         source = self.with_key_pair(self.find_source(name))
-        if not source.configured and quote(source.name, safe=_NAME_SIGNS) != source.name:
-            raise NotFoundError(
-                f"no request can reach a source called {escape_unprintable(repr(source.name), 100)}",
-                hint="use letters, digits, dots and dashes",
-            )
         capture = prepare_sample(
             source,
             find_provider(source.provider),

@@ -10,6 +10,7 @@ from relay.actions.outgoing_request import ForwardOptions, build_request_target,
 from relay.errors import TargetError
 from relay.model.delivery import NO_CHANGES, Route, Target
 from relay.model.event import CapturedEvent, Source, Verdict
+from relay.model.text import quote_path
 from relay.model.values import dataclass
 from relay.pipeline.routing import find_target_names
 from relay.providers.catalogue import PROVIDERS
@@ -75,7 +76,7 @@ class ExportContext:
 
     def _find_path(self, name: str) -> str:
         source = self.sources.get(name)
-        return source.path if source else f"/webhooks/{name}"
+        return source.path if source else quote_path(f"/webhooks/{name}")
 
 
 # Set by the client that sends a request, for the connection it sends it over.

@@ -524,7 +524,9 @@ async def test_an_event_that_would_verify_today_says_so(start):
     await hints(at, "/webhooks/asana", b'{"events":[]}', JSON | {"X-Hook-Signature": digest})
     await at.send("/webhooks/asana", b"", headers={"X-Hook-Secret": "hook secret"})
     assert (await at.api("/api/events/1/verify", "POST"))[1]["verdict"] == "verified"
-    assert (await at.api("/api/events/1"))[1]["hints"][0]["cause"] == "verifies_now"
+    hint = (await at.api("/api/events/1"))[1]["hints"][0]
+    assert hint["cause"] == "verifies_now"
+    assert hint["sentence"].startswith("Nothing was checked when it came")
 
 
 @pytest.mark.parametrize(

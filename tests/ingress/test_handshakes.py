@@ -177,8 +177,9 @@ async def test_dropbox_hears_its_challenge_though_nothing_is_signed(start):
     assert (await event(at))["verdict"] == "unsigned"
 
 
-async def test_asana_gets_its_header_back_and_its_secret_checks_what_follows(start):
-    at = await start("", {})
+@pytest.mark.parametrize("toml", ["", "[sources.asana]\n"])
+async def test_asana_gets_its_header_back_and_its_secret_checks_what_follows(start, toml):
+    at = await start(toml, {})
     status, headers, _ = await ask(at, "/webhooks/asana", data=b"", headers={"X-Hook-Secret": "hook secret"})
     assert (status, headers["X-Hook-Secret"]) == (200, "hook secret")
     assert "ASANA_WEBHOOK_SECRET" in (await event(at))["summary"]
@@ -199,8 +200,9 @@ async def test_a_handshake_cannot_talk_a_configured_source_into_another_secret(s
     assert (await ask(at, "/webhooks/asana", data=body, headers=forged))[0] == 401
 
 
-async def test_notion_signs_with_the_token_it_gave(start):
-    at = await start("", {})
+@pytest.mark.parametrize("toml", ["", "[sources.notion]\n"])
+async def test_notion_signs_with_the_token_it_gave(start, toml):
+    at = await start(toml, {})
     first = b'{"verification_token":"secret_tMrl"}'
     assert (await ask(at, "/webhooks/notion", data=first, headers=JSON))[0] == 200
     assert "paste" in (await event(at))["summary"]

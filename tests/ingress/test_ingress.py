@@ -8,6 +8,7 @@ import time
 import pytest
 
 from cases import check_each
+from relay.errors import ConfigError
 
 SECRET = "It's a Secret to Everybody"
 
@@ -192,6 +193,39 @@ async def test_an_unknown_name_is_404_when_the_inbox_is_closed(start):
     at = await start("[server]\ninbox = false\n[sources.github]\n")
     assert (await at.send("/webhooks/other"))[0] == 404
     assert (await at.send("/webhooks/github", data=b"{}", headers=github(b"{}")))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/webhooks/caf\u00e9", "/webhooks/caf%C3%A9"])
+async def test_a_path_with_letters_is_called_as_utf_8(start, path):
+    at = await start(f'[sources.github]\npath = "{path}"\n')
+    assert at.relay.sources.by_name["github"].path == "/webhooks/caf%C3%A9"
+    assert (await at.send("/webhooks/caf%C3%A9/eu"))[0] == 401
+    assert (await at.send("/webhooks/caf%C3%A9", data=b"{}", headers=github(b"{}")))[0] == 200
+    status, _ = await at.api("/api/triggers", "POST", json={"source": "github", "type": "push"})
+    assert (status, (await the_event(at, 3))["verdict"]) == (201, "verified")
+
+
+async def test_two_spellings_of_a_path_are_one(start):
+    with pytest.raises(ConfigError, match=r"/webhooks/a%20b is the path of sources\.one already"):
+        await start('[sources.one]\npath = "/webhooks/a b"\n[sources.two]\npath = "/webhooks/a%20b"\n')
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("caf%C3%A9", "caf\u00e9"),
+        ("%E6%97%A5%E6%9C%AC", "\u65e5\u672c"),
+        ("%F0%9F%90%9B/x", "\U0001f41b"),
+        ("caf%E9", "caf\u00e9"),
+        ("a%20b%3Fc", "a b?c"),
+    ],
+)
+async def test_a_name_of_any_letters_is_captured_and_can_be_triggered(start, path, name):
+    at = await start("")
+    assert (await at.send(f"/webhooks/{path}"))[0] == 200
+    assert (await the_event(at))["source"] == name
+    assert (await at.api("/api/triggers", "POST", json={"source": name, "type": "x"}))[0] == 201
+    assert (await the_event(at, 2))["source"] == name
 
 
 async def test_a_verified_event_is_marked_so(at):

@@ -20,6 +20,7 @@ from relay.providers.schemes.one_of import OneOf, choose_scheme, with_tolerance
 from relay.providers.schemes.signed_text import SignedText
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")  # of a source in relay.toml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,13 @@ class SignatureCase:
         if not _BARE.fullmatch(name):
             name = json.dumps(name, ensure_ascii=False)
         return f"[sources.{name}]"
+
+    @property
+    def new_table(self) -> str:
+        """Return the table to add to relay.toml for a path that no source is configured for."""
+        if _NAME.fullmatch(self.source.name):
+            return self.header
+        return f'[sources.new]\npath = "{escape_unprintable(self.source.path)}"'
 
     @property
     def correct_table(self) -> str:

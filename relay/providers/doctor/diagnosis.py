@@ -95,11 +95,13 @@ def _find_causes(tester: VariantTester, verification: Verification) -> Iterator[
 def _explain_verified_now(case: SignatureCase) -> SignatureFinding | None:
     if not case.reason.startswith(("signature", "timestamp", "header", "secret", "no_source", "body_m")):
         return None
+    was_checked = not case.reason.startswith(("secret", "no_source"))
     return SignatureFinding(
         cause="verifies_now",
         title="It verifies with today's configuration",
-        sentence="The signature did not fit when it came, and fits what relay checks with now.",
-        fix="Nothing is left to correct; replay it to deliver it to the app.",
+        sentence=f"{'The signature did not fit' if was_checked else 'Nothing was checked'} when it came, and the "
+        "signature fits what relay checks with now.",
+        fix=f"Nothing is left to correct{'; replay it to deliver it to the app' if was_checked else ''}.",
     )
 
 
@@ -215,7 +217,7 @@ def _explain_no_source(tester: VariantTester) -> SignatureFinding:
             title="No source is configured for this path",
             sentence=f"Nothing says who sends to {case.source.path}, and no provider known to relay sends its headers.",
             fix="Name a provider, or declare the scheme, in relay.toml:",
-            line=f'{case.header}\nprovider = "custom"',
+            line=f'{case.new_table}\nprovider = "custom"',
         )
     fitting = tester.find_fitting_secret(case.others, sender)
     usual = (known for known in case.others if known.secret.reference.removeprefix("env:") in sender.secret_env)
@@ -227,7 +229,7 @@ def _explain_no_source(tester: VariantTester) -> SignatureFinding:
             title=f"Looks like {sender.title}, not verified: set {variable}",
             sentence=f"The headers are those of {sender.title}, but no source is configured for {case.source.path}.",
             fix=f"Save its secret as {variable} and send to {case.base}/webhooks/{sender.name}, or add to relay.toml:",
-            line=f'{case.header}\nprovider = "{sender.name}"\nsecret = "env:{variable}"',
+            line=f'{case.new_table}\nprovider = "{sender.name}"\nsecret = "env:{variable}"',
         )
     proof = f" Its signature fits {format_secret_name(saved.secret)}." if fitting else ""
     path = f"/webhooks/{saved.source or sender.name}"
@@ -236,7 +238,7 @@ def _explain_no_source(tester: VariantTester) -> SignatureFinding:
         title=f"Looks like {sender.title}, not verified: the path is not {sender.title}'s",
         sentence=f"{format_secret_name(saved.secret)} is set, but it only checks what comes to {path}.{proof}",
         fix=f"Send to {case.base}{path}, or add to relay.toml:",
-        line=f'{case.header}\nprovider = "{sender.name}"\nsecret = "{saved.secret.reference}"',
+        line=f'{case.new_table}\nprovider = "{sender.name}"\nsecret = "{saved.secret.reference}"',
     )
 
 

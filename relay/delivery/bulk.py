@@ -10,6 +10,7 @@ from dataclasses import replace
 from relay.actions.egress import EgressRules, check_target
 from relay.bus import Bus
 from relay.clock import Clock
+from relay.delivery.replay import GiveUp
 from relay.delivery.targets import Targets
 from relay.errors import NotFoundError, StoreError, UsageError, log_level, log_traceback
 from relay.model.batch import (
@@ -42,7 +43,8 @@ class BulkReplays:
     """Plans, starts, ends and resumes batches; `run` is the long task that feeds them to the queue.
 
     `find_targets(event)` says where the routes of relay.toml lead from it; `in_order(target, id)` asks that
-    deliveries up to an id go to a target one after another. `above` leaves batches alone that an
+    deliveries up to an id go to a target one after another; `give_up(select)` cancels what the engine has claimed and
+    not sent. `above` leaves batches alone that an
     earlier run of relay started.
     """
 
@@ -57,6 +59,7 @@ class BulkReplays:
         find_targets: Callable[[CapturedEvent], tuple[str, ...]],
         rules: Callable[[bool], EgressRules],
         in_order: Callable[[str, int], None],
+        give_up: GiveUp,
         above: int = 0,
     ) -> None:
         self._store = store
@@ -67,6 +70,7 @@ class BulkReplays:
         self._find_targets = find_targets
         self._rules = rules
         self._in_order = in_order
+        self._give_up = give_up
         self._above = above
         self._bell = asyncio.Event()
         self._next_at: dict[int, float] = {}
@@ -201,6 +205,7 @@ class BulkReplays:
         given_up = await self._store.batches.end(id_, state, self._clock.now(), detail)
         self._next_at.pop(id_, None)
         self._publish(given_up, "cancelled")
+        await self._give_up(lambda delivery: delivery.batch == id_)
 
     def _publish(self, changed: tuple[tuple[int, int], ...], state: str) -> None:
         for id_, event_id in changed:

@@ -100,6 +100,11 @@ class Engine:
         """Let deliveries with ids up to `up_to` go to a target one after another."""
         self._scheduler.drain(target, up_to)
 
+    async def give_up(self, is_wanted: Callable[[Delivery], bool]) -> int:
+        """Cancel what is claimed and not sent yet, of what `is_wanted` picks; return how many those were."""
+        await self._release(taken := self._scheduler.take(is_wanted), DeliveryState.CANCELLED)
+        return len(taken)
+
     async def attempt(self, claimed: ClaimedDelivery, state: Callable[[Attempt], DeliveryState]) -> Attempt:
         """Make one attempt of a delivery that runs already, whatever the pace of its target; return it.
 
@@ -192,16 +197,15 @@ class Engine:
             self.ring()
         return taken
 
-    async def _release(self, claimed: Sequence[ClaimedDelivery]) -> None:
+    async def _release(self, claimed: Sequence[ClaimedDelivery], state: DeliveryState = DeliveryState.PENDING) -> None:
         if claimed:
-            write = partial(self._store.deliveries.release, [one.delivery.id for one in claimed])
+            write = partial(self._store.deliveries.release, [one.delivery.id for one in claimed], state)
             await keep_trying(self._clock, "deliveries wait to be given back", write)
         for one in claimed:
-            self._say(one.delivery, DeliveryState.PENDING)
+            self._say(one.delivery, state)
 
     async def _idle_for(self) -> float:
-        now = self._clock.now()
-        waits = [_POLL_SECONDS]
+        now, waits = self._clock.now(), [_POLL_SECONDS]
         if not self._bell.is_set():
             # After the last claim, not after now: what fell due in between would be seen by neither.
             held = self.circuit_breaker.down

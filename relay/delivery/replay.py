@@ -1,7 +1,7 @@
 """What a person may ask for: replay an event, mail it, try a delivery again, give one up."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -26,11 +26,15 @@ _MOST_ANNOUNCED = 200  # changes announced one by one when many change at once
 _URL_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "#?")
 
 
+GiveUp = Callable[[Callable[[Delivery], bool]], Awaitable[int]]
+"""Cancels what is claimed and not sent yet, of what a function picks; returns how many those were."""
+
+
 class ReplayService:
     """Plans the deliveries that a person asks for; the engine makes them.
 
     Each method raises NotFoundError for an event or delivery that is not there. `rules(typed)` says
-    what may be dialled at this moment.
+    what may be dialled at this moment; `give_up(select)` cancels what the engine has claimed and not sent.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class ReplayService:
         targets: Targets,
         rules: Callable[[bool], EgressRules],
         email: EmailAction,
+        give_up: GiveUp,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -49,6 +54,7 @@ class ReplayService:
         self._targets = targets
         self._rules = rules
         self._email = email
+        self._give_up = give_up
 
     async def replay_event(self, event_id: int, to: str, changes: DeliveryChanges) -> int:
         """Send an event again, to a configured target or an address typed in; return the delivery's id.
@@ -118,6 +124,8 @@ class ReplayService:
 
     async def cancel_delivery(self, id_: int) -> Delivery:
         """Give a waiting delivery up. Raises UsageError when it is not waiting."""
+        if await self._give_up(lambda delivery: delivery.id == id_):
+            return await self._store.deliveries.get(id_)
         return self._publish(await self._store.deliveries.cancel(id_))
 
     async def retry_deliveries(self, state: DeliveryState, target: str | None, batch: int | None = None) -> int:
@@ -132,7 +140,8 @@ class ReplayService:
 
     async def cancel_deliveries(self, target: str | None) -> int:
         """Give up all that waits (for that target); return how many deliveries those were."""
-        return self._publish_all(await self._store.deliveries.cancel_all(target))
+        waiting = self._publish_all(await self._store.deliveries.cancel_all(target))
+        return waiting + await self._give_up(lambda delivery: target in (None, delivery.target))
 
     def _publish_all(self, deliveries: tuple[Delivery, ...]) -> int:
         # A listener shows the newest; a thousand lines at once would only push others out.

@@ -1,9 +1,10 @@
 """What goes to each target next: as much at once as it takes, or one after another while a queue drains."""
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 
+from relay.model.delivery import Delivery
 from relay.store import ClaimedDelivery
 
 # What waited for a target goes out in the order it came: the next starts when the one before it is
@@ -105,6 +106,14 @@ class Scheduler:
         """Take everything out of a target's line: it is down."""
         self._quick.pop(target, None)
         return tuple(self._lines.pop(target, ()))
+
+    def take(self, is_wanted: Callable[[Delivery], bool]) -> tuple[ClaimedDelivery, ...]:
+        """Take what `is_wanted` picks out of the lines."""
+        taken = tuple(one for line in self._lines.values() for one in line if is_wanted(one.delivery))
+        gone = {one.delivery.id for one in taken}
+        for target, line in list(self._lines.items()) if gone else ():
+            self._lines[target] = deque(one for one in line if one.delivery.id not in gone)
+        return taken
 
     def trim_line(self, target: str) -> tuple[ClaimedDelivery, ...]:
         """Take what is more than a target takes at once out of its line where it has become slow."""

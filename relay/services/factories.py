@@ -90,6 +90,7 @@ def connect_services(
         targets=relay.targets,
         rules=relay.egress_rules,
         email=email,
+        give_up=engine.give_up,
     )
     relay.bulk_replays = _build_bulk_replays(relay, engine, above=newest_batch)
     relay.catch_ups = _build_catch_ups(relay)
@@ -126,6 +127,7 @@ def _build_bulk_replays(relay: RunningRelay, engine: Engine, above: int) -> Bulk
         find_targets=lambda event: find_target_names(event, routes),
         rules=relay.egress_rules,
         in_order=engine.in_order,
+        give_up=engine.give_up,
         above=above,
     )
 

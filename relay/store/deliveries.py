@@ -16,6 +16,11 @@ from relay.store.readers import READ_DEADLINE, Repository
 from relay.store.row_mappers import DELIVERY_COLUMNS, from_micros, insert_delivery, to_micros
 
 _LISTED = "id IN (SELECT value FROM json_each(?))"
+# What ran when its bulk replay was ended is not tried again; what a person retries after that is.
+_GIVEN_UP = (
+    "EXISTS (SELECT 1 FROM batches WHERE id = deliveries.batch AND state IN ('cancelled', 'stopped') "
+    "AND finished_at >= deliveries.due_at)"
+)
 
 
 class Deliveries(Repository):
@@ -66,17 +71,21 @@ class Deliveries(Repository):
             lambda connection: (
                 connection.execute(
                     # What the lab sent is no use later: its place in the run is gone.
-                    "UPDATE deliveries SET state = CASE WHEN lab IS NULL THEN 'pending' ELSE 'cancelled' END "
+                    f"UPDATE deliveries SET state = CASE WHEN lab IS NOT NULL OR {_GIVEN_UP} THEN 'cancelled' "
+                    "ELSE 'pending' END "
                     "WHERE state = 'running' AND id > ?",
                     (above,),
                 ).rowcount
             )
         )
 
-    async def release(self, ids: Iterable[int]) -> None:
-        """Give claimed deliveries back unattempted."""
-        sql = "UPDATE deliveries SET state = 'pending' WHERE id = ? AND state = 'running'"
-        values = [(id_,) for id_ in ids]
+    async def release(self, ids: Iterable[int], state: DeliveryState = DeliveryState.PENDING) -> None:
+        """Give claimed deliveries back unattempted, or up: `state` is where they stand then."""
+        sql = (
+            f"UPDATE deliveries SET state = CASE WHEN {_GIVEN_UP} THEN 'cancelled' ELSE ? END "
+            "WHERE id = ? AND state = 'running'"
+        )
+        values = [(state.value, id_) for id_ in ids]
         await self._writer.write(lambda connection: connection.executemany(sql, values).rowcount)
 
     async def oldest(self) -> dict[str, datetime]:
@@ -97,7 +106,10 @@ class Deliveries(Repository):
 
     async def postpone(self, id_: int, due_at: datetime, detail: str) -> None:
         """Give a claimed delivery back unattempted, due later, with the reason."""
-        sql = "UPDATE deliveries SET state = 'pending', due_at = ?, detail = ? WHERE id = ? AND state = 'running'"
+        sql = (
+            f"UPDATE deliveries SET state = CASE WHEN {_GIVEN_UP} THEN 'cancelled' ELSE 'pending' END, due_at = ?, "
+            "detail = ? WHERE id = ? AND state = 'running'"
+        )
         values = (to_micros(due_at), detail, id_)
         await self._writer.execute(sql, values)
 
@@ -108,9 +120,10 @@ class Deliveries(Repository):
 
     async def make_due(self, target: str, now: datetime) -> int:
         """Make due what waits because `target` gave no answer, as old as it is; return how many that were."""
+        # Handlers and mail servers answer without a status: what they asked to wait keeps waiting.
         sql = (
-            "UPDATE deliveries SET due_at = min(created_at, ?1) "
-            "WHERE state = 'pending' AND target = ?2 AND due_at > ?1 AND attempts > 0 AND status IS NULL"
+            "UPDATE deliveries SET due_at = min(created_at, ?1) WHERE state = 'pending' AND target = ?2 "
+            "AND due_at > ?1 AND attempts > 0 AND status IS NULL AND action = 'forward'"
         )
         values = (to_micros(now), target)
         return await self._writer.execute(sql, values)
@@ -325,10 +338,8 @@ def _record_attempts(
         rows,
     )
     changed = connection.executemany(
-        # What a batch that was ended meanwhile would try again is given up with it.
-        "UPDATE deliveries SET state = CASE WHEN ?1 = 'pending' AND batch IN "
-        "(SELECT id FROM batches WHERE state IN ('cancelled', 'stopped')) THEN 'cancelled' ELSE ?1 END, due_at = ?, "
-        "attempts = ?, detail = ?, status = ?, took = ?, spared = spared + ?, asked = 0 WHERE id = ?",
+        f"UPDATE deliveries SET state = CASE WHEN ?1 = 'pending' AND {_GIVEN_UP} THEN 'cancelled' ELSE ?1 END, "
+        "due_at = ?, attempts = ?, detail = ?, status = ?, took = ?, spared = spared + ?, asked = 0 WHERE id = ?",
         states,
     )
     if changed.rowcount < len(records):  # nothing is counted of a delivery that is gone

@@ -108,9 +108,10 @@ class World:
     actions: dict
     replays: ReplayService
     signals: list = field(default_factory=list)
+    latest: Engine | None = None
 
     def engine(self, **habits):
-        return Engine(
+        self.latest = Engine(
             store=self.store,
             bus=self.bus,
             clock=self.clock,
@@ -118,6 +119,7 @@ class World:
             actions=self.actions,
             options=replace(EngineOptions(grace=2.0, spread=lambda: 0.5), **habits),
         )
+        return self.latest
 
     @asynccontextmanager
     async def running(self, **habits):
@@ -204,6 +206,9 @@ def make_world(folder, app):
         def rules_of(typed):
             return rules(typed=typed)
 
+        async def give_up(is_wanted):
+            return await (it.latest or it.engine()).give_up(is_wanted)
+
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(open_store(folder / "data"))
             forward = await stack.enter_async_context(
@@ -223,7 +228,9 @@ def make_world(folder, app):
                 clock=clock,
             )
             known = Targets(made, emails)
-            replays = ReplayService(store=store, bus=bus, clock=clock, targets=known, rules=rules_of, email=email)
+            replays = ReplayService(
+                store=store, bus=bus, clock=clock, targets=known, rules=rules_of, email=email, give_up=give_up
+            )
             it = World(store, bus, clock, known, {"forward": forward, "email": email, **actions}, replays)
             bus.on(it.signals.append)
             yield it

@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from builders import build_capture, build_new_event
+from relay.model.batch import BatchState, BatchStep, NewBatch
 from relay.model.delivery import Attempt, DeliveryReason, DeliveryState, NewDelivery
 from relay.model.event import Verdict, Verification
 from relay.store import ClaimLimits
@@ -16,11 +17,11 @@ FIFO = ClaimLimits(fifo=frozenset({"app"}))
 def owe(store):
     """Keep an event of a source and owe a delivery of it; return the delivery's id."""
 
-    async def add(target="app", source="stripe", reason=DeliveryReason.ROUTED, after=0.0) -> int:
+    async def add(target="app", source="stripe", reason=DeliveryReason.ROUTED, after=0.0, action="forward") -> int:
         capture = build_capture(source, received_at=NOW)
         event = build_new_event(capture, provider=source, verification=Verification(verdict=Verdict.UNSIGNED))
         stored = await store.events.add(event)
-        new = NewDelivery(target=target, action="forward", reason=reason, asked=reason is not DeliveryReason.ROUTED)
+        new = NewDelivery(target=target, action=action, reason=reason, asked=reason is not DeliveryReason.ROUTED)
         (id_,) = await store.deliveries.add(stored.id, [new], NOW + timedelta(seconds=after))
         return id_
 
@@ -160,6 +161,56 @@ async def test_what_could_not_reach_a_target_is_hastened_when_it_is_back(store, 
     assert (await store.deliveries.get(refused)).due_at == NOW
     assert await claimed(store) == [refused]
     assert (await store.deliveries.get(untried)).due_at == NOW + timedelta(seconds=30)
+
+
+async def test_what_a_handler_asked_to_wait_keeps_waiting_when_its_file_is_back(store, owe):
+    asked = await owe(action="handler")
+    await claimed(store)
+    await fail(store, asked)
+    assert await store.deliveries.make_due("app", NOW + timedelta(seconds=5)) == 0
+    assert (await store.deliveries.get(asked)).due_at == NOW + timedelta(seconds=60)
+
+
+@pytest.fixture
+async def ended_batch(store, owe):
+    """Claim a delivery of a bulk replay, then cancel that; return the delivery's id."""
+    event = (await store.deliveries.get(await owe(after=900))).event_id
+    batch = await store.batches.add(
+        NewBatch(query="", target="app"), (BatchStep(event_id=event, target="app"),), now=NOW
+    )
+
+    def build(target):
+        return NewDelivery(target=target, action="forward", reason=DeliveryReason.REPLAY, batch=batch)
+
+    ((id_, _),) = await store.batches.advance(batch, 1, build, NOW)
+    assert await claimed(store) == [id_]
+    assert await store.batches.end(batch, BatchState.CANCELLED, NOW) == ()
+    return id_
+
+
+@pytest.mark.parametrize(
+    "give_back",
+    [
+        lambda deliveries, id_: deliveries.release([id_]),
+        lambda deliveries, id_: deliveries.recover(),
+        lambda deliveries, id_: deliveries.postpone(id_, NOW, "later"),
+    ],
+    ids=["released", "recovered", "postponed"],
+)
+async def test_what_is_given_back_of_a_bulk_replay_that_was_cancelled_is_not_sent(store, ended_batch, give_back):
+    await give_back(store.deliveries, ended_batch)
+    assert (await store.deliveries.get(ended_batch)).state is DeliveryState.CANCELLED
+
+
+async def test_what_a_person_retries_of_a_cancelled_bulk_replay_keeps_its_attempts(store, ended_batch):
+    await fail(store, ended_batch)
+    assert (await store.deliveries.get(ended_batch)).state is DeliveryState.CANCELLED
+    for number in (1, 2):
+        await store.deliveries.retry_all(DeliveryState.CANCELLED, "app", NOW + timedelta(seconds=number))
+        assert await claimed(store, after=number) == [ended_batch]
+        await fail(store, ended_batch)
+        assert (await store.deliveries.get(ended_batch)).state is DeliveryState.PENDING
+        await store.deliveries.cancel(ended_batch)
 
 
 async def test_an_attempt_of_a_delivery_that_is_gone_is_dropped(store, owe):

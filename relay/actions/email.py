@@ -41,7 +41,10 @@ _LOCAL_SENDER = "relay@localhost"
 
 
 class EmailAction(Action[EmailOptions]):
-    """Sends mails to the server `smtp`, or to the folder `outbox` without one; each once, and stored as a message."""
+    """Sends mails to the server `smtp`, or to the folder `outbox` without one; each once, and stored as a message.
+
+    `is_last` says whether a delivery is not tried again after an outcome: its mail has failed.
+    """
 
     name = "email"
 
@@ -55,6 +58,7 @@ class EmailAction(Action[EmailOptions]):
         sent: SentMails,
         publish: Callable[[Signal], None],
         clock: Clock,
+        is_last: Callable[[Delivery, AttemptRetry], bool] = lambda _delivery, _outcome: False,
     ) -> None:
         self._templates = templates
         self._outbox = outbox
@@ -62,6 +66,7 @@ class EmailAction(Action[EmailOptions]):
         self._messages = messages
         self._publish = publish
         self._clock = clock
+        self._is_last = is_last
         self._once = MailDeduplication(sent, clock)
 
     async def run(self, event: CapturedEvent, delivery: Delivery, options: EmailOptions) -> ActionResult:
@@ -89,7 +94,7 @@ class EmailAction(Action[EmailOptions]):
             outcome = await self._once.settle(claim, outcome)
         elif isinstance(outcome, AttemptSucceeded):
             return ActionResult(outcome=outcome)  # it was sent by another delivery in between
-        if not isinstance(outcome, AttemptRetry):
+        if not isinstance(outcome, AttemptRetry) or self._is_last(delivery, outcome):
             await self._write_down(mail, stamp, source, delivery, outcome)
         return ActionResult(outcome=outcome, request=self._envelope(mail, stamp))
 

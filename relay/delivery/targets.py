@@ -7,7 +7,7 @@ from relay.actions.egress import complete_url
 from relay.actions.forward import ForwardOptions
 from relay.actions.mail import EmailOptions
 from relay.errors import NotFoundError
-from relay.model.delivery import ONCE, Delivery, RetryPolicy, SignMode, Target
+from relay.model.delivery import ONCE, AttemptRetry, Delivery, RetryPolicy, SignMode, Target
 from relay.model.text import escape_unprintable
 from relay.store import BlockedWork
 
@@ -66,6 +66,12 @@ class Targets:
         if delivery.lab is not None:
             return False  # what the lab does to an app says nothing of how it is otherwise
         return changes.url is None and changes.template is None and delivery.target in self._targets
+
+    def is_last(self, delivery: Delivery, outcome: AttemptRetry) -> bool:
+        """Say whether a delivery whose attempt came to this is not tried again, because its attempts are used up."""
+        target = self.of(delivery)
+        waits = not outcome.tried or (outcome.unreachable and self.lasting(delivery))
+        return target is not None and not waits and delivery.attempts + 1 - delivery.spared >= target.retry.attempts
 
     @property
     def sending(self) -> tuple[str, ...]:

@@ -48,6 +48,7 @@ def build_email_action(relay: RunningRelay) -> EmailAction:
         sent=relay.store.mails,
         publish=relay.bus.publish,
         clock=relay.clock,
+        is_last=relay.targets.is_last,
     )
 
 

@@ -219,6 +219,7 @@ def make_world(folder, app):
                     clock=clock,
                 )
             )
+            known = Targets(made, emails)
             email = EmailAction(
                 templates=emails,
                 outbox=folder / "data" / "outbox",
@@ -226,8 +227,8 @@ def make_world(folder, app):
                 sent=store.mails,
                 publish=bus.publish,
                 clock=clock,
+                is_last=known.is_last,
             )
-            known = Targets(made, emails)
             replays = ReplayService(
                 store=store, bus=bus, clock=clock, targets=known, rules=rules_of, email=email, give_up=give_up
             )

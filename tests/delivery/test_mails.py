@@ -1,9 +1,11 @@
 """Mails through the engine: sent once whoever asks, held back without losing their place, tried as often as said."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from builders import build_delivery
 from relay.delivery.targets import Targets
 from relay.errors import SentAlreadyError
 from relay.model.delivery import ActionResult, AttemptRetry, AttemptSucceeded, DeliveryChanges, RetryPolicy, Target
@@ -130,3 +132,25 @@ async def test_a_mail_by_hand_is_tried_as_often_as_smtp_says(world, receipt):
         assert known.of(await it.store.deliveries.get(by_hand)).retry == policy
         assert known.of(await it.store.deliveries.get(routed)).retry == target.retry
     assert policy in known.policies
+
+
+async def test_a_mail_whose_attempts_are_used_up_is_a_failed_message(world, receipt, tmp_path):
+    targets = {"mail": {"action": "email", "options": receipt}}
+    async with world(targets, emails={"receipt": receipt}) as it, it.running():
+        (tmp_path / "data" / "outbox").write_bytes(b"a file where the folder should be")
+        routed = await it.settled(await it.owe((await it.event()).id, "mail", "email"))
+        (message,) = await it.store.messages.page()
+    assert routed.attempts > 1
+    assert (message.delivery_id, message.status, message.detail) == (routed.id, "failed", routed.detail)
+
+
+def test_only_an_attempt_that_spends_the_last_of_the_budget_is_the_last(receipt):
+    mail = Target(name="mail", action="email", options=receipt, retry=RetryPolicy(attempts=3))
+    targets = Targets({"mail": mail}, {"receipt": receipt}, RetryPolicy(attempts=1))
+    third = build_delivery(target="mail", action="email", attempts=5, spared=3)
+    assert targets.is_last(third, AttemptRetry("451 later"))
+    assert not targets.is_last(replace(third, attempts=4), AttemptRetry("451 later"))
+    assert not targets.is_last(third, AttemptRetry("no connection", unreachable=True))
+    assert not targets.is_last(third, AttemptRetry("the hour is full", tried=False))
+    asked = build_delivery(target="receipt", action="email", changes=DeliveryChanges(template="receipt"))
+    assert targets.is_last(asked, AttemptRetry("no connection", unreachable=True))

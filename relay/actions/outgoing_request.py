@@ -192,12 +192,14 @@ def apply_changes(capture: Capture, changes: DeliveryChanges) -> tuple[Capture, 
 
 
 def describe_header_changes(before: Headers, after: Headers) -> str:
-    """Return which headers differ, by name and never by value: `X-A changed, X-B added, X-C removed`."""
-    names = {name.lower(): name for name, _ in (*before, *after) if name.lower() not in _SET_BY_US}
+    """Return which headers differ, by name and never by value: `X-A changed, X-B added, Host left to relay`."""
+    names = {name.lower(): name for name, _ in (*before, *after)}
     changes = []
     for lower, name in names.items():
         was, now = ([value for key, value in side if key.lower() == lower] for side in (before, after))
-        if was != now:
+        if lower in _SET_BY_US or lower in _STAYING:
+            changes += [f"{name} left to relay"] if set(now) - set(was) else []
+        elif was != now:
             changes.append(f"{name} {'added' if not was else 'changed' if now else 'removed'}")
     return ", ".join(changes) or "only their order or spelling"
 

@@ -254,6 +254,13 @@ def test_a_note_names_the_headers_that_differ_and_tells_no_value():
     assert describe_header_changes(before, before[::-1][2:] + before[3:]) == "only their order or spelling"
 
 
+@pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "X-Relay-Hop"])
+def test_a_header_that_relay_sets_itself_is_not_said_to_be_edited(name):
+    before = (("Host", "a.example"), ("Content-Length", "2"))
+    assert describe_header_changes(before, (*before, (name, "5"))) == f"{name} left to relay"
+    assert describe_header_changes(before, (*before, (name, "5"), ("X", "1"))).endswith("left to relay, X added")
+
+
 async def test_a_target_may_set_and_remove_headers(sent):
     options = {
         "set_headers": (("X-Env", "dev"), ("CONTENT-TYPE", "text/plain"), ("Transfer-Encoding", "chunked")),

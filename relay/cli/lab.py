@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 import click
@@ -43,6 +44,13 @@ class LabCommand(click.Command):
             formatter.write_dl([*explained, ("all", "every one of them, in this order.")])
 
 
+def _parse_speed(text: str) -> float:
+    with suppress(ValueError):
+        if 1 <= (speed := float(text)) < inf:
+            return speed
+    raise click.BadParameter(f"{quote(text)} is not how many times as fast; write 1, or 1000")
+
+
 @click.command("lab", cls=LabCommand)
 @click.argument("words", nargs=-1, metavar="EXPERIMENT... [EVENT]...")
 @query_option("On every event that matches, oldest first; see relay help search.")
@@ -54,7 +62,7 @@ class LabCommand(click.Command):
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(1),
+    type=_parse_speed,
     metavar="N",
     help="Retry N times as fast as the provider; unless given, a schedule lasts 10 s.",
 )

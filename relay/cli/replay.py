@@ -53,6 +53,10 @@ async def replay_command(
     if how["edit"] and len(ids) != 1:
         raise UsageError("--edit is for one event", hint="relay replay 42 --edit")
     how["include"] = _parse_include(how["include"], query)
+    others = (edits, dry_run, how["to"] is not None, how["sign"] != "auto")
+    if resume is not None and any(others):
+        hint = f"relay replay --resume {resume}"
+        raise UsageError("a bulk replay goes on as it was begun: --resume takes no other options", hint=hint)
     if (how["rate"] or how["stop_on_failure"]) and (edits or query is None):
         raise UsageError("--rate and --stop-on-failure are for a --query without edits", hint="leave them out")
     async with call.connect(secrets=True) as api:

@@ -135,6 +135,9 @@ def test_a_bulk_replay_stops_at_its_first_failure_and_is_taken_up_again(ask, sha
     words = f"1 failed, 2 not sent; stopped by #{ids[0]} to app failed: 404; relay replay --resume "
     assert words in stopped.err
     number = re.search(r"--resume (\d+)", stopped.err)[1]
+    for other in (["--dry-run"], ["--to", "other"], ["--sign", "fresh"], ["--set", "a=1"]):
+        refused = ask("replay", "--resume", number, *other)
+        assert (refused.code, "--resume takes no other options" in refused.err) == (2, True)
     resumed = ask("replay", "--resume", number)
     assert (resumed.code, resumed.err) == (0, "3 deliveries: 3 reached the target, 0 failed\n")
     assert len(shared.app.seen) == 4

@@ -216,6 +216,8 @@ def test_a_search_of_the_store_alone_is_refused_as_the_api_refuses_it(inside, mo
         (("start", "--forward", "http://169.254.169.254/"), 2, "--forward: "),
         (("replay", "--query", "x", "--rate", "0"), 2, "--rate: '0' is not a number of deliveries a second"),
         (("replay", "--query", "x", "--rate", "nan"), 2, "--rate: 'nan' is not a number of deliveries a second"),
+        (("lab", "retries", "1", "--speed", "nan"), 2, "--speed: 'nan' is not how many times as fast"),
+        (("lab", "retries", "1", "--speed", "0"), 2, "--speed: '0' is not how many times as fast"),
         (("replay", "--resume", "x"), 2, "relay: 'x' is not the number of a bulk replay"),
         (("events", "OR"), 2, "relay: OR joins two terms: source:stripe OR source:github; relay help search"),
         (("replay",), 2, "relay: name events, or a --query; relay replay 42, relay replay --query has:failed\n"),

@@ -180,6 +180,8 @@ async def test_a_shuffle_names_the_orders_that_fail(world, shop):
     assert all(order.failed for order in orders)
     assert result.verdict.finding is LabFinding.FAILED
     assert "5 of 5 orders failed" in result.verdict.sentence
+    assert [order.number for order in result.orders] == [1, 2, 3, 4, 5, 6]
+    assert [send.label for send in result.sends[::3]][1:] == [f"order {number} of 6" for number in range(2, 7)]
     steps = [json.loads(body)["step"] for body in shop.bodies("ordered")]
     assert steps == [step for order in result.orders for step in order.events]
 

@@ -162,7 +162,7 @@ class Shuffle(Experiment):
         """Return a round for the order the events came in, then one for each order that the seed decides."""
         ids = tuple(event.id for event in events)
         drawn = _shuffle_orders(ids, settings.times or _MOST_ORDERS, settings.seed)
-        labels = [f"order {number} of {len(drawn)}" for number in range(1, len(drawn) + 1)]
+        labels = [f"order {number} of {len(drawn) + 1}" for number in range(2, len(drawn) + 2)]
         return (
             _make_round(ids, CONTROL, "the order they came in"),
             *(_make_round(order, "order", label) for order, label in zip(drawn, labels, strict=True)),

@@ -33,6 +33,7 @@ _RELAY_HEADERS = frozenset({"x-relay-hop", "x-relay-event", "x-relay-replay"})
 _SET_BY_US = frozenset({"host", "content-length"})
 _STAYING = HOP_BY_HOP | _RELAY_HEADERS
 _FRAMING = _STAYING | {"content-length"}
+_NEVER_REMOVED = _FRAMING | {"host"}
 _CREDENTIALS = frozenset({"authorization", "cookie"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
@@ -255,7 +256,7 @@ def final_headers(
     headers = _set_headers(signed.headers, ours)
     if not options.remove_headers:
         return headers
-    gone = {name.lower() for name in options.remove_headers} - _FRAMING - {"host"}
+    gone = {name.lower() for name in options.remove_headers} - _NEVER_REMOVED
     return tuple(pair for pair in headers if pair[0].lower() not in gone)
 
 
@@ -307,8 +308,8 @@ def describe_settings(options: ForwardOptions) -> tuple[str, ...]:
     return (
         *(["Host kept as received"] if options.keep_host else []),
         *(["X-Forwarded-For, -Proto and -Host set"] if options.forwarded else []),
-        *(f"{name} set by the target" for name, _ in options.set_headers),
-        *(f"{name} removed by the target" for name in options.remove_headers),
+        *(f"{name} set by the target" for name, _ in options.set_headers if name.lower() not in _FRAMING),
+        *(f"{name} removed by the target" for name in options.remove_headers if name.lower() not in _NEVER_REMOVED),
     )
 
 

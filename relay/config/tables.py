@@ -10,6 +10,8 @@ from relay.config.types import (
     ConfigTable,
     Duration,
     Endpoint,
+    HeaderName,
+    HeaderValue,
     Name,
     Names,
     Pattern,
@@ -19,6 +21,8 @@ from relay.config.types import (
     parse_endpoint,
     schema_or_list,
 )
+
+_LONGEST_WAIT = 365 * 86400  # seconds; twice as much is as far ahead as a delivery may ever be due
 
 
 class ServerTable(ConfigTable):
@@ -84,11 +88,13 @@ class RetryTable(ConfigTable):
     """`retry = {…}`: how often and how far apart."""
 
     attempts: Annotated[int, Field(ge=1, le=100)] = Field(default=6, description="How often it is tried at most.")
-    first: Duration = Field(default=2.0, description="How long to wait before the second attempt.")
+    first: Annotated[Duration, Field(le=_LONGEST_WAIT)] = Field(
+        default=2.0, description="How long to wait before the second attempt."
+    )
     factor: Annotated[float, Field(ge=1, le=100, strict=False)] = Field(
         default=3.0, description="By what each wait is longer than the one before."
     )
-    max: Duration = Field(default=3600.0, description="The longest wait.")
+    max: Annotated[Duration, Field(le=_LONGEST_WAIT)] = Field(default=3600.0, description="The longest wait.")
     jitter: Annotated[float, Field(ge=0, le=1, strict=False)] = Field(
         default=0.2, description="By how much of itself a wait is changed at random."
     )
@@ -97,8 +103,8 @@ class RetryTable(ConfigTable):
 class HeaderRules(ConfigTable):
     """`headers = {…}`: what to set on and take off what is forwarded."""
 
-    set: dict[str, str] = Field(default={}, description="Headers that are added or replaced.")
-    remove: list[str] = Field(default=[], description="Headers that are left out.")
+    set: dict[HeaderName, HeaderValue] = Field(default={}, description="Headers that are added or replaced.")
+    remove: list[HeaderName] = Field(default=[], description="Headers that are left out.")
 
 
 class TargetTable(ConfigTable):

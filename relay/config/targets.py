@@ -96,7 +96,8 @@ def _build_forward(table: TargetTable, own: EgressRules) -> ForwardOptions:
         timeout=table.timeout,
         sign=SignMode(table.sign),
         sign_url=table.sign_url,
-        set_headers=tuple(table.headers.set.items()),
+        # As UTF-8, each byte one letter: what a header holds on the wire.
+        set_headers=tuple((name, value.encode().decode("latin-1")) for name, value in table.headers.set.items()),
         remove_headers=tuple(table.headers.remove),
         verify_tls=table.verify_tls,
         fixed_path=table.path == "fixed",

@@ -12,6 +12,8 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,3})?)\s*([KkMmGg]?[Bb])")
 _BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
 _ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5}|auto)")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LINE_BREAKING = re.compile(r"[\r\n\0]")
 
 
 def parse_duration(value: object) -> float:
@@ -105,6 +107,18 @@ def _check_pattern(value: object) -> object:
     return value
 
 
+def _check_header_name(value: object) -> object:
+    if isinstance(value, str) and not _HEADER_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not the name of a header; write one such as X-Env")
+    return value
+
+
+def _check_header_value(value: object) -> object:
+    if isinstance(value, str) and _LINE_BREAKING.search(value):
+        raise ValueError("the value of a header is one line")
+    return value
+
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 LOCATIONS = '`"header:Name"`, `"query:name"` or `"body:/pointer"`'
 REFERENCE_SCHEMA = {"type": "string", "pattern": "^(env|vault):.+$", "examples": ["env:NAME", "vault:name"]}
@@ -119,6 +133,8 @@ def schema_or_list(item: dict[str, Any]) -> WithJsonSchema:
 Reference = Annotated[str, BeforeValidator(_check_reference), WithJsonSchema(REFERENCE_SCHEMA)]
 References = Annotated[list[Reference], BeforeValidator(as_list), schema_or_list(REFERENCE_SCHEMA)]
 Names = Annotated[list[str], BeforeValidator(as_list), schema_or_list({"type": "string"})]
+HeaderName = Annotated[str, BeforeValidator(_check_header_name)]
+HeaderValue = Annotated[str, BeforeValidator(_check_header_value)]
 Pattern = Annotated[str, BeforeValidator(_check_pattern)]
 Tolerance = Annotated[float | Literal["off"], BeforeValidator(_parse_tolerance), WithJsonSchema(TOLERANCE_SCHEMA)]
 

@@ -41,6 +41,27 @@ def test_what_cannot_be_is_named(tmp_path, line):
     assert caught.value.problems[0].startswith(f"targets.app.{line.split()[0]}: ")
 
 
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('retry.max = "366d"', "retry.max"),
+        ('retry.first = "100000000d"', "retry.first"),
+        ('headers.set = { "X Env" = "dev" }', "headers.set"),
+        ('headers.set = { X-Env = "de\\r\\nv" }', "headers.set.X-Env"),
+        ('headers.remove = ["X-Env", "X-Debug:"]', "headers.remove"),
+    ],
+)
+def test_waits_and_headers_that_no_delivery_can_have_are_named(tmp_path, line, key):
+    with pytest.raises(ConfigError) as caught:
+        target(tmp_path, line)
+    assert caught.value.problems[0].startswith(f"targets.app.{key}")
+
+
+def test_a_header_beyond_ascii_is_set_as_utf_8(tmp_path):
+    options = target(tmp_path, 'headers.set = { X-Env = "漢é" }').options
+    assert options.set_headers == (("X-Env", "漢é".encode().decode("latin-1")),)
+
+
 def test_no_source_is_told_that_waiting_is_not_applied(tmp_path):
     path = tmp_path / "relay.toml"
     path.write_text('[sources.slack]\nsecret = "env:S"\nanswer = { mode = "wait", timeout = "3s" }\n')

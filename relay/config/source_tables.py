@@ -10,6 +10,7 @@ from relay.config.types import (
     BodyLimit,
     ConfigTable,
     Duration,
+    MediaType,
     Names,
     Reference,
     References,
@@ -65,7 +66,7 @@ class AnswerTable(ConfigTable):
     body: str | None = Field(
         default=None, description="The body of the answer, instead of relay's own JSON or what the provider expects."
     )
-    content_type: Annotated[str, Field(pattern=r"^[\w.+-]+/[\w.+-]+( *;[ -~]*)?$", max_length=200)] | None = Field(
+    content_type: MediaType | None = Field(
         default=None,
         description="The content type of the body; by default what it looks like: JSON, XML or plain text.",
     )

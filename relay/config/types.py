@@ -107,6 +107,12 @@ def _check_pattern(value: object) -> object:
     return value
 
 
+def _check_media_type(value: object) -> object:
+    if isinstance(value, str) and not (len(value) <= 200 and re.fullmatch(MEDIA_TYPE, value)):
+        raise ValueError(f"{value!r} is not a media type; write one such as application/json")
+    return value
+
+
 def _check_header_name(value: object) -> object:
     if isinstance(value, str) and not _HEADER_NAME.fullmatch(value):
         raise ValueError(f"{value!r} is not the name of a header; write one such as X-Env")
@@ -133,6 +139,10 @@ def schema_or_list(item: dict[str, Any]) -> WithJsonSchema:
 Reference = Annotated[str, BeforeValidator(_check_reference), WithJsonSchema(REFERENCE_SCHEMA)]
 References = Annotated[list[Reference], BeforeValidator(as_list), schema_or_list(REFERENCE_SCHEMA)]
 Names = Annotated[list[str], BeforeValidator(as_list), schema_or_list({"type": "string"})]
+MEDIA_TYPE = r"[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+-]+( *;[ -~]*)?"
+MediaType = Annotated[
+    str, BeforeValidator(_check_media_type), WithJsonSchema({"type": "string", "pattern": f"^{MEDIA_TYPE}$"})
+]
 HeaderName = Annotated[str, BeforeValidator(_check_header_name)]
 HeaderValue = Annotated[str, BeforeValidator(_check_header_value)]
 Pattern = Annotated[str, BeforeValidator(_check_pattern)]

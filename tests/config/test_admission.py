@@ -107,6 +107,8 @@ def test_content_types_are_media_types(tmp_path):
         "application/json",
         "text/*",
     )
+    [problem] = problems(tmp_path, 'answer = { content_type = "json" }')
+    assert problem == "sources.any.answer.content_type: 'json' is not a media type; write one such as application/json"
     [problem] = problems(tmp_path, 'content_types = ["json"]')
     assert problem == "sources.any.content_types.0: 'json' is not a media type; write application/json or application/*"
 

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.machinery import (
     BYTECODE_SUFFIXES,
     EXTENSION_SUFFIXES,
@@ -234,6 +235,7 @@ class WorkerSession:
         """Say that the file is loaded, and run what is asked for until relay closes the pipe."""
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         self._busy = False
+        folder = Path.cwd()
         rules = [
             {"name": rule.name, "source": rule.source, "events": rule.events, "first": rule.first}
             for rule in handlers.rules
@@ -241,6 +243,8 @@ class WorkerSession:
         self._wire.send_json(protocol.READY, {"rules": rules, "read": FreshLoader.read})
         while self._output.whole and (frames := await self._inbox.get()) is not None:
             self._output.begin()
+            with suppress(OSError):  # where the run before it went, this one does not begin
+                os.chdir(folder)
             ran = await handlers.run(build_event(*protocol.decode_event(*frames)))
             self._output.drain()
             self._busy = False

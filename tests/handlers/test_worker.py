@@ -298,6 +298,20 @@ async def test_a_process_is_used_again_and_its_loop_turns_between_events(write, 
     assert one.output.text == two.output.text
 
 
+async def test_each_run_begins_in_the_folder_that_the_file_was_loaded_in(write, crew, run):
+    write("""
+        import os
+
+        @on("stripe")
+        def it(event):
+            print(os.getcwd())
+            os.chdir("/")
+    """)
+    async with crew() as it:
+        one, two = await run(it, b"1"), await run(it, b"2")
+    assert one.output.text == two.output.text != "/\n"
+
+
 @pytest.mark.parametrize("name", ["handlers.py", "billing.py", "shop/prices.py", "late.py", "rates.txt"])
 async def test_a_file_that_changes_is_used_from_the_next_event_on(write, crew, run, tmp_path, name):
     def save(name, word):

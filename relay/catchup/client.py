@@ -96,7 +96,7 @@ class ListingApiClient:
                 wait = self._find_wait(raw, wait)
                 if number == _TRIES or wait > LONGEST_WAIT:
                     raise self._give_up_error(raw, wait)
-                self.notify(f"waits {wait:.0f} s, as {self.access.title} asks ({raw.status})")
+                self.notify(f"waits {wait:.0f} s, for {self.access.title} answered {raw.status}")
             await self.clock.sleep(wait)
         raise AssertionError("the last try returns or raises")
 

@@ -90,7 +90,7 @@ async def test_what_the_provider_asks_to_wait_is_waited(asking):
     async with await asking(limited, GOOD) as api:
         assert (await api.get("/x", {"a": "1 2"})).value == {"ok": True}
     assert asking.clock.waits == [7.0]
-    assert asking.told == ["waits 7 s, as GitHub asks (429)"]
+    assert asking.told == ["waits 7 s, for GitHub answered 429"]
     assert asking.seen[0].path_qs == "/x?a=1+2"
 
 

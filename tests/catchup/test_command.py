@@ -143,7 +143,7 @@ async def test_a_limit_is_waited_for_and_said(start, github, tables, environ, co
     await start(tables(github), environ)
     done = await command("catch-up", "github")
     assert done.code == 0
-    assert done.err.splitlines() == ["relay: waits 1 s, as GitHub asks (429)", "found 1, 0 were here, 1 recovered"]
+    assert done.err.splitlines() == ["relay: waits 1 s, for GitHub answered 429", "found 1, 0 were here, 1 recovered"]
 
 
 async def test_interrupted_it_ends_in_the_relay_too(start, github, tables, environ, command):

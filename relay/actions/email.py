@@ -71,19 +71,23 @@ class EmailAction(Action[EmailOptions]):
 
     async def run(self, event: CapturedEvent, delivery: Delivery, options: EmailOptions) -> ActionResult:
         """Render the mail and send it once. What cannot be rendered or may not be sent is Failed."""
+        back: Outcome | None = None
         try:
             if delivery.changes.template is not None:
                 options = self._template(delivery.changes.template)
             claim = self._claim(options, event.id, delivery.id, forced=bool(delivery.changes.force))
             back = await self._once.find_refusal(claim)
-            if back is not None:
+            if back is not None and not isinstance(back, AttemptFailed):
                 return ActionResult(outcome=back)
             # On a thread of its own: whatever a template takes its time for, capturing goes on.
             mail = await asyncio.to_thread(render_mail, options, event, delivery.changes.to)
             stamp = self._stamp(event, delivery)
             source = await asyncio.to_thread(compose_mail, mail, stamp)
         except (MailError, NotFoundError) as error:
-            return ActionResult(outcome=AttemptFailed(error.message))
+            return ActionResult(outcome=back or AttemptFailed(error.message))
+        if back is not None:
+            await self._write_down(mail, stamp, source, delivery, back)
+            return ActionResult(outcome=back)
         claim = replace(claim, recipients=", ".join(mail.recipients))
         try:
             outcome = await self._send(mail, stamp, source, claim)

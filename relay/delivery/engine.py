@@ -295,7 +295,7 @@ class Engine:
     async def _act(self, delivery: Delivery, event: CapturedEvent | None, target: Target | None) -> ActionResult:
         action = self._actions.get(target.action) if target else None
         if target is None or action is None:
-            return ActionResult(outcome=AttemptFailed(f"relay.toml has no target '{delivery.target}' any more"))
+            return ActionResult(outcome=AttemptFailed(self._targets.describe_missing(delivery)))
         if event is None:
             return ActionResult(outcome=AttemptFailed(f"no event {delivery.event_id}"))
         try:

@@ -60,6 +60,12 @@ class Targets:
         target = self._targets.get(delivery.target)
         return replace(target, retry=ONCE) if target and delivery.changes.once else target
 
+    def describe_missing(self, delivery: Delivery) -> str:
+        """Return the sentence for a delivery whose target, or whose mail's template, is not configured any more."""
+        template = delivery.changes.template
+        missing = f"target '{delivery.target}'" if template is None else f"[emails.{template}]"
+        return f"relay.toml has no {missing} any more"
+
     def lasting(self, delivery: Delivery) -> bool:
         """Say whether a delivery goes to a configured target, where it may wait until the target answers."""
         changes = delivery.changes

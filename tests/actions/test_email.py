@@ -396,6 +396,7 @@ async def test_a_mail_that_a_dead_relay_was_handing_over_counts_as_sent(tmp_path
             killed.cancel()
         after = it.restarted()
         assert (await after.run()).outcome == AttemptFailed(words)
+        assert [(message.status, message.detail) for message in await it.messages()] == [(MessageStatus.FAILED, words)]
         assert (await after.run(delivery=await it.owe())).outcome == AttemptFailed(words)
         with pytest.raises(SentAlreadyError, match="may have been mailed"):
             await after.action.check(it.event, "receipt")

@@ -452,7 +452,10 @@ async def test_a_target_that_left_the_configuration_fails_with_a_sentence(world)
     async with world() as it, it.running():
         stored = await it.event("gone")
         delivery = await it.settled(stored.deliveries[0])
+        mail = await it.owe(stored.id, "welcome", "email", changes=DeliveryChanges(template="welcome"))
+        asked = await it.settled(mail)
     assert (delivery.state, delivery.detail) == ("failed", "relay.toml has no target 'gone' any more")
+    assert (asked.state, asked.detail) == ("failed", "relay.toml has no [emails.welcome] any more")
 
 
 async def test_an_address_typed_in_gets_one_attempt(world, app):

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from fractions import Fraction
 from typing import Any
 
 from jsonschema.exceptions import ValidationError, best_match
@@ -20,12 +21,19 @@ log = logging.getLogger(__name__)
 
 
 def extend_validator(kind: type[Validator]) -> type[Validator]:
-    """Return a validator class that also says of a key whose schema is `false` which key it is."""
+    """Return a validator class that also says of a key whose schema is `false` which key it is, and divides exactly."""
+    own: dict[str, Any] = {"multipleOf": _validate_multiple} if "multipleOf" in kind.VALIDATORS else {}
     # Drafts 3 and 4 have no such schemas, and properties of their own.
-    if "const" not in kind.VALIDATORS:
-        return kind
-    made: type[Validator] = extend(kind, {"properties": _validate_properties})  # type: ignore[no-untyped-call] # its stubs lack it
+    if "const" in kind.VALIDATORS:
+        own["properties"] = _validate_properties
+    made: type[Validator] = extend(kind, own)  # type: ignore[no-untyped-call] # its stubs lack it
     return made
+
+
+# jsonschema divides floats: 0.29 is no multiple of 0.01 then, and prices are often asked for so.
+def _validate_multiple(validator: Any, divisor: Any, instance: Any, _: object) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "number") and Fraction(str(instance)) % Fraction(str(divisor)):
+        yield ValidationError(f"{instance!r} is not a multiple of {divisor!r}")
 
 
 def _validate_properties(

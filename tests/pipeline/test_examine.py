@@ -111,6 +111,25 @@ def test_each_field_is_named_with_what_is_wrong(shop, capture, changes, sentence
     assert told(shop, capture(json.dumps(GOOD | changes).encode())) == sentences
 
 
+@pytest.mark.parametrize(
+    ("step", "number", "fits"),
+    [
+        ("0.01", "0.29", True),
+        ("0.01", "19.99", True),
+        ("0.01", "0.295", False),
+        ("0.1", "1e300", True),
+        ("3", "1e22", False),
+        ("1e-9", "123456789.123456789", True),
+        ("2", "9007199254740993", False),
+        ("0.5", "true", True),
+    ],
+)
+def test_a_decimal_is_a_multiple_as_it_is_written(source, capture, step, number, fits):
+    shop = source('schema = "m.json"', m=f'{{"properties": {{"price": {{"multipleOf": {step}}}}}}}')
+    sentences = told(shop, capture(f'{{"price": {number}}}'.encode()))
+    assert sentences == ([] if fits else [f"price must be a multiple of {step}"])
+
+
 def test_every_problem_is_told_at_once_with_its_pointer(shop, capture):
     found = find_problems(shop, capture(b'{"id": "x", "kind": "z", "data": {"amount": 1, "a/b": 1}}'))
     assert [one.pointer for one in found] == ["/at", "/id", "/kind", "/data/currency", "/data/a~1b"]

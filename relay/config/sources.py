@@ -18,7 +18,7 @@ from relay.model.event import Extractor, SignatureScheme, Source, VerifyMode
 from relay.model.text import quote_path
 from relay.model.values import dataclass
 from relay.providers.catalogue import PROVIDERS, find_provider
-from relay.providers.custom_schemes import VerifierLoader, build_custom_scheme
+from relay.providers.custom_schemes import VerifierLoader, build_custom_scheme, list_mistakes
 from relay.providers.derived_extractors import (
     cloudevent_key,
     default_event_type,
@@ -221,9 +221,14 @@ def _is_described(table: SourceTable) -> bool:
 
 
 def _build_custom(table: SignatureTable | None, load: VerifierLoader) -> SignatureScheme | None:
+    """Return the scheme that a table declares. Raises ConfigError holding every mistake of it."""
     if table is None:
         return None
-    return build_custom_scheme(table.model_dump(by_alias=True, exclude_unset=True), load)
+    options = table.model_dump(by_alias=True, exclude_unset=True)
+    try:
+        return build_custom_scheme(options, load)
+    except ConfigError as error:
+        raise ConfigError(error.message, problems=tuple(list_mistakes(options, load))) from error
 
 
 def _declared_options(table: SignatureTable | None) -> Mapping[str, object] | None:

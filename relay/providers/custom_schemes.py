@@ -1,7 +1,7 @@
 """Schemes a user declares in relay.toml, under `[sources.NAME.signature]`."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import get_args
 
 from relay.errors import ConfigError
@@ -29,7 +29,7 @@ from relay.providers.signature_options import (
     unknown_value_error,
 )
 
-__all__ = ["SCHEMES", "SignatureOptions", "VerifierLoader", "build_custom_scheme", "read_options"]
+__all__ = ["SCHEMES", "SignatureOptions", "VerifierLoader", "build_custom_scheme", "list_mistakes", "read_options"]
 
 VerifierLoader = Callable[[str], Verifier]
 
@@ -65,6 +65,29 @@ def build_custom_scheme(options: Mapping[str, object] | SignatureOptions, load: 
     if declared.scheme not in _BUILDERS:
         raise unknown_value_error("scheme", declared.scheme, "a scheme", SCHEMES)
     return _BUILDERS[declared.scheme](declared)
+
+
+def list_mistakes(options: Mapping[str, object], load: VerifierLoader | None = None) -> Iterator[str]:
+    """Return every mistake of a plain table: each is replaced or left out in turn, so that the next one shows."""
+    rest, known = dict(options), set[str]()
+    while True:
+        try:
+            build_custom_scheme(rest, load)
+        except ConfigError as error:
+            key = error.message.partition(":")[0].removeprefix("signature.")
+            if key in known:
+                return
+            known.add(key)
+            yield error.full_text
+            # Another scheme has other keys: of those nothing is known yet.
+            if key == "scheme" or (rest.pop(key, None) is None and key not in _STAND_INS):
+                return
+            rest |= {key: _STAND_INS[key]} if key in _STAND_INS else {}
+        else:
+            return
+
+
+_STAND_INS = {"header": "X-Signature", "timestamp": "header:X-Timestamp", "id": "header:X-Id"}
 
 
 def read_options(options: Mapping[str, object]) -> SignatureOptions:

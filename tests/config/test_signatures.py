@@ -293,3 +293,23 @@ def test_a_provider_s_key_that_cannot_be_decoded_is_said_too(tmp_path, provider,
     (tmp_path / "relay.toml").write_text(f'[sources.{provider}]\nsecret = "env:{variable}"\n')
     notices = load(tmp_path / "relay.toml", Overrides(), {variable: secret}).notices
     assert any("cannot be read as the key" in notice for notice in notices) is not is_readable
+
+
+def test_every_mistake_of_a_signature_is_told_at_once(tmp_path):
+    signature = {
+        "header": "X Sig", "content": "{bdy}", "encoding": "hexx", "digest": "md5", "key": "b64", "timestamp": "x:t"
+    }  # fmt: skip
+    lines = "".join(f'{key} = "{value}"\n' for key, value in signature.items())
+    (tmp_path / "relay.toml").write_text(f"[sources.own.signature]\n{lines}")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "relay.toml", Overrides(), {})
+    told = [problem.partition(":")[0].removeprefix("sources.own.signature.") for problem in caught.value.problems]
+    assert sorted(told) == sorted(signature)
+
+
+def test_two_missing_keys_of_a_signature_are_told_at_once(tmp_path):
+    (tmp_path / "relay.toml").write_text('[sources.own.signature]\ncontent = "{timestamp}.{id}.{body}"\n')
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "relay.toml", Overrides(), {})
+    told = [problem.partition(":")[0].removeprefix("sources.own.signature.") for problem in caught.value.problems]
+    assert told == ["header", "timestamp", "id"]

@@ -153,6 +153,8 @@ def test_paypal_without_the_certificate_is_unchecked_and_a_spoiled_one_is_not(pa
     made = paypal(pair, capture)
     result = judge(PAYPAL, "WH-ID", made, now)
     assert (result.verdict, result.reason) == (Verdict.UNCHECKED, "certificate_missing")
+    bare = dataclasses.replace(made, headers=())
+    assert judge(PAYPAL, "WH-ID", bare, now).reason == "signature_missing", "that is known without a certificate"
     assert judge(PAYPAL, f"WH-ID {certificate[:200]}", made, now).reason == "secret_unusable"
     assert judge(PAYPAL, certificate, made, now).reason == "secret_unusable"
 

@@ -201,8 +201,8 @@ class Rsa(KeyPairScheme):
         return self.digest
 
     def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
-        """Check a capture. Labels alone check nothing: without a certificate the verdict is UNCHECKED."""
-        if self.labelled and secrets and all(_is_label(secret) for secret in secrets):
+        """Check a capture. Labels alone check no signature: without a certificate the verdict is UNCHECKED."""
+        if self.labelled and secrets and all(map(_is_label, secrets)) and self.presented(capture):
             detail = "the secret has no certificate behind the id"
             check = Check(name=self.title, passed=None, detail=detail, result="Not checked")
             return build_unchecked("certificate_missing", check)

@@ -205,6 +205,37 @@ async def test_a_sender_that_does_not_decode_the_secret_of_svix(start, start_at)
     assert found["title"] == "The sender signs with the secret as text, without decoding it"
 
 
+async def test_a_sender_that_takes_hex_or_the_secret_of_openai_as_text(start):
+    shown, at = "00112233445566778899aabbccddeeff", str(int(time.time()))
+    relay = await start("", {"CLOSE_WEBHOOK_SIGNATURE_KEY": shown, "OPENAI_WEBHOOK_SECRET": RESEND})
+    mac = hmac.new(shown.encode(), at.encode() + BODY, hashlib.sha256).hexdigest()
+    found = await first(relay, "/webhooks/close", headers={"close-sig-timestamp": at, "close-sig-hash": mac})
+    assert found["title"] == "The sender signs with the secret as text, without decoding it"
+    text = base64.b64encode(hmac.digest(RESEND.encode(), f"1.{at}.".encode() + BODY, "sha256")).decode()
+    sent = {"webhook-id": "1", "webhook-timestamp": at, "webhook-signature": f"v1,{text}"}
+    found = await first(relay, "/webhooks/openai", headers=sent)
+    assert found["title"] == "The sender signs with the secret as text, without decoding it"
+
+
+async def test_an_older_signature_alone(start):
+    environ = {"HUBSPOT_CLIENT_SECRET": "shh", "GITLAB_WEBHOOK_TOKEN": RESEND}
+    at = await start("", environ)
+    found = await first(at, "/webhooks/hubspot", headers={"X-HubSpot-Signature": "ab" * 32})
+    assert found["title"] == "Only an older signature came: X-HubSpot-Signature-Version is missing"
+    assert found["sentence"].startswith("Only X-HubSpot-Signature came, which does not count alone.")
+    found = await first(at, "/webhooks/gitlab", headers={"X-Gitlab-Token": "a token", "X-Gitlab-Event": "Push Hook"})
+    assert found["title"] == "Only the plain token came: webhook-signature is missing"
+
+
+async def test_the_order_of_keys_is_no_cause_where_the_bytes_are_not_signed(start):
+    item = {"NotificationRequestItem": {"additionalData": {"hmacSignature": "x"}, "eventCode": "A", "success": "true"}}
+    body = {"live": "false", "notificationItems": [item], "other": 1, "some": 2}
+    at = await start("", {"ADYEN_HMAC_KEY": "ab" * 32, "GITLAB_WEBHOOK_TOKEN": "token"})
+    for path, headers in (("/webhooks/adyen", JSON), ("/webhooks/gitlab", {"X-Gitlab-Token": "other"})):
+        found = await hints(at, path, json.dumps(body, sort_keys=True).encode(), headers)
+        assert "body_reordered" not in [item["cause"] for item in found]
+
+
 async def test_the_other_headers_of_svix_with_the_secret_of_the_source(start):
     renamed = {name.replace("svix-", "webhook-"): value for name, value in resend(RESEND).items()}
     found = await first(await start("", {"RESEND_WEBHOOK_SECRET": RESEND}), "/webhooks/resend", headers=renamed)

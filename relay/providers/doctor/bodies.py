@@ -15,12 +15,14 @@ from relay.model.text import escape_unprintable
 from relay.providers.doctor.case import BODY_ADVICE, BYTES_ADVICE, SignatureCase, SignatureFinding, VariantTester
 from relay.providers.doctor.serialization import (
     MAX_BODY,
+    is_in_body,
     is_sorted,
     list_form_variants,
     list_json_variants,
     list_known_orders,
+    signs_bytes,
 )
-from relay.providers.schemes.locations import InEach, InForm, InJson, with_header
+from relay.providers.schemes.locations import with_header
 from relay.providers.schemes.vendor_schemes import Sns
 
 _BOM = b"\xef\xbb\xbf"
@@ -197,7 +199,7 @@ def _describe_difference(sent: bytes, received: bytes) -> str:
 def try_earlier_bodies(tester: VariantTester) -> SignatureFinding | None:
     """Try the bodies of earlier events under the headers of this one."""
     chosen = tester.chosen_scheme
-    if isinstance(chosen, Sns) or isinstance(getattr(chosen, "place", None), InJson | InEach | InForm):
+    if isinstance(chosen, Sns) or is_in_body(chosen):
         # An earlier body would bring its own signature along, and fit whatever the headers are.
         return None
     case = tester.case
@@ -236,8 +238,9 @@ def _explain_damage(case: SignatureCase, secret: str, number: int, body: bytes) 
     return SignatureFinding(cause=cause, title=title, sentence=sentence, fix=fix)
 
 
-def find_symptoms(case: SignatureCase) -> Iterator[SignatureFinding]:
+def find_symptoms(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Say what is plainly wrong with the request, the likeliest cause first; nothing here is proven by a signature."""
+    case = tester.case
     capture, title = case.capture, case.title
     has_body = bool(capture.body)
     # RFC 9110, 15.4: a client may change POST to GET on 301 and 302, and nearly all do.
@@ -272,7 +275,7 @@ def find_symptoms(case: SignatureCase) -> Iterator[SignatureFinding]:
             fix="Look for a limit on the size of bodies in every proxy between the provider and relay, or for a read "
             "that took only the first part.",
         )
-    if is_sorted(capture.body):
+    if signs_bytes(tester.chosen_scheme) and is_sorted(capture.body):
         usual = [keys for order in list_known_orders(case) for keys in order.values()]
         if any(list(keys) != sorted(keys) for keys in usual):
             yield SignatureFinding(

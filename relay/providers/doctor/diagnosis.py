@@ -116,7 +116,7 @@ def _explain_invalid(tester: VariantTester, verification: Verification) -> Itera
             break
     else:
         # What a body lacks is explained by where the rest of it went.
-        found += bodies.find_symptoms(case) if verification.reason == "body_malformed" else ()
+        found += bodies.find_symptoms(tester) if verification.reason == "body_malformed" else ()
         unproven = [
             request_head.explain_missing_signature(case, verification),
             request_head.explain_malformed_signature(case, verification),
@@ -125,7 +125,7 @@ def _explain_invalid(tester: VariantTester, verification: Verification) -> Itera
         ]
         found += filter(None, unproven)
         # A signature that cannot be read, or is not there, says more than what a body looks like.
-        found += () if found else bodies.find_symptoms(case)
+        found += () if found else bodies.find_symptoms(tester)
     yield from found or (_explain_unknown_cause(tester),)
     # Age alone explains no signature that does not fit, so it never comes first.
     if not {finding.cause for finding in found} & {"timestamp_stale", "timestamp_unit", "clock_behind"}:

@@ -14,14 +14,15 @@ from relay.providers.schemes.encoding import Prefix
 from relay.providers.schemes.locations import with_header
 from relay.providers.schemes.shared_secret import header_hmac
 
-_SHA1 = "SHA-1"
+_SHA1 = "the SHA-1 signature"
 _MAX_HEADERS = 60
 _MIN_SIGNATURE, _MAX_SIGNATURE = 16, 1000  # characters of a header that may be a signature
-# Older headers that prove less, by the one that counts: each comes alone from an old server.
+# Older headers that prove less, by the one that counts: each comes alone from an old server. HubSpot's counts where
+# another header says which version it is.
 _LEGACY = {
-    "x-hub-signature-256": ("X-Hub-Signature", _SHA1),
-    "x-hubspot-signature-v3": ("X-HubSpot-Signature", "the first versions"),
-    "webhook-signature": ("X-Gitlab-Token", "a plain token"),
+    "x-hub-signature-256": ("X-Hub-Signature", _SHA1, "X-Hub-Signature-256"),
+    "x-hubspot-signature-v3": ("X-HubSpot-Signature", "an older signature", "X-HubSpot-Signature-Version"),
+    "webhook-signature": ("X-Gitlab-Token", "the plain token", "webhook-signature"),
 }
 _VARIANT_KIND = "Signature header corrected"
 _MAX_ADDRESSES = 600
@@ -38,7 +39,7 @@ _ORIGINAL_URL_HEADERS = (
 def find_legacy_signature(tester: VariantTester) -> SignatureFinding | None:
     """Say when only the older signature of the provider came, and whether it is right."""
     case, name = tester.case, _find_missing_header(tester.case)
-    old, kind = _LEGACY.get(name.lower(), ("", ""))
+    old, kind, lost = _LEGACY.get(name.lower(), ("", "", ""))
     if not old or case.capture.header(old) is None:
         return None
     older = header_hmac(old, layout=Prefix(b"sha1="), algo="sha1") if kind == _SHA1 else None
@@ -46,10 +47,10 @@ def find_legacy_signature(tester: VariantTester) -> SignatureFinding | None:
     fit = f" It fits {format_secret_name(fits)}, so the secret is right." if fits else ""
     return SignatureFinding(
         cause="signature_missing",
-        title=f"Only the {kind} signature came: {name} is missing",
-        sentence=f"Only {old} came, which is {kind} and does not count.{fit} An old server sends nothing else, or "
-        f"something removed {name}.",
-        fix=f"Update the server that sends this to one that signs with {name} as well, or let {name} through.",
+        title=f"Only {kind} came: {lost} is missing",
+        sentence=f"Only {old} came, which does not count alone.{fit} An old server sends nothing else, or something "
+        f"removed {lost}.",
+        fix=f"Update the server that sends this to one that signs with {name} as well, or let {lost} through.",
     )
 
 

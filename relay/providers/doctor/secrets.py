@@ -37,6 +37,7 @@ _MODES = (
 _WITHOUT_SEPARATORS = "Hex without its marks"
 _WITH_LINE_BREAK = "Line break added at its end"
 _AS_BASE64 = "Encoded as base64"
+_AS_HEX = "Encoded as hex"
 _AS_SHOWN = "Save it exactly as the provider shows it"
 
 
@@ -65,13 +66,16 @@ def _explain_sender_form(tester: VariantTester, saved: Secret, signing: Secret, 
 
     Scripts that stand in for a provider sign so: the provider itself does not.
     """
-    case, name = tester.case, format_secret_name(saved)
+    case, name, scheme = tester.case, format_secret_name(saved), tester.text_scheme
+    # Hex is hardly hex by chance; base64 is where a prefix says so.
+    encoded = scheme.key.form if scheme is not None and scheme.usable(saved) else ""
+    is_text = (encoded, what) == ("hex", _AS_HEX) or (
+        (encoded, what) == ("base64", _AS_BASE64) and _is_claimed(case, saved)
+    )
     if what == _WITH_LINE_BREAK:
         title = "The sender's secret ends in a line break"
         fix = f"Enter it at {case.title} again without one: echo adds a line break, printf does not."
-    elif any(scheme.claims_secret(saved) and not scheme.claims_secret(signing) for scheme in case.schemes):
-        scheme = tester.text_scheme
-        is_text = what == _AS_BASE64 and scheme is not None and scheme.key.form == "base64"
+    elif is_text or (_is_claimed(case, saved) and not _is_claimed(case, signing)):
         form = "as text, without decoding it" if is_text else f"in another form: {what[0].lower()}{what[1:]}"
         title = f"The sender signs with the secret {form}"
         fix = f"Let the sender take the secret as {case.title} does; as saved, it verifies what {case.title} sends."
@@ -80,6 +84,10 @@ def _explain_sender_form(tester: VariantTester, saved: Secret, signing: Secret, 
     return SignatureFinding(
         cause="secret_spoiled_by_sender", title=title, sentence=f"The signature fits {name} only so.", fix=fix
     )
+
+
+def _is_claimed(case: SignatureCase, secret: Secret) -> bool:
+    return any(scheme.claims_secret(secret) for scheme in case.schemes)
 
 
 def list_secret_variants(text: str) -> Iterator[SecretVariant]:
@@ -162,7 +170,10 @@ def _encoding_variants(text: str) -> Iterator[SecretVariant]:
             yield again, f"{name.capitalize()} rewritten as {other}", problem, f"Save it in {other}"
     raw, problem = text.encode("utf-8", "surrogateescape"), "was decoded, but signs as it is shown"
     yield b64encode(raw).decode(), _AS_BASE64, problem, _AS_SHOWN
-    yield raw.hex(), "Encoded as hex", problem, _AS_SHOWN
+    if text.startswith("whsec_"):
+        # OpenAI takes a secret without whsec_ as text, so the encoded one needs it.
+        yield f"whsec_{b64encode(raw).decode()}", _AS_BASE64, problem, _AS_SHOWN
+    yield raw.hex(), _AS_HEX, problem, _AS_SHOWN
 
 
 def try_other_secrets(tester: VariantTester) -> SignatureFinding | None:

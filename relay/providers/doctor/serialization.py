@@ -13,6 +13,9 @@ from relay.model.text import escape_unprintable
 from relay.providers.catalogue import find_provider
 from relay.providers.doctor.case import BYTES_ADVICE, SignatureCase, SignatureFinding, VariantTester
 from relay.providers.samples import load_sample, sample_types
+from relay.providers.schemes.locations import InEach, InForm, InJson
+from relay.providers.schemes.shared_secret import SharedToken
+from relay.providers.schemes.vendor_schemes import AdyenItems, Sns
 
 MAX_BODY = 1_000_000  # bytes past which a body is not read and written again
 _SPACES = re.compile(rb'("(?:[^"\\]|\\.)*")|[ \t\r\n]+')
@@ -143,6 +146,16 @@ def is_sorted(body: bytes) -> bool:
     value = _parse_object(body)
     objects = [] if value is None else [list(item) for item in _walk_objects(value)]
     return all(keys == sorted(keys) for keys in objects) and any(len(keys) >= _MIN_SORTED_KEYS for keys in objects)
+
+
+def signs_bytes(scheme: object) -> bool:
+    """Say whether a signature covers the bytes of the body, not fields of it or nothing at all."""
+    return not (isinstance(scheme, SharedToken | AdyenItems | Sns) or is_in_body(scheme))
+
+
+def is_in_body(scheme: object) -> bool:
+    """Say whether a scheme reads its signature from the body."""
+    return isinstance(getattr(scheme, "place", None), InJson | InEach | InForm)
 
 
 def list_known_orders(case: SignatureCase) -> Iterator[KeyOrder]:

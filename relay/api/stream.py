@@ -24,7 +24,7 @@ from relay.model.signals import (
 from relay.services.relay import RunningRelay
 from relay.store.deliveries import count_states
 
-_MAX_RESUMED = 500
+_AT_ONCE = 500  # events that are read from the store at once
 
 API_STREAMS: web.AppKey[EventStreams] = web.AppKey("api_streams", EventStreams)
 
@@ -36,30 +36,57 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
 
 
 class _ApiViewer:
-    """One program that listens."""
+    """One program that listens. It gets every event in order: what its queue lost comes from the store."""
 
     def __init__(self, request: web.Request) -> None:
         self._relay: RunningRelay = get_relay(request)
         self._cache = request.app[API_STREAMS].cache
         self._last = parse_whole_number(request.headers, "Last-Event-ID")
         self._signals: list[Signal] = []
+        self._sent = 0  # the number of the newest event that was sent, or was there before
+        self._caught_up = 0  # the number up to which events came from the store
+        self._lost, self._is_behind = 0, False
 
     async def greet(self) -> AsyncIterator[bytes]:
+        newest = await self._find_newest()
+        self._sent = newest if self._last is None else min(self._last, newest)
         yield _make_json_frame("status", _make_status_frame(self._relay))
         if self._last is not None:
-            page = await self._relay.store.events.page(after=self._last, limit=_MAX_RESUMED)
+            async for frame in self._catch_up():
+                yield frame
+
+    async def _catch_up(self) -> AsyncIterator[bytes]:
+        """Give the events behind the newest that was sent, oldest first."""
+        newest = await self._find_newest()
+        while self._sent < newest:
+            top = min(self._sent + _AT_ONCE, newest)
+            page = await self._relay.store.events.page(after=self._sent, before=top + 1, limit=_AT_ONCE)
             rows = await self._load_events(row.id for row in page.rows)
-            yield b"".join(_make_event_frame(row, counts) for row, counts in reversed(rows.values()))
+            self._sent = self._caught_up = top
+            if rows:
+                yield b"".join(_make_event_frame(row, counts) for row, counts in reversed(rows.values()))
+
+    async def _find_newest(self) -> int:
+        rows = (await self._relay.store.events.page(limit=1)).rows
+        return rows[0].id if rows else 0
 
     def take(self, signals: Iterable[Signal], *, lost: int) -> None:
-        del lost
+        self._is_behind = self._is_behind or lost > self._lost
+        self._lost = lost
         self._signals += signals
 
     def wait(self) -> float:
         return HEARTBEAT_INTERVAL
 
     async def frames(self) -> AsyncIterator[bytes]:
+        if self._is_behind:
+            self._is_behind = False
+            async for frame in self._catch_up():
+                yield frame
         signals, self._signals = self._signals, []
+        new = [one.event_id for one in signals if isinstance(one, EventStored)]
+        signals = [one for one in signals if not isinstance(one, EventStored) or one.event_id > self._caught_up]
+        self._sent = max([self._sent, *new])
         named = [one.event_id for one in signals if isinstance(one, EventStored) and one.build_row is None]
         rows = await self._load_events(named) if named else {}
         frames = [await self._frame(signal, rows) for signal in signals]

@@ -7,6 +7,8 @@ import pytest
 from aiohttp import web
 
 from cases import check_each
+from relay.bus import MAX_LAG
+from relay.model.signals import EventStored, MessageChanged
 
 
 @pytest.fixture
@@ -449,6 +451,60 @@ async def test_the_stream_tells_events_and_resumes(at):
         await at.send()
         async with asyncio.timeout(60):
             assert (await response.content.readuntil(b"\n\n")).startswith(b"id: 2\n")
+
+
+async def read_event_ids(response, count):
+    """Return the numbers of the next `count` events of a stream."""
+    ids = []
+    async with asyncio.timeout(60):
+        while len(ids) < count:
+            message = await response.content.readuntil(b"\n\n")
+            if message.startswith(b"id: "):
+                ids.append(int(message.split()[1]))
+    return ids
+
+
+async def import_events(at, numbers):
+    lines = (
+        {"relay_export": 1, "received_at": "2026-01-01T00:00:00Z", "method": "POST", "path": f"/webhooks/{number}"}
+        | {"source": "s", "headers": [], "body": {"encoding": "utf-8", "text": "{}"}}
+        for number in numbers
+    )
+    body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    status, answer = await at.api("/api/import", "POST", data=body, headers={"Content-Type": "application/x-ndjson"})
+    assert (status, answer["imported"]) == (200, len(numbers)), answer
+
+
+async def test_the_stream_resumes_with_every_event_however_many_were_missed(at):
+    await import_events(at, range(1100))
+    await at.api("/api/events/600", "DELETE")
+    headers = {"Authorization": f"Bearer {at.token}", "Last-Event-ID": "10"}
+    async with at.session.get(at.dashboard + "/api/stream", headers=headers) as response:
+        assert await read_event_ids(response, 1089) == [*range(11, 600), *range(601, 1101)]
+        await at.send()
+        assert await read_event_ids(response, 1) == [1101]
+
+
+async def test_the_stream_gives_the_events_too_that_its_queue_has_lost(at):
+    def flood(_):
+        for _ in range(MAX_LAG):
+            at.relay.bus.publish(MessageChanged(1, 1, "sent"))
+
+    headers = {"Authorization": f"Bearer {at.token}"}
+    async with at.session.get(at.dashboard + "/api/stream", headers=headers) as response:
+        assert (await response.content.readuntil(b"\n\n")).startswith(b"event: status\n")
+        at.relay.bus.on(flood, EventStored)
+        await at.send()
+        await at.send()
+        assert await read_event_ids(response, 2) == [1, 2]
+
+
+async def test_the_stream_goes_on_after_a_number_that_there_is_not_yet(at):
+    headers = {"Authorization": f"Bearer {at.token}", "Last-Event-ID": "1000"}
+    async with at.session.get(at.dashboard + "/api/stream", headers=headers) as response:
+        assert (await response.content.readuntil(b"\n\n")).startswith(b"event: status\n")
+        await at.send()
+        assert await read_event_ids(response, 1) == [1]
 
 
 HALF = "\ud800"

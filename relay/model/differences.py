@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 from relay.model.event import Headers
@@ -148,8 +149,8 @@ def _describe_bytes(left: bytes, right: bytes) -> list[str]:
     return [f"{len(left)} bytes, from byte {at + 1}: {excerpt}" for excerpt in excerpts]
 
 
-def _compare_texts(left: list[str], right: list[str]) -> Iterator[ComparedPlace]:
-    one, other = left[:_TEXT_LINES], right[:_TEXT_LINES]
+def _compare_texts(left: Iterable[str], right: Iterable[str]) -> Iterator[ComparedPlace]:
+    one, other = (list(islice(lines, _TEXT_LINES)) for lines in (left, right))
     matcher = difflib.SequenceMatcher(None, one, other, autojunk=False)
     for _, start, end, begin, stop in matcher.get_opcodes():
         yield ComparedPlace(

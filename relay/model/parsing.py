@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -28,6 +29,7 @@ JSON_LINES = frozenset(
         "text/x-ndjson",
     )
 )
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _RESERVED_ESCAPES = re.compile(rb"%[fF][eEfF]")
 
 
@@ -96,6 +98,26 @@ def _make_decoder(strict: bool, exact: bool) -> json.JSONDecoder:
         parse_float=_parse_exact if exact else _parse_finite if strict else None,
         object_pairs_hook=_build_unique if strict else None,
     )
+
+
+def indent_json(text: str) -> Iterator[str]:
+    """Give valid JSON text as indented lines: numbers as they are written, and a key that stands twice twice."""
+    line, before, depth = "", "", 0
+    for match in _TOKENS.finditer(text):
+        token = match[0]
+        closes = token in ("}", "]")
+        depth -= closes
+        if before == "," or closes != (before in ("{", "[")):
+            yield line
+            line = "  " * depth
+        line += {":": ": "}.get(token) or (_unescape(token) if "\\" in token else token)
+        depth += token in ("{", "[")
+        before = token
+    yield line
+
+
+def _unescape(token: str) -> str:
+    return json.dumps(json.loads(token), ensure_ascii=False)
 
 
 def encode_json(value: object, indent: int | None = None) -> bytes:

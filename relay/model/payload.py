@@ -1,6 +1,5 @@
 """What a request says: the one place where captured bytes are read, as JSON, fields or text."""
 
-import json
 from collections.abc import Iterable
 from contextlib import nullcontext, suppress
 from functools import lru_cache
@@ -12,6 +11,7 @@ from relay.model.parsing import (
     JSON_LINES,
     PayloadError,
     UploadedFile,
+    indent_json,
     parse_form,
     parse_json,
     parse_json_lines,
@@ -199,10 +199,10 @@ class Payload:
             raise found.error
         return found.value, found.text
 
-    def lines(self) -> list[str]:
-        """Return the body as lines for a person: JSON indented, fields and files one by one, else as it is."""
+    def lines(self) -> Iterable[str]:
+        """Give the body as lines for a person: JSON indented, fields and files one by one, else as it is."""
         if self.json is not None:
-            return json.dumps(self.json, indent=2, ensure_ascii=False).splitlines()
+            return indent_json(self._read_document().text or "")
         found = self._read_fields()
         if found.pairs or found.files:
             files = (f"{one.field} = {one.title}" for one in found.files)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.model.content_encoding import MAX_LAYERS, MAX_RATIO, MAX_UNPACKED, MIN_LIMIT, unpack
-from relay.model.parsing import PayloadError, parse_json
+from relay.model.parsing import PayloadError, indent_json, parse_json
 from relay.model.payload import Payload
 
 FORM = "application/x-www-form-urlencoded"
@@ -118,7 +118,7 @@ def test_no_body_unpacks_to_more_than_the_limit_in_however_many_layers():
 def test_whatever_bytes_claim_to_be_packed_nothing_raises(body, names):
     payload = Payload(body, JSON, encoding=", ".join(names))
     assert isinstance(payload.problem, str)
-    assert len(payload.lines()) >= 0
+    assert len(list(payload.lines())) >= 0
 
 
 @pytest.mark.parametrize(
@@ -201,6 +201,37 @@ def test_a_number_that_is_too_large_is_said_to_be():
         parse_json("NaN")
 
 
+def test_json_is_indented_as_it_is_written():
+    text = '{"a":1.10,"a":1E5,"b":[],"c":[1,{"d":"\\u00e9 {,}\\""}],"e":1e400, "f" : {}}'
+    assert list(Payload(text.encode(), "application/json").lines()) == [
+        "{",
+        '  "a": 1.10,',
+        '  "a": 1E5,',
+        '  "b": [],',
+        '  "c": [',
+        "    1,",
+        "    {",
+        '      "d": "é {,}\\""',
+        "    }",
+        "  ],",
+        '  "e": 1e400,',
+        '  "f": {}',
+        "}",
+    ]
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda kids: st.lists(kids) | st.dictionaries(st.text(), kids),
+    )
+)
+def test_json_is_indented_as_python_does(value):
+    expected = json.dumps(value, indent=2, ensure_ascii=False)
+    for text in (json.dumps(value), expected):
+        assert "\n".join(indent_json(text)) == expected
+
+
 def test_json_text_sequences_are_a_list_and_a_bad_line_is_named():
     assert Payload(b'\x1e{"a":\n1}\n\x1e2\n', "application/json-seq").value == [{"a": 1}, 2]
     error = Payload(b'{"a": 1}\n{"a": \n', "application/x-ndjson").error
@@ -281,7 +312,7 @@ def test_multipart_fields_are_the_payload_and_files_are_named():
     }
     assert payload.problem == ""
     assert [file.title for file in payload.files] == ['a "b".png (image/png, 7 B)', "€.csv (text/csv, 0 B)"]
-    assert payload.lines()[-2:] == ['file = a "b".png (image/png, 7 B)', "f2 = €.csv (text/csv, 0 B)"]
+    assert list(payload.lines())[-2:] == ['file = a "b".png (image/png, 7 B)', "f2 = €.csv (text/csv, 0 B)"]
 
 
 def test_a_multipart_payload_field_that_holds_json_stands_for_the_body():

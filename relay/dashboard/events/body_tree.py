@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import islice
 from types import NoneType
 
@@ -159,7 +160,9 @@ def _fill_leaf(node: TreeNode, value: object, siblings: Mapping[str, object]) ->
         quoted = json.dumps(value[:MAX_STRING_LENGTH], ensure_ascii=False)[1:-1]
         cut = f" … {len(value):,} characters" if len(value) > MAX_STRING_LENGTH else ""
         return replace(node, text=escape_unprintable(quoted), count=cut, hint=guess_meaning(node.key, value, siblings))
-    return replace(node, text=escape_unprintable(json.dumps(value), 400), hint=guess_meaning(node.key, value, siblings))
+    return replace(
+        node, text=escape_unprintable(_write_leaf(value), 400), hint=guess_meaning(node.key, value, siblings)
+    )
 
 
 def _iterate_members(value: dict[str, object] | list[object], span: range) -> Iterator[tuple[str, object]]:
@@ -236,7 +239,11 @@ def _walk_leaves(value: object) -> Iterator[tuple[str, str, str | None]]:
 
 
 def _format_leaf(leaf: object) -> str:
-    return leaf if isinstance(leaf, str) else json.dumps(leaf)
+    return leaf if isinstance(leaf, str) else _write_leaf(leaf)
+
+
+def _write_leaf(leaf: object) -> str:
+    return str(leaf) if isinstance(leaf, Decimal) else json.dumps(leaf)
 
 
 def guess_meaning(key: str, value: object, siblings: Mapping[str, object]) -> str:

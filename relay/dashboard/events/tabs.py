@@ -95,13 +95,13 @@ def parse_body(event: CapturedEvent) -> ParsedBody:
         return ParsedBody(best="image", content=event.capture.body)
     content = _to_utf8(payload)
     body = ParsedBody(best="raw", content=content, note=_describe_reading(payload))
+    value = _read_exactly(event) if payload.json is not None else None
     fields = (*payload.fields, *((file.field, file.title) for file in payload.files))
     if fields:
-        value = payload.json
         whole = value is not None and all(name != "payload" for name, _ in fields)
         return replace(body, best="tree" if whole else "form", is_json=value is not None, value=value, form=fields)
     if payload.error is None:
-        return replace(body, best="tree", is_json=True, value=payload.json)
+        return replace(body, best="tree", is_json=True, value=value)
     if is_binary(content):
         return replace(body, best="hex")
     if "json" in payload.media_type or content.lstrip()[:1] in (b"{", b"["):
@@ -109,6 +109,12 @@ def parse_body(event: CapturedEvent) -> ParsedBody:
         where = f" line {error.line}, column {error.column}:" if error.line else ""
         return replace(body, problem=f"Not valid JSON:{where} {error.message}")
     return body
+
+
+def _read_exactly(event: CapturedEvent) -> object:
+    """Return a body's JSON with its numbers as they are written: 1.10, not 1.1."""
+    capture = event.capture
+    return Payload.of_request(capture.headers, capture.body, capture.query, exact=True).json
 
 
 def _to_utf8(payload: Payload) -> bytes:

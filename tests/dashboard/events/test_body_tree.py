@@ -13,6 +13,7 @@ from relay.dashboard.events.body_tree import (
     find_in_tree,
 )
 from relay.model.json_paths import format_dotted_path
+from relay.model.parsing import parse_json
 
 
 def flat(nodes):
@@ -23,6 +24,12 @@ def flat(nodes):
 
 def at(nodes, path):
     return next(node for node in flat(nodes) if node.path == path)
+
+
+def test_numbers_are_shown_and_found_as_they_are_written():
+    value = parse_json('{"price": 1.10, "huge": 1e400, "n": 7}', exact=True)
+    assert [node.text for node in build_tree(value)] == ["1.10", "1E+400", "7"]
+    assert find_in_tree(value, "1.10") == ("/price",)
 
 
 def test_members_of_the_outermost_value_stand_at_the_left():

@@ -76,9 +76,9 @@ def format_clock_time(moment: str) -> str:
 
 
 def format_moment(moment: str) -> str:
-    """Return a moment where this computer is: the time alone for the last hours, else with its day."""
+    """Return a moment where this computer is: the time alone within 20 hours, else with its day."""
     local = datetime.fromisoformat(moment).astimezone()
-    recent = datetime.now(UTC) - local < timedelta(hours=20)
+    recent = abs(datetime.now(UTC) - local) < timedelta(hours=20)  # a clock may have been set back
     return local.strftime("%H:%M:%S" if recent else "%Y-%m-%d %H:%M")
 
 

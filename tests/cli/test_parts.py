@@ -25,7 +25,7 @@ from relay.bus import Bus, Subscription
 from relay.cli import log_output
 from relay.cli.client import fetch_url
 from relay.cli.error_output import Invocation, NothingMatched, run_guarded
-from relay.cli.formatting import format_delivery, format_duration, format_time_left
+from relay.cli.formatting import format_delivery, format_duration, format_moment, format_time_left
 from relay.cli.log_output import BriefErrorFilter, RepeatFilter
 from relay.cli.output import OutputClosed, Terminal, align_rows, format_json, format_line
 from relay.cli.request_edits import parse_assignments
@@ -226,6 +226,11 @@ def test_durations_and_sizes_are_said_as_people_say_them():
     ]
     assert [format_size(value) for value in (9, 1500, 2_500_000, 84 * 10**9)] == ["9 B", "1.5 KB", "2.5 MB", "84.0 GB"]
     assert format_time_left((datetime.now(UTC) - timedelta(seconds=5)).isoformat()) == "now"
+
+
+@pytest.mark.parametrize(("away", "length"), [(0, 8), (-19, 8), (19, 8), (-21, 16), (21, 16), (24 * 400, 16)])
+def test_a_moment_has_its_day_unless_it_is_near(away, length):
+    assert len(format_moment((datetime.now(UTC) + timedelta(hours=away)).isoformat())) == length
 
 
 def test_assignments_keep_everything_behind_the_first_equals_sign():

@@ -1,7 +1,9 @@
 """`relay show`, `relay verify`, `relay explain` and `relay diff`: what happened to an event, and why."""
 
 import base64
+import json
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -9,7 +11,7 @@ import click
 from relay.cli.client import ApiClient
 from relay.cli.formatting import UNVERIFIED, format_delivery, format_event
 from relay.cli.options import Call, event_argument, parse_event_id, shared_options
-from relay.cli.output import Json, Part, format_json
+from relay.cli.output import Json, Part
 from relay.model.text import REDACTED, escape_unprintable, format_size, is_sensitive
 
 if TYPE_CHECKING:
@@ -264,7 +266,7 @@ def find_differences(
         )
         for whole, sent in ((left, left_sent), (right, right_sent))
     ]
-    return [place for place in compare_events(one, other, format_json) if place.differs]
+    return [place for place in compare_events(one, other, partial(json.dumps, default=float)) if place.differs]
 
 
 def _summarize_delivery(delivery: Json) -> dict[str, str]:

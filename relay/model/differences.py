@@ -4,6 +4,7 @@ import difflib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
+from decimal import Decimal
 from enum import Enum
 from itertools import islice
 from typing import Any
@@ -67,7 +68,10 @@ class ComparedPlace:
 
 
 def compare_events(left: ComparedEvent, right: ComparedEvent, tell: Callable[[object], str]) -> Iterator[ComparedPlace]:
-    """Give every place of two events in order, also those that are the same; `tell` writes a JSON value."""
+    """Give every place of two events in order, also those that are the same; `tell` writes a JSON value.
+
+    A number with a fraction or an exponent is a Decimal, and written as it stands in the body.
+    """
     yield from _compare_pairs("fact", COMPARED_FACTS, left.facts, right.facts)
     one, other = _join_headers(left.headers), _join_headers(right.headers)
     yield from _compare_pairs("header", dict.fromkeys([*one, *other]), one, other)
@@ -121,7 +125,7 @@ def _join_headers(headers: Headers) -> dict[str, str | None]:
 def _compare_bodies(
     left: ComparedEvent, right: ComparedEvent, tell: Callable[[object], str]
 ) -> Iterator[ComparedPlace]:
-    one, other = (Payload.of_request(side.headers, side.content, side.query) for side in (left, right))
+    one, other = (Payload.of_request(side.headers, side.content, side.query, exact=True) for side in (left, right))
     is_text = one.value is None or other.value is None
     places = _compare_texts(one.lines(), other.lines()) if is_text else _compare_values(one.value, other.value, tell)
     differing = False
@@ -136,8 +140,12 @@ def _compare_bodies(
 
 def _compare_values(left: object, right: object, tell: Callable[[object], str]) -> Iterator[ComparedPlace]:
     for path, mine, yours in compare_json(left, right):
-        texts = [None if value is MISSING else tell(value) for value in (mine, yours)]
+        texts = [None if value is MISSING else _write_value(value, tell) for value in (mine, yours)]
         yield ComparedPlace(part="body", name=path, left=texts[0], right=texts[1])
+
+
+def _write_value(value: object, tell: Callable[[object], str]) -> str:
+    return str(value) if isinstance(value, Decimal) else tell(value)
 
 
 def _describe_bytes(left: bytes, right: bytes) -> list[str]:

@@ -92,7 +92,7 @@ def _build_side(event: CapturedEvent, deliveries: Sequence[Delivery]) -> Compare
     facts = {name: getattr(event.row, name) for name in COMPARED_FACTS}
     return ComparedEvent(
         facts={
-            name: decode_header_text(value) if name in ("path", "query") else value and str(value)
+            name: decode_header_text(value) if name in ("path", "query") else str(value) if value else None
             for name, value in facts.items()
         },
         headers=tuple((decode_header_text(name), decode_header_text(value)) for name, value in event.capture.headers),
@@ -116,7 +116,7 @@ def _format_response(delivery: Delivery) -> dict[str, str]:
 
 
 def _format_value(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=float)
 
 
 def _build_groups(found: Sequence[ComparedPlace], *, reveal: bool) -> list[tuple[str, list[ComparePair]]]:

@@ -46,6 +46,16 @@ async def test_only_what_differs_is_shown_with_the_changed_part_marked(at):
     assert 'href="/compare?a=2&amp;b=1&amp;all=1"' in html
 
 
+async def test_an_event_that_got_no_answer_is_compared_too(at):
+    await send(at, {"n": 1})
+    line = {"relay_export": 1, "received_at": "2026-01-02T03:04:05Z", "source": "shop", "method": "POST"}
+    line |= {"path": "/webhooks/shop", "status": 0}
+    await at.api("/api/import", "POST", data=json.dumps(line), headers={"Content-Type": "application/x-ndjson"})
+    status, html = await page(at, "/compare?a=1&b=2")
+    assert status == 200
+    assert {path: sides for path, *sides in rows(html)}["status"] == ["|200|", "Not present"]
+
+
 async def test_what_targets_answered_is_part_of_it(start, unused_tcp_port):
     at = await start(f'[targets.app]\nforward = "http://127.0.0.1:{unused_tcp_port}/"\n')
     await send(at, {"n": 1})

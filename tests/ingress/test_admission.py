@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import io
 import json
 
 import pytest
@@ -249,6 +250,31 @@ async def test_every_rule_is_told_at_once(shop):
     ]
     good = {"id": 1, "user": {"email": "ada@example.com"}}
     assert (await post(at, good, Idempotency_Key="k1"))[0] == 200
+
+
+ALONE = """
+import threading
+from pydantic import BaseModel, model_validator
+inside = threading.Semaphore(1)
+second = threading.Event()
+class Note(BaseModel):
+    text: str
+    @model_validator(mode="after")
+    def wait_for_another(self):
+        if not inside.acquire(blocking=False):
+            second.set()
+            raise ValueError("is read beside another one")
+        second.wait(0.2)
+        inside.release()
+        return self
+"""
+
+
+async def test_large_bodies_are_read_one_after_the_other(shop):
+    at = await shop('schema = "models:Note"', models_py=ALONE)
+    body, headers = json.dumps({"text": "x" * 1_100_000}).encode(), {"Content-Type": "application/json"}
+    answers = await asyncio.gather(*(at.send("/webhooks/shop", io.BytesIO(body), headers=headers) for _ in range(3)))
+    assert [status for status, _ in answers] == [200, 200, 200]
 
 
 async def test_an_invalid_recipient_is_a_400_to_the_sender(shop):

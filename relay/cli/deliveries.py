@@ -96,6 +96,9 @@ async def wait_for_delivery(api: ApiClient, id_: int, made: int = 0) -> Json:
         may_be_down = pause == _LAST_PAUSE and waited > _PROBE_WAIT and not delivery["attempts_made"]
         if may_be_down and (why := await _find_obstacle(api, target, "down", "gone")):
             raise NothingMatched(f"delivery {id_} waits until {target} answers: {why}")
+        if may_be_down and delivery["state"] == "pending" and await _is_locked(api, delivery["source"]):
+            why = f"the secret of {delivery['source']} is in the vault, which is locked"
+            raise NothingMatched(f"delivery {id_} to {target} waits: {why}", hint="relay vault unlock opens it")
         await asyncio.sleep(pause)
     raise NothingMatched(
         f"delivery {id_} is still waiting after {format_duration(WAIT_LIMIT)}", hint="relay deliveries shows it"
@@ -106,6 +109,11 @@ async def _find_obstacle(api: ApiClient, target: str, *states: str) -> str:
     """Return why a target is in one of these states, "" where it is not: waiting longer would be in vain."""
     targets = (await api.get("/api/status"))["targets"]
     return next((one["detail"] for one in targets if one["name"] == target and one["state"] in states), "")
+
+
+async def _is_locked(api: ApiClient, source: str) -> bool:
+    sources = (await api.get("/api/status"))["sources"]
+    return any(one["name"] == source and one["locked_secrets"] for one in sources)
 
 
 def print_delivery(call: Call, delivery: Json, event: Json | None = None) -> None:

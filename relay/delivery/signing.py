@@ -303,8 +303,9 @@ def _sign(source: Source, capture: Capture, when: datetime) -> Capture:
 
 
 def _describe_missing_secret(source: Source) -> str:
-    missing = ", ".join(source.missing_secrets)
-    return f"{source.name} has no secret to sign with" + (f" ({missing} is not set)" if missing else "")
+    why = [f"{reference} is not set" for reference in source.missing_secrets]
+    why += [f"{reference}: the vault is locked" for reference in source.locked_secrets]
+    return f"{source.name} has no secret to sign with" + (f" ({', '.join(why)})" if why else "")
 
 
 def _is_stale_at(source: Source, capture: Capture, now: datetime, seconds: float) -> bool:

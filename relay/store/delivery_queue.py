@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import Any, NamedTuple
 
-from relay.model.delivery import Delivery, DeliveryState, NewDelivery
+from relay.model.delivery import Delivery, DeliveryState, NewDelivery, SignMode
 from relay.model.event import CapturedEvent
 from relay.model.values import dataclass
 from relay.store.row_mappers import DELIVERY_COLUMNS, WHOLE_EVENTS, read_delivery, read_whole_event
@@ -38,25 +38,26 @@ class BlockedWork:
     """What must not be tried, however due: it needs secrets that are in the locked vault.
 
     Nothing at `targets`, nothing by `actions`, and at a target of `signing` nothing of the sources it
-    names, whose signature could not be made again.
+    names, whose signature could not be made again, but for what is to go out as received.
     """
 
     targets: frozenset[str] = frozenset()
     actions: frozenset[str] = frozenset()
     signing: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
-    def holds(self, action: str, target: str, source: str) -> bool:
+    def holds(self, delivery: Delivery) -> bool:
         """Say whether a delivery waits."""
-        return action in self.actions or source in self.signing.get(target, ())
+        is_signed = delivery.changes.sign is not SignMode.ORIGINAL
+        return delivery.action in self.actions or (
+            is_signed and delivery.source in self.signing.get(delivery.target, ())
+        )
 
     def clause(self, target: str) -> tuple[str, tuple[str, ...]]:
         """Return what picks deliveries that do not wait, as SQL, with its values."""
         sources = self.signing.get(target, frozenset())
-        sql = "".join(
-            f" AND {column} NOT IN ({','.join('?' * len(values))})"
-            for column, values in (("action", self.actions), ("source", sources))
-            if values
-        )
+        actions, held = (",".join("?" * len(values)) for values in (self.actions, sources))
+        sql = f" AND action NOT IN ({actions})" if actions else ""
+        sql += f" AND (source NOT IN ({held}) OR json_extract(changes, '$.sign') = 'original')" if held else ""
         return sql, (*self.actions, *sources)
 
 
@@ -154,10 +155,10 @@ def _find_queue_heads(
     # The lab goes past every queue, and a retry schedule of its may run for hours: nothing waits for it.
     busy = f"SELECT 1 FROM {_RUNNING} AND target = ? AND source = ? AND lab IS NULL"
     return [
-        (id_, event_id, source, target, action, *rest)
-        for id_, event_id, source, _, action, *rest in heads
-        if not limits.waits.holds(action, target, source)
-        and connection.execute(busy, (target, source)).fetchone() is None
+        row
+        for row in heads
+        if not limits.waits.holds(head := read_delivery(row))
+        and connection.execute(busy, (target, head.source)).fetchone() is None
     ]
 
 

@@ -412,6 +412,12 @@ def test_a_start_without_a_terminal_runs_locked_and_is_opened_from_elsewhere(sta
         done = command("vault", "lock")
         assert done.out == "the vault is locked. Source stripe cannot check signatures.\n"
         assert relay.object("notice")["text"].startswith("the vault is locked")
+        waiting = command("replay", "1")
+        assert (waiting.code, "waits: the secret of stripe is in the vault, which is locked" in waiting.err) == (
+            4,
+            True,
+        )
+        assert command("replay", "1", "--sign", "original").code == 0
         code, out, err = relay.stop()
     assert code == 0
     assert KEY not in out + err

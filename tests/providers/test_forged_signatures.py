@@ -103,6 +103,11 @@ def test_a_source_of_its_own_that_checks_no_age_has_no_limit(forged):
         forger.age(event)
 
 
+def test_a_secret_in_the_locked_vault_is_said_to_be_there(forged):
+    _, event, forger = forged("stripe", secrets=(), locked_secrets=("vault:stripe",))
+    assert forger.explain_unsignable(event) == "stripe has no secret to sign with (vault:stripe: the vault is locked)"
+
+
 def test_without_a_secret_a_forgery_is_made_up_and_nothing_else_can_be(forged, now, secret_for):
     source, event, forger = forged("stripe", secrets=(), missing_secrets=("env:STRIPE",))
     forged, _ = forger(event, event.capture, DeliveryChanges(forged=True))

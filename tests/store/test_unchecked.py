@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from builders import build_capture, build_new_event
-from relay.model.delivery import NewDelivery
+from relay.model.delivery import NO_CHANGES, DeliveryChanges, NewDelivery, SignMode
 from relay.model.event import EventOutcome, Verdict, Verification
 from relay.store import BlockedWork, ClaimLimits
 from relay.store.pending_verification import build_checked_event
@@ -86,9 +86,11 @@ async def test_looking_for_what_waits_reads_an_index_of_its_own(store):
 
 @pytest.fixture
 def owe(store):
-    async def add(target, source="stripe", action="forward"):
+    async def add(target, source="stripe", action="forward", changes=NO_CHANGES):
         stored = await store.events.add(verified(event(None, source)))
-        (id_,) = await store.deliveries.add(stored.id, [NewDelivery(target=target, action=action)], NOW)
+        (id_,) = await store.deliveries.add(
+            stored.id, [NewDelivery(target=target, action=action, changes=changes)], NOW
+        )
         return id_
 
     return add
@@ -108,6 +110,14 @@ async def test_what_waits_for_the_vault_is_not_claimed_and_holds_up_nobody_else(
     )
     assert await claimed(store, fifo=fifo, waits=waits) == [shop]
     assert await claimed(store, fifo=fifo) == [mail, fresh]
+
+
+@pytest.mark.parametrize("fifo", [frozenset(), frozenset({"app"})])
+async def test_what_is_to_go_out_as_received_waits_for_no_vault(store, owe, fifo):
+    waits = BlockedWork(signing={"app": frozenset({"stripe"})})
+    as_received = await owe("app", changes=DeliveryChanges(sign=SignMode.ORIGINAL))
+    await owe("app", changes=DeliveryChanges(sign=SignMode.FRESH))
+    assert await claimed(store, fifo=fifo, waits=waits) == [as_received]
 
 
 @pytest.mark.parametrize("fifo", [frozenset(), frozenset({"app"})])

@@ -8,7 +8,14 @@ import click
 from relay.cli.client import ApiClient
 from relay.cli.error_output import NothingMatched
 from relay.cli.events import fetch_list
-from relay.cli.formatting import DELIVERY_STATES, SETTLED_STATES, format_delivery, format_duration, format_moment
+from relay.cli.formatting import (
+    DELIVERY_STATES,
+    SETTLED_STATES,
+    format_delivery,
+    format_duration,
+    format_moment,
+    measure_time_left,
+)
 from relay.cli.options import Call, delivery_argument, limit_option, parse_event_id, shared_options
 from relay.cli.output import Json, Part, strip_style
 
@@ -79,7 +86,7 @@ async def retry_command(call: Call, delivery: int) -> int:
 async def wait_for_delivery(api: ApiClient, id_: int, made: int = 0) -> Json:
     """Return a delivery once it has settled, or was tried more often than `made` times.
 
-    Raises NothingMatched when neither happened within WAIT_LIMIT, or a target that is down stays so.
+    Raises NothingMatched when neither happened within WAIT_LIMIT, or it is known that neither will.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -88,6 +95,8 @@ async def wait_for_delivery(api: ApiClient, id_: int, made: int = 0) -> Json:
         was_tried = delivery["attempts_made"] > made and delivery["state"] == "pending"
         if delivery["state"] in SETTLED_STATES or was_tried:
             return delivery
+        if delivery["state"] == "pending" and measure_time_left(delivery["due_at"]) > _PROBE_WAIT:
+            raise NothingMatched(f"delivery {id_} to {delivery['target']} waits: {delivery['detail']}")
         waited, target = loop.time() - began, delivery["target"]
         if waited > WAIT_LIMIT:
             break

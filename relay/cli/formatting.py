@@ -51,9 +51,14 @@ def _format_next_try(delivery: Json) -> str:
     return "waits until the target answers" if when == "now" and delivery["spared"] else f"again {when}"
 
 
+def measure_time_left(moment: str) -> float:
+    """Return how many seconds it is until a moment."""
+    return (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
+
+
 def format_time_left(moment: str) -> str:
     """Return how long it is until a moment, in words."""
-    seconds = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
+    seconds = measure_time_left(moment)
     return f"in {format_duration(seconds)}" if seconds > 0.5 else "now"
 
 

@@ -12,6 +12,8 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Sink
 
 
 def signed(body: bytes, secret=b"whsec_test_stripe_secret") -> str:
@@ -647,6 +649,21 @@ def test_a_sample_that_is_mailed_does_not_wait_for_a_credential_that_is_missing(
     assert checked.count("so mail cannot log in") == 1
     found = inside("doctor").out
     assert "failed  mail         NO_SUCH_NAME is not set and NO_SUCH_WORD is not set, so mail cannot log in" in found
+
+
+def test_a_mail_that_waits_for_the_hourly_limit_is_not_waited_for(inside, tmp_path, unused_tcp_port):
+    (tmp_path / "relay.toml").write_text(
+        "[targets.mail]\nemail = 'm'\n[emails.m]\nto = 'ada@example.com'\nsubject = 'x'\ntext = 'y'\nper_hour = 1\n"
+        f"[smtp]\nhost = '127.0.0.1'\nport = {unused_tcp_port}\nsender = 'relay@example.com'\n"
+    )
+    server = Controller(Sink(), hostname="127.0.0.1", port=unused_tcp_port)
+    server.start()
+    try:
+        sent, held = (inside("trigger", "shop", "a.b") for _ in range(2))
+    finally:
+        server.stop()
+    assert (sent.code, held.code) == (0, 1)
+    assert "relay: delivery 2 to mail waits: the hourly limit of m is reached" in held.err
 
 
 def test_a_sample_for_a_target_that_is_down_does_not_wait_along_with_it(started, command, tmp_path, refusing_port):

@@ -66,18 +66,14 @@ class Deliveries(Repository):
         await self._writer.write(lambda connection: _record_attempts(connection, records, rows, states))
 
     async def recover(self, above: int = 0) -> int:
-        """Make what was RUNNING when relay died PENDING again; return how many there were."""
-        return await self._writer.write(
-            lambda connection: (
-                connection.execute(
-                    # What the lab sent is no use later: its place in the run is gone.
-                    f"UPDATE deliveries SET state = CASE WHEN lab IS NOT NULL OR {_GIVEN_UP} THEN 'cancelled' "
-                    "ELSE 'pending' END "
-                    "WHERE state = 'running' AND id > ?",
-                    (above,),
-                ).rowcount
-            )
-        )
+        """Make what was RUNNING when relay died PENDING again, and due what was put off; return how many ran."""
+        # Without an attempt: the limit that it waits for may be another one in relay.toml by now.
+        put_off = "state = 'pending' AND attempts = 0 AND due_at > created_at AND id > ?"
+        await self._writer.execute(f"UPDATE deliveries SET due_at = created_at WHERE {put_off}", (above,))
+        # What the lab sent is no use later: its place in the run is gone.
+        state = f"CASE WHEN lab IS NOT NULL OR {_GIVEN_UP} THEN 'cancelled' ELSE 'pending' END"
+        sql = f"UPDATE deliveries SET state = {state} WHERE state = 'running' AND id > ?"
+        return await self._writer.execute(sql, (above,))
 
     async def release(self, ids: Iterable[int], state: DeliveryState = DeliveryState.PENDING) -> None:
         """Give claimed deliveries back unattempted, or up: `state` is where they stand then."""

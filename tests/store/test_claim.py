@@ -171,6 +171,16 @@ async def test_what_a_handler_asked_to_wait_keeps_waiting_when_its_file_is_back(
     assert (await store.deliveries.get(asked)).due_at == NOW + timedelta(seconds=60)
 
 
+async def test_what_was_put_off_untried_is_looked_at_after_a_restart_and_a_retry_keeps_its_time(store, owe):
+    put_off, tried = await owe(), await owe()
+    await claimed(store)
+    await store.deliveries.postpone(put_off, NOW + timedelta(hours=1), "the hourly limit is reached")
+    await fail(store, tried, due=60.0)
+    await store.deliveries.recover()
+    assert await claimed(store) == [put_off]
+    assert (await store.deliveries.get(tried)).due_at == NOW + timedelta(seconds=60)
+
+
 @pytest.fixture
 async def ended_batch(store, owe):
     """Claim a delivery of a bulk replay, then cancel that; return the delivery's id."""

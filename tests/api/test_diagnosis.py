@@ -251,10 +251,24 @@ async def test_base64_that_lost_its_padding(start):
 
 
 async def test_a_signature_header_without_a_value(start):
-    found = await first(
-        await start("", {"GITHUB_WEBHOOK_SECRET": GITHUB}), "/webhooks/github", headers={"X-Hub-Signature-256": ""}
-    )
+    at = await start("", {"GITHUB_WEBHOOK_SECRET": GITHUB})
+    found = await first(at, "/webhooks/github", headers={"X-Hub-Signature-256": ""})
     assert (found["cause"], found["title"]) == ("signature_missing", "The signature header is empty")
+    _, again = await at.api("/api/events/1/verify", "POST")
+    assert again["checks"][0]["detail"] == "X-Hub-Signature-256 is empty"
+
+
+async def test_a_time_of_another_type_is_not_said_to_be_missing(start):
+    at = await start("", {"LINEAR_WEBHOOK_SECRET": "shh"})
+    for body, detail in (
+        (b'{"webhookTimestamp": "1796060000000"}', "webhookTimestamp is not a whole number"),
+        (b'{"webhookTimestamp": 1.5}', "webhookTimestamp is not a whole number"),
+        (b'{"webhookTimestamp": null}', "webhookTimestamp is missing"),
+        (b"{}", "webhookTimestamp is missing"),
+    ):
+        mac = hmac.new(b"shh", body, hashlib.sha256).hexdigest()
+        found = await first(at, "/webhooks/linear", body, JSON | {"Linear-Signature": mac})
+        assert (found["cause"], found["sentence"].partition(".")[0]) == ("body_malformed", detail)
 
 
 FIELDS = {"From": "+1", "Body": "hi", "FromCity": ""}

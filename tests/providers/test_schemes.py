@@ -97,7 +97,7 @@ def test_a_tolerance_of_ones_own_replaces_the_provider_s(capture, now):
 @pytest.mark.parametrize(
     ("value", "reason", "detail"),
     [
-        ("", "signature_missing", "Stripe-Signature is missing"),
+        ("", "signature_missing", "Stripe-Signature is empty"),
         ("t=1", "header_malformed", "Stripe-Signature has no v1"),
         ("v1=ab", "header_malformed", "Stripe-Signature has no t"),
         ("t=now,v1=ab", "header_malformed", "now is not a time"),

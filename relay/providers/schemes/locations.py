@@ -196,6 +196,14 @@ def read_query_values(query: str, name: str) -> tuple[bytes, ...]:
     return tuple(to_wire_bytes(value) for value in dict.fromkeys(value for key, value in pairs if key == name))
 
 
+def _describe_absence(place: Location, values: tuple[bytes, ...], capture: Capture) -> str:
+    if values:
+        return "is empty"
+    if isinstance(place, InJson) and capture.payload.json_at(*place.path) is not None:
+        return "is not a whole number" if place.number else "is neither text nor a whole number"
+    return "is missing"
+
+
 def read_single(place: Location, capture: Capture) -> bytes:
     """Return the one text that stands at a place.
 
@@ -204,9 +212,8 @@ def read_single(place: Location, capture: Capture) -> bytes:
     values = place.read(capture)
     if not values or not values[0].strip():
         in_body = isinstance(place, InJson | InEach | InForm)
-        raise RefusalError(
-            "body_malformed" if in_body else "signature_missing", f"{place.title} is missing", result="Missing"
-        )
+        detail = f"{place.title} {_describe_absence(place, values, capture)}"
+        raise RefusalError("body_malformed" if in_body else "signature_missing", detail, result="Missing")
     # Frameworks differ in which of several equal headers they read, so relay accepts none of them.
     if len(values) > 1:
         raise RefusalError("header_malformed", f"{place.title} is there {len(values)} times, each different")

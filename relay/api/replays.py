@@ -60,7 +60,7 @@ HeaderEdits = Annotated[Headers | None, BeforeValidator(_parse_headers)]
 
 
 class ReplayRequest(ApiRequest):
-    """Where to send an event again, and how it differs; `set` changes fields of the body by path."""
+    """Where to send an event again, and how it differs; `set` changes fields by path. A `dry_run` sends nothing."""
 
     url: str | None = None
     target: str | None = None
@@ -78,6 +78,7 @@ class ReplayRequest(ApiRequest):
     set: Annotated[
         dict[str, Any], default_to({}), Refusal("set must map paths to values", 'send {"data.object.amount": 500}')
     ] = Field(default_factory=dict)
+    dry_run: bool | None = None
 
 
 def _check_outcomes(names: list[str]) -> list[str]:
@@ -92,6 +93,13 @@ class StartedReplay(Resource):
 
     delivery: int
     warning: str = ""
+
+
+class ReplayPlan(Resource):
+    """What a replay that can be made would go to."""
+
+    dry_run: Literal[True]
+    target: str
 
 
 class BulkReplayRequest(ApiRequest):
@@ -182,7 +190,7 @@ class StartedBulkReplay(BulkReplayDetail):
 BulkReplayList = make_shape("BulkReplayList", "The newest bulk replays.", replays=list[BulkReplaySummary])
 
 
-@ApiRoute("POST", "/api/events/{id}/replay", {202: StartedReplay}, ReplayRequest)
+@ApiRoute("POST", "/api/events/{id}/replay", {200: ReplayPlan, 202: StartedReplay}, ReplayRequest)
 async def replay_event(relay: RunningRelay, id_: int, call: ReplayRequest) -> Answer:
     """Send an event again to a target or a URL, with edits."""
     to = call.url or call.target
@@ -192,10 +200,13 @@ async def replay_event(relay: RunningRelay, id_: int, call: ReplayRequest) -> An
         raise UsageError("a replay needs a target or a url", hint='send {"target": "app"}')
     event = await relay.store.events.get(id_)
     changes = _make_changes(call, event.capture)
+    if call.dry_run:
+        planned = await relay.replays.prepare_replay(id_, to, changes)
+        return ReplayPlan.serialize(dry_run=True, target=planned.target)
     answer: Json = {"delivery": await relay.replays.replay_event(id_, to, changes)}
     if warning := warn_of_forgery(event.row, changes.sign):
         answer["warning"] = warning
-    return answer
+    return answer, 202
 
 
 def _make_changes(call: ReplayRequest, capture: Capture) -> DeliveryChanges:

@@ -163,7 +163,7 @@ def parse_rate(text: str) -> float:
     with suppress(ValueError):
         if 0.01 <= (rate := float(text)) <= 10_000:
             return rate
-    raise click.BadParameter(f"{quote(text)} is not a number of deliveries a second; write 5, or 0.5")
+    raise click.BadParameter(f"{quote(text)} is not a number of deliveries a second, from 0.01 to 10,000")
 
 
 def parse_seconds(text: str | float) -> float:

@@ -69,12 +69,15 @@ async def replay_command(
             return await (_print_bulk_plan if dry_run else _replay_in_bulk)(call, api, request)
         events = await _choose_events(call, api, ids, query, how["include"])
         steps = await _plan_steps(api, events, how["to"])
-        if dry_run:
-            _print_plan(call, steps)
-            return 0
         if how["edit"]:
             edits = await edit_body(call, api, events[0], edits)
-        return await _send_steps(call, api, steps, {"sign": how["sign"]} | edits)
+        request = {"sign": how["sign"]} | edits
+        if dry_run:
+            for step in steps:
+                await _post_step(api, step, request | {"dry_run": True})
+            _print_plan(call, steps)
+            return 0
+        return await _send_steps(call, api, steps, request)
 
 
 def _parse_include(text: str | None, query: str | None) -> list[str]:
@@ -158,8 +161,8 @@ async def _send_steps(call: Call, api: ApiClient, steps: list[ReplayStep], how: 
 
 
 async def _send_step(call: Call, api: ApiClient, step: ReplayStep, how: Json, *, failures_only: bool) -> bool:
-    event, to = step
-    made = await api.post(f"/api/events/{event['id']}/replay", how | {"url" if "://" in to else "target": to})
+    event, _ = step
+    made = await _post_step(api, step, how)
     if made.get("warning"):
         call.terminal.print_message(f"relay: {made['warning']}")
     delivery = await report_delivery(call, api, made["delivery"], event, failures_only=failures_only)
@@ -170,6 +173,12 @@ async def _send_step(call: Call, api: ApiClient, step: ReplayStep, how: Json, *,
                 for note in part["notes"]:
                     call.terminal.print_message(f"relay: {escape_unprintable(note, 300)}")
     return has_succeeded(delivery)
+
+
+async def _post_step(api: ApiClient, step: ReplayStep, how: Json) -> Json:
+    event, to = step
+    answer: Json = await api.post(f"/api/events/{event['id']}/replay", how | {"url" if "://" in to else "target": to})
+    return answer
 
 
 async def _print_bulk_plan(call: Call, api: ApiClient, request: Json) -> int:

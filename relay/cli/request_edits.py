@@ -87,7 +87,7 @@ async def _open_editor(content: bytes, suffix: str) -> bytes:
         edited = await asyncio.to_thread(
             lambda: click.edit(content, editor=editor, require_save=False, extension=suffix)
         )
-    except (click.ClickException, ValueError) as error:
+    except (click.ClickException, ValueError, OSError) as error:
         reason = error.message if isinstance(error, click.ClickException) else f"{editor}: {error}"
         raise UsageError(f"--edit: {reason}", hint="nothing was sent; set EDITOR to your editor") from error
     return edited or b""

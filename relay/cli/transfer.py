@@ -38,7 +38,9 @@ _MAX_QUEUE_POLLS = 30  # while a quiet relay sends what was fetched
 @click.argument("query", nargs=-1)
 @click.option("--as", "kind", type=click.Choice(EXPORT_KINDS), default="jsonl", show_default=True)
 @click.option("--raw", is_flag=True, help="Leave credentials in: cookies, tokens, signatures.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Instead of stdout.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Instead of stdout, which - is too."
+)
 @shared_options
 async def export_command(call: Call, /, query: tuple[str, ...], *, kind: str, raw: bool, output: Path | None) -> None:
     """Write events as JSON lines, HAR, curl, HTTP or pytest.
@@ -54,7 +56,7 @@ async def export_command(call: Call, /, query: tuple[str, ...], *, kind: str, ra
             count = int(response.headers.get(_COUNT_HEADER, "0"))
             if not count:
                 raise NothingMatched("no event matches", hint="relay events QUERY shows what does")
-            if output is None:
+            if output in (None, Path("-")):
                 await _copy_response(response, _build_stdout_writer(call.terminal), ProgressBar())
                 return
             with _replace_file(output) as file, show_progress(call.terminal, count, "exporting") as bar:

@@ -63,6 +63,10 @@ class ReplayService:
         that relay must not or cannot dial, UsageError for edits that no request can hold, SentAlreadyError
         for a mail that went out before.
         """
+        return await self._add(event_id, await self.prepare_replay(event_id, to, changes))
+
+    async def prepare_replay(self, event_id: int, to: str, changes: DeliveryChanges) -> NewDelivery:
+        """Return the delivery that a replay would make, and make none. Raises what `replay_event` does."""
         changes = encode_changes(replace(changes, sign=changes.sign or SignMode.AUTO))
         to, action = await self.resolve_target(to), "forward"
         if "://" in to:
@@ -72,8 +76,7 @@ class ReplayService:
             action = target.action
             if isinstance(target.options, EmailOptions):
                 await self._email.check_not_sent(event_id, target.options)
-        new = NewDelivery(target=to, action=action, reason=DeliveryReason.REPLAY, changes=changes, asked=True)
-        return await self._add(event_id, new)
+        return NewDelivery(target=to, action=action, reason=DeliveryReason.REPLAY, changes=changes, asked=True)
 
     async def resolve_target(self, to: str) -> str:
         """Return a configured target's name, or an address typed in with its scheme.

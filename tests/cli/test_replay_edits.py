@@ -50,6 +50,34 @@ def test_set_changes_one_value_and_no_other_byte(sent):
     assert body == b'{ "amount": 10.50, "rate": 1E5, "items": [{"id": "b"}], "new": 1 }'
 
 
+def test_an_editor_that_leaves_no_file_is_a_sentence(sent, monkeypatch):
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", "rm")
+    done, path, _, _ = sent("--edit")
+    assert (done.code, path) == (2, None)
+    assert done.err.startswith("relay: --edit: rm: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        (("--set", "items[7].id=b"), 2, "'items[7].id' cannot be set"),
+        (("--path", "x"), 2, "a path starts with a slash"),
+        (("--header", "A b: c"), 2, "the header 'A b' cannot be sent"),
+        (("--to", "nowhere"), 1, "no target 'nowhere'"),
+        (("--to", "http://169.254.169.254/"), 2, "not an allowed target"),
+        (("--set", "amount=1"), 0, "1 delivery would be made; nothing was sent"),
+    ],
+)
+def test_a_dry_run_refuses_what_could_not_be_sent(sent, options, code, told):
+    done, path, _, _ = sent(*options, "--dry-run")
+    assert (done.code, path) == (code, None)
+    assert told in done.err
+    if code:
+        assert done.out == ""
+        assert told in sent(*options)[0].err
+
+
 def test_method_path_and_query_are_what_was_named(sent):
     done, path, _, body = sent("--method", "PUT", "--path", "/other?x=1&y=a b")
     assert (done.code, path, body) == (0, "/other?x=1&y=a%20b", BODY)

@@ -357,6 +357,10 @@ def test_an_export_is_written_through_links_and_into_what_is_no_file(tmp_path, m
         os.close(reader)
     assert (tmp_path / "pipe").is_fifo()
     assert not list(tmp_path.glob(".*.part"))
+    capfd.readouterr()
+    assert run(["export", "-o", "-"]) == 0
+    assert capfd.readouterr().out.encode() == content
+    assert not (tmp_path / "-").exists()
 
 
 async def test_what_is_older_than_retention_allows_is_kept_for_as_long_from_its_import(start, tmp_path):

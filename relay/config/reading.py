@@ -92,7 +92,7 @@ def _find_placeholder(tables: dict[str, Any], location: tuple[int | str, ...]) -
     if named is None or not rest or not isinstance(table, dict | list):
         tables.pop(str(section), None)
         return (section,)
-    if rest[-1] == "[key]" and isinstance(table, dict):
+    if rest[1:] == ["[key]"] and isinstance(table, dict):
         table.pop(str(rest[0]), None)  # a name that is none
     else:
         table[rest[0]] = named  # type: ignore[index] # a position in a list, or a name in a table

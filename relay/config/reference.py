@@ -48,6 +48,8 @@ def build_schema() -> dict[str, Any]:
         for found in table["properties"].values():
             found.pop("title", None)
             found["description"] = found["description"].replace("`", "")
+            if "patternProperties" in found:
+                found["additionalProperties"] = False
             if isinstance(found.get("default"), dict):
                 del found["default"]  # the table says it of each of its keys
         table["description"] = table["description"].replace("`", "")

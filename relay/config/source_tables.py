@@ -10,10 +10,12 @@ from relay.config.types import (
     BodyLimit,
     ConfigTable,
     Duration,
+    FilePath,
     MediaType,
     Names,
     Reference,
     References,
+    TextOrNumber,
     Tolerance,
     as_list,
     schema_or_list,
@@ -122,7 +124,9 @@ class CatchUpTable(ConfigTable):
         default=None,
         description="The number of the hook on GitHub; by default the one that leads to this source's path.",
     )
-    app: str | int | None = Field(default=None, description="The id of the GitHub app, or of the application at Svix.")
+    app: TextOrNumber | None = Field(
+        default=None, description="The id of the GitHub app, or of the application at Svix."
+    )
     endpoint: str | None = Field(
         default=None, description="The endpoint at Svix; by default all messages of the application."
     )
@@ -179,12 +183,12 @@ class SourceTable(ConfigTable):
         default=None,
         description="What must hold one mail address, else 400: `user.email`, or the forms of `event_type`.",
     )
-    json_schema: str | None = Field(
+    json_schema: FilePath | None = Field(
         default=None,
         alias="schema",
         description='What a body must fit, else 400: a JSON Schema file, or a Pydantic model as `"models:Payment"`.',
     )
-    allow_ips: list[str] = Field(default=[], description="The addresses and networks that may call; others get 403.")
+    allow_ips: Names = Field(default=[], description="The addresses and networks that may call; others get 403.")
     rate_limit: RateLimit | None = Field(
         default=None, description="How fast the source may be called; what is faster gets 429 with `Retry-After`."
     )

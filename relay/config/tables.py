@@ -6,11 +6,14 @@ from pydantic import BeforeValidator, Field
 
 from relay.config.source_tables import SourceTable
 from relay.config.types import (
+    ONLY_NUMBERS,
     BodyLimit,
     ConfigTable,
     Duration,
     Endpoint,
+    FilePath,
     HeaderName,
+    HeaderNames,
     HeaderValue,
     Name,
     Names,
@@ -38,10 +41,10 @@ class ServerTable(ConfigTable):
     dashboard_auth: Literal["token", "off"] = Field(
         default="token", description="`off` asks for no token; only for a dashboard on loopback."
     )
-    allowed_hosts: list[str] = Field(
+    allowed_hosts: Names = Field(
         default=[], description="Further names that the dashboard answers to where it is bound elsewhere than loopback."
     )
-    allow_targets: list[str] = Field(
+    allow_targets: Names = Field(
         default=[], description="Further `host:port` that a typed-in URL may reach, besides loopback and the targets."
     )
     data_dir: str = Field(
@@ -91,11 +94,11 @@ class RetryTable(ConfigTable):
     first: Annotated[Duration, Field(le=_LONGEST_WAIT)] = Field(
         default=2.0, description="How long to wait before the second attempt."
     )
-    factor: Annotated[float, Field(ge=1, le=100, strict=False)] = Field(
+    factor: Annotated[float, Field(ge=1, le=100, strict=False), ONLY_NUMBERS] = Field(
         default=3.0, description="By what each wait is longer than the one before."
     )
     max: Annotated[Duration, Field(le=_LONGEST_WAIT)] = Field(default=3600.0, description="The longest wait.")
-    jitter: Annotated[float, Field(ge=0, le=1, strict=False)] = Field(
+    jitter: Annotated[float, Field(ge=0, le=1, strict=False), ONLY_NUMBERS] = Field(
         default=0.2, description="By how much of itself a wait is changed at random."
     )
 
@@ -104,7 +107,7 @@ class HeaderRules(ConfigTable):
     """`headers = {…}`: what to set on and take off what is forwarded."""
 
     set: dict[HeaderName, HeaderValue] = Field(default={}, description="Headers that are added or replaced.")
-    remove: list[HeaderName] = Field(default=[], description="Headers that are left out.")
+    remove: HeaderNames = Field(default=[], description="Headers that are left out.")
 
 
 class TargetTable(ConfigTable):
@@ -112,7 +115,7 @@ class TargetTable(ConfigTable):
 
     forward: str | None = Field(default=None, description="The URL that events are sent to.")
     email: str | None = Field(default=None, description="The table of `[emails]` that events are mailed with.")
-    handler: str | None = Field(default=None, description="A Python file whose functions are called with events.")
+    handler: FilePath | None = Field(default=None, description="A Python file whose functions are called with events.")
     timeout: Annotated[Duration, Field(gt=0, le=600)] = Field(default=30.0, description="How long an answer may take.")
     order: Literal["any", "fifo"] = Field(
         default="any", description="`fifo` sends the events of a source strictly one after another."
@@ -168,7 +171,7 @@ class EmailTable(ConfigTable):
     bcc: Names = Field(default=[], description="Who gets a copy that the others do not see.")
     reply_to: Names = Field(default=[], description="Where answers go.")
     subject: str = Field(description="The subject, a template.")
-    template: str | None = Field(
+    template: FilePath | None = Field(
         default=None, description="A file with the HTML, a template; a `.txt` beside it is the plain part."
     )
     text: str | None = Field(default=None, description="The plain text, a template, instead of a file.")
@@ -194,13 +197,15 @@ class SmtpTable(ConfigTable):
     username: Reference | None = Field(default=None, description="Who logs in. While it is missing, mail waits.")
     password: Reference | None = Field(default=None, description="The password. While it is missing, mail waits.")
     sender: str = Field(description="Who the mail is from: `Shop <shop@example.com>`.")
-    allow_recipients: list[str] = Field(
+    allow_recipients: Names = Field(
         default=[], description="Who may get mail, with `*`; without it only addresses that relay.toml names."
     )
     insecure: bool = Field(
         default=False, description="Whether a server that is not on this computer may lack encryption."
     )
-    ca_file: str | None = Field(default=None, description="A file with the certificates that vouch for the server's.")
+    ca_file: FilePath | None = Field(
+        default=None, description="A file with the certificates that vouch for the server's."
+    )
     verify_tls: bool = Field(default=True, description="Whether the server's certificate must be valid.")
     timeout: Annotated[Duration, Field(gt=0, le=600)] = Field(default=10.0, description="How long each step may take.")
     retry: RetryTable = Field(
@@ -221,7 +226,9 @@ class RetentionTable(ConfigTable):
     """`[retention]`: how much is kept."""
 
     max_age: Annotated[Duration, Field(gt=0)] = Field(default=30 * 86400.0, description="How long events are kept.")
-    max_events: Annotated[int, Field(ge=1)] = Field(default=1_000_000, description="How many events are kept.")
+    max_events: Annotated[int, Field(ge=1, le=1_000_000_000_000)] = Field(
+        default=1_000_000, description="How many events are kept."
+    )
     max_size: Annotated[Size, Field(ge=1_000_000)] = Field(
         default=5_000_000_000, description="How much disk the events may take."
     )

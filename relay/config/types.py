@@ -3,17 +3,19 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, WithJsonSchema
 
 from relay.vault.file_format import NAME, NAME_RULE
 
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(ms|s|m|h|d)")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,3})?)\s*([KkMmGg]?[Bb])")
+_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)\s*([KkMmGg]?[Bb])")
 _BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
-_ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5}|auto)")
+_ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5}|auto)")
+_LONGEST_DAYS = 365_000  # a thousand years: added to or taken from now, it is a date still
+_LARGEST_GB = 1_000_000_000  # an integer of SQLite still
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_LINE_BREAKING = re.compile(r"[\r\n\0]")
+_HEADER_VALUE = re.compile(r"[^\r\n\0]*")
 
 
 def parse_duration(value: object) -> float:
@@ -21,7 +23,10 @@ def parse_duration(value: object) -> float:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a duration; write one such as 250ms, 30s, 5m, 2h or 7d")
-    return float(match[1]) * _SECONDS[match[2]]
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > _LONGEST_DAYS * _SECONDS["d"]:
+        raise ValueError(f"{value!r} is too long; at most {_LONGEST_DAYS}d")
+    return seconds
 
 
 def parse_size(value: object) -> int:
@@ -29,7 +34,10 @@ def parse_size(value: object) -> int:
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a size; write one such as 64KB or 25MB")
-    return int(float(match[1]) * _BYTES[match[2].upper()])
+    found = int(float(match[1]) * _BYTES[match[2].upper()])
+    if found > _LARGEST_GB * _BYTES["GB"]:
+        raise ValueError(f"{value!r} is too large; at most {_LARGEST_GB}GB")
+    return found
 
 
 def parse_positive_size(value: object) -> int:
@@ -89,6 +97,25 @@ def _check_reference(value: object) -> object:
     return value
 
 
+def _refuse_bool_and_text(value: object) -> object:
+    kind = {bool: "true or false", str: "text"}.get(type(value))
+    if kind:
+        raise ValueError(f"must be a number, got {kind}")
+    return value
+
+
+def _check_text_or_number(value: object) -> object:
+    if type(value) in (str, int):
+        return value
+    raise ValueError("must be text or a whole number")
+
+
+def _check_path(value: str) -> str:
+    if "\0" in value:
+        raise ValueError(f"{value!r} cannot be the name of a file: it holds a NUL")
+    return value
+
+
 def _parse_tolerance(value: object) -> object:
     return value if value == "off" else parse_duration(value)
 
@@ -120,7 +147,7 @@ def _check_header_name(value: object) -> object:
 
 
 def _check_header_value(value: object) -> object:
-    if isinstance(value, str) and _LINE_BREAKING.search(value):
+    if isinstance(value, str) and not _HEADER_VALUE.fullmatch(value):
         raise ValueError("the value of a header is one line")
     return value
 
@@ -143,9 +170,19 @@ MEDIA_TYPE = r"[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+-]+( *;[ -~]*)?"
 MediaType = Annotated[
     str, BeforeValidator(_check_media_type), WithJsonSchema({"type": "string", "pattern": f"^{MEDIA_TYPE}$"})
 ]
-HeaderName = Annotated[str, BeforeValidator(_check_header_name)]
-HeaderValue = Annotated[str, BeforeValidator(_check_header_value)]
 Pattern = Annotated[str, BeforeValidator(_check_pattern)]
+FilePath = Annotated[str, AfterValidator(_check_path)]
+_HEADER_NAME_SCHEMA = {"type": "string", "pattern": f"^{_HEADER_NAME.pattern}$"}
+HeaderName = Annotated[str, BeforeValidator(_check_header_name), WithJsonSchema(_HEADER_NAME_SCHEMA)]
+HeaderNames = Annotated[list[HeaderName], BeforeValidator(as_list), schema_or_list(_HEADER_NAME_SCHEMA)]
+HeaderValue = Annotated[
+    str,
+    BeforeValidator(_check_header_value),
+    WithJsonSchema({"type": "string", "pattern": f"^{_HEADER_VALUE.pattern}$"}),
+]
+TextOrNumber = Annotated[str | int, BeforeValidator(_check_text_or_number)]
+ONLY_NUMBERS = BeforeValidator(_refuse_bool_and_text)
+"""For a float with `strict=False`, which may be written as a whole number, and as nothing else."""
 Tolerance = Annotated[float | Literal["off"], BeforeValidator(_parse_tolerance), WithJsonSchema(TOLERANCE_SCHEMA)]
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from pydantic import ValidationError
 
 from relay.cli.config_file import TEMPLATE_FILE
 from relay.cli.program import run
@@ -89,6 +90,22 @@ def test_it_takes_the_file_that_relay_init_writes_with_every_setting_in_force():
     assert {"server", "sources", "targets", "emails", "smtp", "log", "retention"} <= set(value)
     Draft202012Validator(SCHEMA).validate(value)
     File.model_validate(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[sources."no name"]\nsecret = "env:A"\n',
+        '[targets.a.headers]\nset = { "X Y" = "a" }\n',
+        "[targets.a.retry]\nfactor = 0\n",
+        '[targets.a.retry]\nfactor = "3"\n',
+    ],
+)
+def test_it_refuses_tables_that_relay_refuses(text):
+    value = tomllib.loads(text)
+    assert not Draft202012Validator(SCHEMA).is_valid(value)
+    with pytest.raises(ValidationError):
+        File.model_validate(value)
 
 
 def test_the_command_prints_it(capsys):

@@ -65,10 +65,12 @@ def _wrap_function(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _read_request(request: HttpRequest, rest: str) -> Incoming:
     scope = getattr(request, "scope", None)
-    read = read_within_limit(request.read)
-    if scope is None:
-        return read_wsgi_request(request.META, read, rest, _list_middleware)
-    return read_asgi_request(scope, read, rest, _list_middleware)
+    if scope is not None:
+        return read_asgi_request(scope, read_within_limit(request.read), rest, _list_middleware)
+    # Django takes a request without Content-Length for empty, while the server has its chunks.
+    is_chunked = request.META.get("wsgi.input_terminated") and not request.META.get("CONTENT_LENGTH")
+    stream = request.META["wsgi.input"] if is_chunked else request
+    return read_wsgi_request(request.META, read_within_limit(stream.read), rest, _list_middleware)
 
 
 def _list_middleware() -> Iterable[str]:

@@ -93,8 +93,9 @@ class RefusedError(TunnelError):
 
 # No user-info, no query, ASCII only: what a person will paste into a provider's settings.
 _ADDRESS = re.compile(
-    r"https://[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::[0-9]{1,5})?(?:/[a-z0-9._~%/-]*)?", re.IGNORECASE
+    r"https://[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::(?P<port>[0-9]{1,5}))?(?:/[a-z0-9._~%/-]*)?", re.IGNORECASE
 )
+_LAST_PORT = 65535
 
 
 def check_address(text: object, origin: str) -> str:
@@ -102,11 +103,12 @@ def check_address(text: object, origin: str) -> str:
 
     Raises TunnelError when it is not https or holds odd characters; `origin` says who gave it.
     """
-    if not isinstance(text, str) or not _ADDRESS.fullmatch(text):
+    match = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
+    if match is None or not 1 <= int(match["port"] or 443) <= _LAST_PORT:
         # A letter that only looks like an ASCII one must show, or the sentence would make no sense.
         printable = escape_unprintable(str(text).encode("ascii", "backslashreplace"), limit=200)
         raise TunnelError(f"{origin} gave an address that is not a plain https URL: {printable}")
-    return text.rstrip("/")
+    return match[0].rstrip("/")
 
 
 class StaticTunnel:

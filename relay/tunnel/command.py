@@ -68,7 +68,8 @@ class CommandTunnel:
             hint = 'such as "cloudflared tunnel --url {ingress_url}"'
             raise RefusedError("tunnel.command is missing", hint=hint, again=None)
         found = shutil.which(words[0], path=self._environ.get("PATH", os.defpath))
-        if found is not None and is_pyngrok_script(Path(found)):
+        # Only what is called ngrok: pyenv's script for `python` reads the same.
+        if found is not None and Path(found).stem == "ngrok" and is_pyngrok_script(Path(found)):
             sentence, hint = SCRIPT_COMMAND
             raise RefusedError(sentence, hint=hint)
         parts = urlsplit(self._ingress_url)

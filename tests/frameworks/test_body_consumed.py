@@ -191,18 +191,25 @@ class ReadPost:
         return self.get_response(incoming)
 
 
-def _django(made, body, headers):
+def _django(made, body, headers, middleware=(f"{__name__}.ReadPost",), **environ):
     module: Any = types.ModuleType(f"urls_read_{id(made)}")
     module.urlpatterns = relay.frameworks.django.urls(made)
-    middleware = [f"{__name__}.ReadPost"]
-    with override_settings(ROOT_URLCONF=module, MIDDLEWARE=middleware):
+    with override_settings(ROOT_URLCONF=module, MIDDLEWARE=list(middleware)):
         rest = {name: value for name, value in headers.items() if name != "Content-Type"}
-        return Client().generic("POST", "/webhooks/slack", body, headers["Content-Type"], headers=rest)
+        return Client().generic("POST", "/webhooks/slack", body, headers["Content-Type"], headers=rest, **environ)
 
 
 def test_in_django_a_form_that_middleware_has_read_is_still_there(made, project, command):
     assert _django(made, *command).status_code == 200
     assert len(project.calls) == 1
+
+
+def test_in_django_a_body_in_chunks_is_read_from_the_server(made, project, command):
+    body, headers = command
+    environ: dict[str, Any] = {"wsgi.input_terminated": True, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": ""}
+    answered = _django(made, body, headers, (), HTTP_TRANSFER_ENCODING="chunked", **environ)
+    assert answered.status_code == 200, answered.content
+    assert project.calls[0][3].encode() == body
 
 
 def test_in_django_a_multipart_form_that_middleware_has_read_is_a_fault_of_the_app(made, secrets, caplog):

@@ -350,6 +350,14 @@ async def test_an_ngrok_command_that_is_pyngroks_script_is_never_started(hold, t
     assert not ran.exists()
 
 
+async def test_a_command_that_pyenv_starts_is_no_ngrok(hold, tmp_path):
+    text = "#!/bin/sh\n# exec pyenv exec python3\necho https://a.example.dev\nexec sleep 60\n"
+    script = launcher(tmp_path / "shims", text).rename(tmp_path / "shims" / "python3")
+    options = TunnelOptions(provider="command", command="python3 tunnel.py", data_dir=tmp_path)
+    async with hold(options, environ={"PATH": f"{script.parent}:/usr/bin:/bin"}, settle=0.05) as held:
+        assert (await held.until("up")).public_url == "https://a.example.dev"
+
+
 async def test_a_missing_agent_is_looked_for_again_every_minute(agent):
     environ = {**agent.environ, "NGROK_PATH": str(agent.folder / "later")}
     async with agent.held(environ=environ) as held:

@@ -224,6 +224,8 @@ async def test_a_static_address_is_up_at_once(hold, tmp_path):
     [
         (None, "the static tunnel has no address: set public_url"),
         ("http://hooks.example.dev", "tunnel.public_url gave an address that is not a plain https URL"),
+        ("https://hooks.example.dev:99999", "tunnel.public_url gave an address that is not a plain https URL"),
+        ("https://hooks.example.dev:0", "tunnel.public_url gave an address that is not a plain https URL"),
     ],
 )
 async def test_a_static_address_that_cannot_be_is_down(hold, tmp_path, url, sentence):

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from types import ModuleType, UnionType
@@ -45,9 +46,10 @@ def run_module(dotted: str, folder: Path, key: str) -> tuple[ModuleType, Path]:
     # Dataclasses and models look there for what their annotations name.
     sys.modules[name] = module
     try:
-        with importable_from(folder):
+        # What it prints is talk: standard output is data.
+        with importable_from(folder), redirect_stdout(sys.stderr):
             spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ConfigError(
             f"{key}: {path} cannot be run: {type(error).__name__}: {escape_unprintable(str(error), 200)}",
@@ -190,7 +192,7 @@ def _make_verifier(module: ModuleType, name: str, path: Path) -> Verifier:
         )
     try:
         verifier: Verifier = made()  # type: ignore[assignment] # it has a verify, which is all it needs
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"{_KEY}: {name} in {path} cannot be made: {type(error).__name__}: {escape_unprintable(str(error), 200)}",
             hint="it is made without arguments",

@@ -46,7 +46,7 @@ class PydanticSchema:
                 self.adapter.validate_json(text)
         except ValidationError as error:
             return limit_problems(_describe_problem(error, value))
-        except Exception as error:  # noqa: BLE001 - code of the user's own may raise anything, and a sender must be answered
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything, and a sender must be answered
             kind = type(error).__name__
             log.warning("the model %s raised %s%s", self.name, kind, _describe_raise_location(error))
             return (Problem(rule="schema", message=f"could not be judged: the model raised {kind}"),)
@@ -93,7 +93,7 @@ def _error_message(detail: ErrorDetails, name: str) -> str:
     return short or f"is not accepted: {_RAISED.sub('', message, count=1)}"
 
 
-def _describe_raise_location(error: Exception) -> str:
+def _describe_raise_location(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -49,6 +49,20 @@ class Later:
     async def verify(self, capture, secrets, now):
         return True
 
+class Exits:
+    def verify(self, capture, secrets, now):
+        raise SystemExit(3)
+
+    def sign(self, capture, secret, now):
+        raise SystemExit(3)
+
+class Leaves:
+    def __init__(self):
+        raise SystemExit(3)
+
+    def verify(self, capture, secrets, now):
+        return True
+
 class Mute:
     pass
 
@@ -187,6 +201,7 @@ def test_a_verifier_may_explain_itself(tmp_path):
     ("name", "detail"),
     [
         ("Raises", "raised ValueError in verifiers.py, line 20"),
+        ("Exits", "raised SystemExit in verifiers.py, line 32"),
         ("Wrong", "returned str where True, False or a Verification was asked for"),
         ("Later", "returned coroutine where True, False or a Verification was asked for"),
     ],
@@ -209,6 +224,7 @@ def test_a_verifier_that_fails_means_no_and_quotes_no_secret(tmp_path, name, det
         ("verifiers:Missing", "{folder}/verifiers.py has no class Missing; it has Good, Explains"),
         ("verifiers:Mute", "Mute in {folder}/verifiers.py has no verify"),
         ("verifiers:Picky", "Picky in {folder}/verifiers.py cannot be made: TypeError"),
+        ("verifiers:Leaves", "Leaves in {folder}/verifiers.py cannot be made: SystemExit"),
     ],
 )
 def test_a_verifier_that_is_not_there_is_a_mistake_that_names_the_file(tmp_path, name, words):
@@ -216,6 +232,13 @@ def test_a_verifier_that_is_not_there_is_a_mistake_that_names_the_file(tmp_path,
         written(tmp_path, name)
     assert words.format(folder=tmp_path) in caught.value.problems[0]
     assert caught.value.problems[0].startswith("sources.mine.signature.verifier: ")
+
+
+def test_a_verifier_file_that_ends_the_program_is_a_mistake_and_its_output_is_no_data(tmp_path, capsys):
+    (tmp_path / "leaves.py").write_text("import sys\nprint('here')\nsys.exit(3)\n")
+    found = problem(tmp_path, '[sources.m]\n[sources.m.signature]\nscheme = "python"\nverifier = "leaves:X"')
+    assert "leaves.py cannot be run: SystemExit: 3" in found
+    assert capsys.readouterr() == ("", "here\n")
 
 
 def test_a_verifier_file_that_does_not_run_is_a_mistake(tmp_path):

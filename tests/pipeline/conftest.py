@@ -41,6 +41,8 @@ class Odd(BaseModel):
             raise ValueError("must not be that")
         if word == "exit":
             raise LookupError("s3cret " + word)
+        if word == "leave":
+            raise SystemExit(3)
         if word == "deep":
             return cls.check(word)
         return word

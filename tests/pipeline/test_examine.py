@@ -248,6 +248,7 @@ def test_a_model_that_raises_refuses_and_gives_nothing_away(source, capture, cap
     shop = source('schema = "models:Odd"')
     assert told(shop, capture(b'{"word": "value"}')) == ["word is not accepted: must not be that"]
     assert told(shop, capture(b'{"word": "exit"}')) == ["the body could not be judged: the model raised LookupError"]
+    assert told(shop, capture(b'{"word": "leave"}')) == ["the body could not be judged: the model raised SystemExit"]
     assert told(shop, capture(b'{"word": "deep"}')) == ["the body could not be judged: the model raised RecursionError"]
     assert "s3cret" not in caplog.text
     assert "LookupError in line" in caplog.text

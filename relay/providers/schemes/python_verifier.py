@@ -60,7 +60,7 @@ class VerifierScheme(Scheme):
         try:
             # A copy: what the class changes in its request must not be what is kept and delivered.
             verdict: object = self.verifier.verify(dataclasses.replace(capture), usable, now)
-        except Exception as error:  # noqa: BLE001 - code of the user's own may raise anything, and a request must be answered
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything, and a request must be answered
             # The message may quote the request or the secret, so only the kind of error is kept.
             log.warning("the verifier %s raised %s", self.reference, type(error).__name__)
             return self._conclude("verifier_failed", self._describe_error(error, "verify"), "Failed")
@@ -84,13 +84,13 @@ class VerifierScheme(Scheme):
             )
         try:
             signed: object = make(dataclasses.replace(capture), secret, now)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise SigningError(f"{self.reference}.sign {self._describe_error(error, 'sign')}.") from error
         if not isinstance(signed, Capture):
             raise SigningError(f"{self.reference}.sign returned {type(signed).__name__} in place of a Capture.")
         return signed
 
-    def _describe_error(self, error: Exception, method: str) -> str:
+    def _describe_error(self, error: BaseException, method: str) -> str:
         """Return what was raised, with file and line of the verifier's own code that it passed last."""
         frames = traceback.extract_tb(error.__traceback__)[1:]
         raised = f"raised {type(error).__name__}"

@@ -183,8 +183,8 @@ def _describe_found(detail: ErrorDetails) -> str:
         return f"{quoted} is not allowed; use {expected}{did_you_mean(str(found), allowed)}"
     if kind == "missing":
         return "is missing"
-    if kind == "string_pattern_mismatch" and detail["loc"][-1] == "content_type":
-        return f"{quoted} is not a content type; write application/json or text/plain; charset=utf-8"
+    if kind == "too_short":
+        return "must not be empty"
     if kind == "string_pattern_mismatch":
         return f"{quoted} is not a name: letters, digits, dot, dash and underscore, at most 64"
     if kind == "value_error":

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from relay.config.reading import collect_problems, did_you_mean, find_slip
 from relay.config.secrets import ResolvedSecrets, explain_missing, resolve_default_variables, resolve_references
@@ -187,8 +187,10 @@ def _apply_table(source: Source, table: SourceTable, problems: list[str]) -> Sou
 
 def _source_path(source: Source, table: SourceTable) -> str:
     path = table.path or source.path
-    if not path.startswith(PREFIX) or path.rstrip("/") in _RESERVED or not path.isprintable():
-        raise ConfigError(f"path: {path!r} is not below /webhooks/, or is relay's own; write /webhooks/{source.name}")
+    if path.startswith(PREFIX) and path.rstrip("/") in _RESERVED:
+        raise ConfigError(f"path: {path!r} is relay's own; write another one, such as {PREFIX}my-{source.name}")
+    if not path.startswith(PREFIX) or not path.isprintable() or "?" in path or "#" in path:
+        raise ConfigError(f"path: {path!r} is not a path below /webhooks/; write {PREFIX}{source.name}")
     return quote_path(unquote(path, errors="surrogateescape"))
 
 
@@ -253,9 +255,17 @@ def _apply_tolerance(scheme: SignatureScheme | None, table: SourceTable) -> Sign
 
 
 def _public_url(url: str | None) -> str | None:
-    if url is not None and not url.startswith(("https://", "http://")):
+    if url is not None and not _is_web_address(url):
         raise ConfigError(f"public_url: {url!r} is not a URL; write https://hooks.example.dev/webhooks/stripe")
     return url
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return url.startswith(("https://", "http://")) and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
 
 
 def _parse_pick(key: str, text: str | None) -> Extractor | None:

@@ -149,7 +149,9 @@ class TargetTable(ConfigTable):
 class RouteTable(ConfigTable):
     """`[[routes]]`: which events go where."""
 
-    source: Names = Field(default=["*"], description='The sources of the events, or `"*"` for every one.')
+    source: Annotated[Names, Field(min_length=1)] = Field(
+        default=["*"], description='The sources of the events, or `"*"` for every one.'
+    )
     events: Names = Field(
         default=[],
         description="The types of the events, with `*`, one of which a request must hold; every type by default.",

@@ -102,11 +102,6 @@ def test_a_source_has_a_size_of_its_own(tmp_path):
     assert "is not a size" in problems(tmp_path, 'max_body = "64"')[0]
 
 
-def test_the_content_type_of_an_answer_is_told_as_what_it_is(tmp_path):
-    [problem] = problems(tmp_path, 'answer = { content_type = "text" }')
-    assert problem.startswith("sources.any.answer.content_type: 'text' is not a content type; write application/json")
-
-
 def test_content_types_are_media_types(tmp_path):
     assert rules(tmp_path, 'content_types = ["Application/JSON", "text/*"]').content_types == (
         "application/json",

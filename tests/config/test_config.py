@@ -420,6 +420,11 @@ to = ["nowhere"]
             r"sources\.a\.schema: '.{1,3}x00\.json' cannot be the name of a file",
         ),
         ('[smtp]\nca_file = "\\u0000"\n', r"smtp\.ca_file: '.{1,3}x00' cannot be the name of a file"),
+        ("[sources.health]\n", r"sources\.health\.path: '/webhooks/health' is relay's own; write another one"),
+        ('[sources.a]\npath = "/webhooks/a?x"\n', r"sources\.a\.path: '/webhooks/a\?x' is not a path below /webhooks/"),
+        ('[sources.a]\npublic_url = "http://"\n', r"sources\.a\.public_url: 'http://' is not a URL"),
+        ('[sources.a]\npublic_url = "https://h:99999/"\n', r"sources\.a\.public_url: 'https://h:99999/' is not a URL"),
+        ("[[routes]]\nsource = []\nto = []\n", r"routes\.0\.source: must not be empty"),
         ("[sources.a.catch_up]\napp = 1.5\n", r"sources\.a\.catch_up\.app: must be text or a whole number(;|$)"),
         (
             '[targets.a.headers]\nset = { "X Y" = "a" }\n',

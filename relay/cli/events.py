@@ -22,6 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PAGE_SIZE = 500  # the most that the API lists in one answer
 _RECONNECT_PAUSE = 0.3  # seconds between two looks for a relay
+_LOOK_LIMIT = 5.0  # seconds that `relay wait --since` may look for what is there already
 # -v and -vv are options; everything longer with one dash is a negated term.
 _NEGATED = re.compile(r"-(?!v+$)[^-].+", re.DOTALL)
 
@@ -113,14 +114,17 @@ async def wait_command(call: Call, query: tuple[str, ...], timeout: float, since
         for line in announcements:
             call.terminal.print_message(line)
 
+    ends = asyncio.get_running_loop().time() + timeout
     try:
-        async with asyncio.timeout(timeout):
-            async with call.connect(store_only=True) as api:
-                last = await fetch_newest_id(api)
-                found = await _find_recent(api, text, oldest)
-            if found is not None:
-                print_events(call, [found])
-                return 0
+        # What is there already is looked for in any case: --since 1h --timeout 0s asks for nothing else.
+        limit = timeout if since is None else max(timeout, _LOOK_LIMIT)
+        async with asyncio.timeout(limit), call.connect(store_only=True) as api:
+            last = await fetch_newest_id(api)
+            found = await _find_recent(api, text, oldest)
+        if found is not None:
+            print_events(call, [found])
+            return 0
+        async with asyncio.timeout_at(ends):
             async with aclosing(follow_events(call, text, last, announce)) as arriving:
                 async for event in arriving:
                     print_events(call, [event])

@@ -253,6 +253,7 @@ def test_wait_takes_what_is_there_already_since(ask, shared, tmp_path):
     done = ask("wait", "type:invoice.*", "--since", "1m", "--timeout", "10s", "--json")
     assert (done.code, done.err, [event["id"] for event in done.objects]) == (0, "", [second])
     assert ask("wait", f"id:{first}", "--since", "1m", "--timeout", "10s", "--json").objects[0]["id"] == first
+    assert ask("wait", f"id:{first}", "--since", "1m", "--timeout", "0s", "--json").objects[0]["id"] == first
     assert ask("wait", "type:no.such", "--since", "1m", "--timeout", "300ms").code == 4
     old = json.loads(ask("export", f"id:{first}").out) | {"received_at": "2020-01-01T00:00:00Z"}
     (tmp_path / "old.jsonl").write_text(json.dumps(old))

@@ -49,6 +49,7 @@ _STATUS = re.compile(r"[1-5]xx|(>=|<=|>|<)?\d{3}", re.IGNORECASE)
 _SIZE = re.compile(r"(>=|<=|>|<)?(\d{1,15}(?:\.\d{1,6})?)(b|kb|mb|gb)?", re.IGNORECASE)
 _BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
 COMPARISON = re.compile(r"(>=|<=|>|<)([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,4})?)")
+_MARKED_FILTER = re.compile(r"([(!-]+)([A-Za-z][\w.\[\]$-]*):(?!//)")  # what other searches group and negate with
 _TOKEN = re.compile(
     r'(?P<minus>-?)(?:(?P<key>[A-Za-z][\w.\[\]$-]*):(?!//))?(?:"(?P<quoted>[^"]*)(?P<end>"?)|(?P<bare>(?(key)\S*|\S+)))'
 )
@@ -133,6 +134,9 @@ def parse_query(text: str, now: datetime, *, lenient: bool = False) -> Query:
         term = _read_term(match, now)
         if lenient and not term.key and not term.value.strip():
             continue
+        if lenient and not term.key and term.problem:
+            notes.append(term.problem)
+            term = replace(term, problem="")
         if lenient and term.key and not _is_known(term.key.lower()):
             near = _suggest_filter(term.key)
             hint = f"; did you mean {near}:?" if near else ""
@@ -243,6 +247,10 @@ def _is_known(key: str) -> bool:
 
 def _find_problem(term: Term) -> str:
     key, value = term.key, term.value
+    if not key and (marked := None if term.quoted else _MARKED_FILTER.match(value)) and _is_known(marked[2].lower()):
+        quoted = escape_unprintable(marked[0], 60)
+        meant = f"write {marked[2]}: or -{marked[2]}:, and join alternatives with {OR} alone"
+        return f'"{quoted}" is not a filter: {meant} (in quotes it is looked for as text)'
     if not key:
         return "" if value.strip() else '"" looks for nothing: write a word between the quotes'
     if not _is_known(key.lower()):

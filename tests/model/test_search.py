@@ -71,6 +71,14 @@ def test_an_unknown_filter_is_a_problem_that_names_the_nearest(text, meant):
     assert "in quotes it is looked for as text" in query.problems[0]
 
 
+@pytest.mark.parametrize("text", ["(source:a OR source:b)", "-(source:a)", "--source:a", "!source:a", "x (payload.a:1"])
+def test_a_filter_that_is_grouped_or_marked_otherwise_is_a_problem(text):
+    # Read as text, -(source:a) would be every event.
+    assert "is not a filter: write " in parse_query(text, NOW).problems[0]
+    query = parse_query(text, NOW, lenient=True)
+    assert (query.problems, len(query.notes)) == ((), 1)
+
+
 def test_a_search_that_is_being_typed_notes_it_and_looks_for_the_text():
     query = parse_query('-sorce:stripe "', NOW, lenient=True)
     assert [(term.key, term.value, term.negated) for term in query.terms] == [("", "sorce:stripe", True)]
@@ -78,7 +86,9 @@ def test_a_search_that_is_being_typed_notes_it_and_looks_for_the_text():
     assert parse_query("a OR", NOW, lenient=True).problems == ()
 
 
-@pytest.mark.parametrize("text", ['"sorce:x"', "http://localhost:3000/x", "10:30", "+49:15"])
+@pytest.mark.parametrize(
+    "text", ['"sorce:x"', "http://localhost:3000/x", "10:30", "+49:15", "(a", "-(http://x", '"(source:a"']
+)
 def test_what_only_looks_like_a_filter_is_text(text):
     query = parse_query(text, NOW)
     assert query.problems == ()

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from builders import build_capture, build_source
 from cases import check_each
@@ -109,6 +110,23 @@ async def found(lab, experiment, **more):
     assert report.run.state is LabState.DONE
     (result,) = report.results
     return result
+
+
+async def test_an_event_that_is_deleted_meanwhile_leaves_it_open_whether_the_app_passes(world, shop):
+    loop = asyncio.get_running_loop()
+
+    async def delete(request, body):  # on the shop's own loop
+        deletion = asyncio.run_coroutine_threadsafe(lab.it.store.events.delete(1), loop)
+        await asyncio.wrap_future(deletion)
+        return web.Response()
+
+    shop.take_deleting = delete
+    async with laboratory(world, shop) as lab:
+        assert await keep(lab, {"id": "event_1"}) == [1]
+        result = await found(lab, "duplicates", events=[1], to="deleting")
+        assert [send.detail for send in result.sends] == ["200"]
+    assert result.verdict.finding is LabFinding.UNCLEAR
+    assert result.verdict.sentence == "#1 was deleted before all was sent"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ class Experiment(ABC):
     `finds` is a sentence for help and dashboard, `good` what an app should answer, `not_alone` why one event is too
     few, "" where it is enough. The app has seen each event as it was stored, so an experiment sends it under an id of
     its own where relay can sign it so; with `fresh_each_round` under another in each round, and what events share is
-    renamed with them.
+    renamed with them. `ends_early`: it may make fewer sends of an event than are planned.
     """
 
     name: ClassVar[str]
@@ -34,6 +34,7 @@ class Experiment(ABC):
     good: ClassVar[str]
     not_alone: ClassVar[str] = ""
     fresh_each_round: ClassVar[bool] = False
+    ends_early: ClassVar[bool] = False
 
     def explain_refusal(self, event: CapturedEvent, forger: "SignatureForger") -> str:
         """Return why the experiment cannot be made on an event, "" where it can."""

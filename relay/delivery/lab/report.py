@@ -59,6 +59,10 @@ def _judge_trial(run: LabRun, number: int, experiment: Experiment, sends: Sequen
     if number < run.ended:
         if not sends:
             return TrialVerdict(LabFinding.SKIPPED, "its events were gone before they could be sent")
+        made = Counter(send.event_id for send in sends)
+        cut = [f"#{event}" for event, count in made.items() if count < trial.sends // len(trial.events)]
+        if cut and not experiment.ends_early:
+            return TrialVerdict(LabFinding.UNCLEAR, f"{', '.join(cut)} was deleted before all was sent")
         return experiment.judge(sends)
     done = sum(send.over for send in sends)
     if run.state in ENDED_STATES:

@@ -23,6 +23,7 @@ class Retries(Experiment):
     """What the provider does when an answer is no 2xx, or too late."""
 
     name = "retries"
+    ends_early = True
     title = "The provider's retries"
     finds = (
         "sends again when the provider would, only faster, until the app takes it: finds an app that does "

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from relay.config.build import Config, Overrides, load, resolve_again
+from relay.config.secrets import explain_missing
 from relay.errors import ConfigError
 from relay.handlers.environment import HandlerOptions, set_default_secrets, using_secrets
 from relay.handlers.file import Handlers, load_handlers
@@ -99,7 +100,7 @@ def _find_handlers(read: Config) -> dict[str, HandlerOptions]:
 
 
 def _refuse_unsafe(read: Config) -> None:
-    problems = [problem for source in read.sources if (problem := _find_problem(source))]
+    problems = [problem for source in read.sources if (problem := _find_problem(source, read.vault.problem))]
     if not read.sources:
         problems.append("there is no [sources.NAME], so nothing would be received")
     called = set(_find_handlers(read))
@@ -114,12 +115,12 @@ def _refuse_unsafe(read: Config) -> None:
         if source.verify is not VerifyMode.ENFORCE:
             log.warning("sources.%s: verify = %r accepts requests that do not verify", source.name, source.verify.value)
         for reference in source.missing_secrets if source.secrets else ():
-            log.warning("sources.%s: %s is not set", source.name, reference.partition(":")[2])
+            log.warning("sources.%s: %s", source.name, explain_missing(reference))
     for name in sorted(routed - called):
         log.info("targets.%s is for the relay server: only handlers are called here", name)
 
 
-def _find_problem(source: Source) -> str:
+def _find_problem(source: Source, vault_problem: str) -> str:
     """Return why a source would take in what it cannot check: harmless on a laptop, not in production."""
     if source.verify is VerifyMode.OFF:
         return ""
@@ -128,6 +129,8 @@ def _find_problem(source: Source) -> str:
         if not (source.secrets or source.missing_secrets or source.locked_secrets):
             return ""
         return f"{name}: it has a secret, and nothing says how it signs; set provider, or write [{name}.signature]"
+    if source.locked_secrets and vault_problem:
+        return f"{name}: {vault_problem}"
     if source.locked_secrets:
         return (
             f"{name}: {source.locked_secrets[0]} is in the locked vault, so its signatures "
@@ -135,8 +138,8 @@ def _find_problem(source: Source) -> str:
         )
     if source.secrets:
         return ""
-    missing = " or ".join(reference.partition(":")[2] for reference in source.missing_secrets)
-    why = f"{missing} is not set" if missing else 'it has no secret: write secret = "env:NAME"'
+    missing = " and ".join(explain_missing(reference) for reference in source.missing_secrets)
+    why = missing or 'it has no secret: write secret = "env:NAME"'
     return f"{name}: {why}, so its signatures cannot be checked"
 
 

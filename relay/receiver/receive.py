@@ -111,7 +111,7 @@ class Receiver:
         """Return what the sender of a request is answered, after its handlers ran; never raises for a request."""
         try:
             return await self._receive(request)
-        except Exception:
+        except (Exception, SystemExit):
             log.exception("a webhook could not be taken in")
             return build_error_response(500, "internal", "relay failed on this request", "its log says why")
 
@@ -173,13 +173,13 @@ class Receiver:
         key = event.idempotency_key if event.claims_key and not event.deliver_duplicates else None
         if key is not None:
             try:
-                claim = await call_store(self._keys.claim, source.name, key)
+                claim = Claim(await call_store(self._keys.claim, source.name, key))
             except Exception:
                 log.exception("the key of %s cannot be claimed", _event_name(event))
                 return _retry_response(503, "not_kept", "the event could not be kept", _RETRY_SECONDS)
-            if claim == Claim.DONE:
+            if claim is Claim.DONE:
                 return _respond(processed, EventOutcome.DUPLICATE)
-            if claim != Claim.MINE:
+            if claim is not Claim.MINE:
                 return _retry_response(503, "in_progress", "this event is being handled already", _RETRY_SECONDS)
         outcome, reply = await self._handle(processed)
         if key is not None and not isinstance(outcome, _HandlerTimeout):

@@ -53,11 +53,18 @@ def test_a_secret_in_a_locked_vault_is_refused_and_opened_with_its_password(proj
     toml = project.folder / "relay.toml"
     toml.write_text(toml.read_text().replace("env:STRIPE_WEBHOOK_SECRET", "vault:stripe"))
     (project.folder / ".relay").mkdir(mode=0o700)
+    with pytest.raises(ConfigError, match=r"sources\.stripe: the vault holds no secret 'stripe'"):
+        project.receiver()
     vault = Vault(project.folder / ".relay" / "vault", QUICK_KDF)
     vault.create(Secret("password", "correct horse battery"))
     vault.put("stripe", secrets["STRIPE_WEBHOOK_SECRET"])
     with pytest.raises(ConfigError, match="vault:stripe is in the locked vault"):
         project.receiver()
+    content = vault.path.read_bytes()
+    vault.path.write_bytes(content[:-9])
+    with pytest.raises(ConfigError, match=r"sources\.stripe: vault .* is damaged"):
+        project.receiver()
+    vault.path.write_bytes(content)
     made = project.receiver(secrets | {"RELAY_VAULT_PASSWORD": "correct horse battery"})
     assert made.receive_sync(request(*paid())).status == 200
     made.close()
@@ -138,6 +145,32 @@ async def test_a_store_that_is_away_asks_the_sender_to_try_again(project, paid):
     told = await project.receiver(keys=Broken()).receive(request(*paid()))
     assert (told.status, dict(told.headers)["Retry-After"]) == (503, "5")
     assert project.calls == []
+
+
+class Odd:
+    """A store whose claim ends as it was told."""
+
+    def __init__(self, end):
+        self.end = end
+
+    def claim(self, source, key):
+        return self.end()
+
+    def settle(self, source, key, done):
+        pass
+
+
+def test_a_claim_that_is_none_is_a_fault_of_the_store_and_says_so(project, secrets, paid, caplog):
+    made = project.receiver(secrets, keys=Odd(lambda: None))
+    answered = made.receive_sync(request(*paid()))
+    made.close()
+    assert (answered.status, b"not_kept" in answered.body) == (503, True)
+    assert "ValueError: None is not a valid Claim" in caplog.text
+
+
+async def test_a_store_that_ends_the_program_ends_one_request(project, secrets, paid):
+    made = project.receiver(secrets, keys=Odd(sys.exit))
+    assert (await made.receive(request(*paid()))).status == 500
 
 
 def test_keys_are_shared_between_processes_and_a_claim_of_the_dead_ends(tmp_path):

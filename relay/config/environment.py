@@ -42,10 +42,10 @@ def load_environment(folder: Path, environ: Mapping[str, str]) -> Environment:
     found: dict[str, str] = {}
     notices: list[str] = []
     for binding in parse_stream(io.StringIO(_read_env_file(path))):
-        if binding.error:
-            notices.append(f"{path}: line {binding.original.line} is not NAME=value, so it is left out")
-        elif binding.key is not None and binding.value is not None:
+        if binding.key is not None and binding.value is not None:
             found[binding.key] = binding.value
+        elif binding.error or binding.key is not None:
+            notices.append(f"{path}: line {binding.original.line} is not NAME=value, so it is left out")
     return Environment(
         values=found | dict(environ),
         file=path,

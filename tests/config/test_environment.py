@@ -47,8 +47,9 @@ def test_the_environment_wins_over_the_file(tmp_path):
     assert load_environment(tmp_path, {"A": "own"}).values["A"] == "own"
 
 
-def test_a_line_that_is_no_variable_is_told_with_its_number(tmp_path):
-    (tmp_path / ".env").write_text("A=1\n'unclosed\nB=2\n")
+@pytest.mark.parametrize("line", ["'unclosed", "STRIPE_WEBHOOK_SECRET", "export STRIPE_WEBHOOK_SECRET"])
+def test_a_line_that_is_no_variable_is_told_with_its_number(tmp_path, line):
+    (tmp_path / ".env").write_text(f"A=1\n{line}\nB=2\n# comment\n\n")
     found = load_environment(tmp_path, {})
     assert dict(found.values) == {"A": "1", "B": "2"}
     assert found.notices == (f"{tmp_path / '.env'}: line 2 is not NAME=value, so it is left out",)

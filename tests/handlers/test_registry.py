@@ -1,6 +1,7 @@
 """What a handlers file means, run in this process: no relay is needed for that."""
 
 import asyncio
+import re
 from dataclasses import FrozenInstanceError
 from datetime import timedelta
 
@@ -210,6 +211,7 @@ async def test_whatever_is_raised_is_a_retry_with_its_place(loaded, event, kind,
     assert isinstance(ran.outcome, delivery.AttemptRetry)
     assert ran.outcome.detail.startswith("handler it failed: ")
     assert error.partition("(")[0].rpartition(".")[2] in ran.outcome.detail
+    assert re.search(r" \(\S+\.py, line \d+\)$", ran.outcome.detail)
     assert f"raise {error}" in ran.traceback
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from itertools import islice
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from relay.model.text import escape_unprintable, find_codec, format_size, parse_media_type, parse_parameters
@@ -14,6 +15,7 @@ from relay.model.values import dataclass
 
 MAX_DEPTH = 200
 MAX_FIELDS = 10_000
+MAX_VALUES = 300_000  # in one JSON text; read, 25 MB of more and smaller ones would take 500 MB
 JSON_LINES = frozenset(
     (
         "application/x-ndjson",
@@ -46,13 +48,14 @@ class PayloadError(ValueError):
 def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False) -> object:
     """Return the value that JSON text represents.
 
-    Raises PayloadError for text that is not JSON, is nested deeper than MAX_DEPTH levels, or holds a number too long to
-    convert; never RecursionError or a bare ValueError. `strict` also refuses what two readers would read differently: a
-    key twice in one object, a number past any float. `exact` gives a number with a fraction or an exponent as Decimal,
-    and as its text where its exponent is past any Decimal.
+    Raises PayloadError for text that is not JSON, is nested deeper than MAX_DEPTH levels, or holds more than MAX_VALUES
+    values or a number too long to convert; never RecursionError or a bare ValueError. `strict` also refuses what two
+    readers would read differently: a key twice in one object, a number past any float. `exact` gives a number with a
+    fraction or an exponent as Decimal, and as its text where its exponent is past any Decimal.
     """
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+        _check_size(text)
         value = _load_json(text, strict, exact)
     except UnicodeDecodeError as error:
         raise PayloadError(f"not UTF-8 text at byte {error.start}") from error
@@ -77,6 +80,16 @@ def is_json(data: bytes | str) -> bool:
     except PayloadError:
         return False
     return True
+
+
+def _check_size(text: str, marks: str = ",[{") -> None:
+    """Raise PayloadError for more than MAX_VALUES values; all but the outermost stand behind one of `marks`."""
+    if len(text) <= MAX_VALUES or sum(map(text.count, marks)) <= MAX_VALUES:
+        return
+    # Each match goes to the next mark outside of texts, the last to the end; possessive, so that nothing is read twice.
+    pattern = rf'(?s:[^"{marks}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+(?:([{marks}])|\Z|(?s:.+))'
+    if sum(islice((1 for match in re.finditer(pattern, text) if match[1]), MAX_VALUES + 1)) > MAX_VALUES:
+        raise PayloadError(f"more than {MAX_VALUES:,} values")
 
 
 def _load_json(text: str, strict: bool, exact: bool) -> object:
@@ -110,14 +123,11 @@ def indent_json(text: str) -> Iterator[str]:
         if before == "," or closes != (before in ("{", "[")):
             yield line
             line = "  " * depth
-        line += {":": ": "}.get(token) or (_unescape(token) if "\\" in token else token)
+        readable = json.dumps(json.loads(token), ensure_ascii=False) if "\\" in token else token
+        line += {":": ": "}.get(token) or readable
         depth += token in ("{", "[")
         before = token
     yield line
-
-
-def _unescape(token: str) -> str:
-    return json.dumps(json.loads(token), ensure_ascii=False)
 
 
 def encode_json(value: object, indent: int | None = None) -> bytes:
@@ -130,9 +140,10 @@ def encode_json(value: object, indent: int | None = None) -> bytes:
 def parse_json_lines(text: str, *, strict: bool = False, exact: bool = False) -> tuple[list[object], str]:
     """Return the values of JSON lines (or of a JSON text sequence, RFC 7464), and the JSON list that says the same.
 
-    Empty lines are left out. Raises PayloadError that names the first line that is not JSON.
+    Empty lines are left out. Raises PayloadError that names the first line that is not JSON, or as `parse_json` does.
     """
     mark = "\x1e" if text.lstrip("\ufeff \r\n\t").startswith("\x1e") else "\n"
+    _check_size(text, f",[{{{mark}")
     values: list[object] = []
     taken: list[str] = []
     for number, line in enumerate(text.removeprefix("\ufeff").split(mark), start=1):

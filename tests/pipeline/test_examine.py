@@ -161,6 +161,20 @@ def test_a_number_too_long_to_convert_is_refused_in_words(shop, capture):
     assert refused == ["the body cannot be read: a number is too large"]
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [("application/json", b"[" + b"1," * 300_000 + b"1]"), ("application/x-ndjson", b'{"a":1}\n' * 150_001)],
+)
+def test_a_body_of_more_values_than_memory_is_spent_on_is_not_read(shop, capture, content_type, body):
+    refused = told(shop, capture(body, content_type))
+    assert refused == ["the body cannot be read: more than 300,000 values"]
+
+
+def test_marks_inside_a_text_are_no_values(capture):
+    text = '",[{\\' * 100_000
+    assert capture(json.dumps([text]).encode()).payload.json == [text]
+
+
 def test_a_body_nested_deeper_than_its_schema_can_follow_is_refused(shop, capture):
     deep = b'{"next":' * 190 + b"1" + b"}" * 190
     body = b'{"id": 1, "at": "2026-01-02T03:04:05Z", "data": {"amount": 1, "currency": "e"}, "node": ' + deep + b"}"

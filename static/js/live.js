@@ -10,8 +10,10 @@ const FAILED = ">verification failed<";
 
 let paused = false;
 let waiting = 0;
+let isBehind = false; // rows were kept out that only asking for them brings in
 let pulling = false;
 let pullsAgain = false;
+let focusesNewest = false;
 let newestSeen = 0;
 
 function findList() {
@@ -25,6 +27,7 @@ function isOpen() {
 
 function hold(n) {
   waiting += n;
+  isBehind = true;
   const pill = find(".pill-new");
   if (!pill) return;
   pill.hidden = !waiting;
@@ -37,13 +40,9 @@ function pull() {
     pullsAgain = true;
   } else if (find("#tail")) {
     pulling = true;
+    isBehind = false;
     htmx.trigger("#tail", "relay:pull");
   }
-}
-
-function pullOrHold(n) {
-  if (isOpen()) pull();
-  else hold(n);
 }
 
 function showNewest() {
@@ -53,8 +52,14 @@ function showNewest() {
   pull();
 }
 
+function pullOrHold(n) {
+  if (isOpen()) showNewest();
+  else hold(n);
+}
+
 export function focusNewest() {
   showNewest();
+  focusesNewest = pulling;
   focusRow(findRows()[0]);
 }
 
@@ -63,7 +68,8 @@ function setPaused(value) {
   const button = find("[data-pause]");
   if (!button) return;
   button.setAttribute("aria-pressed", value);
-  if (waiting && isOpen()) showNewest();
+  // A list that was loaded anew has a pill that counts nothing yet.
+  if (waiting && (isOpen() || find(".pill-new")?.hidden)) showNewest();
 }
 
 /** Whether this page lists events. The welcome page becomes a list with the first event. */
@@ -79,7 +85,7 @@ on("htmx:sse:before:message", (event) => {
   if (!ids.length) return;
   const unknown = ids.filter((id) => !find(`#e-${id}`)).length;
   announceArrivals(unknown, data.split(FAILED).length - 1);
-  if (listsEvents() && isOpen() && !pulling && Math.min(...ids) > newestId()) return;
+  if (listsEvents() && isOpen() && !pulling && !isBehind && Math.min(...ids) > newestId()) return;
   event.preventDefault();
   pullOrHold(unknown);
 });
@@ -116,6 +122,8 @@ on("htmx:config:request", (event) => {
 on("htmx:finally:request", (event) => {
   if (event.detail.ctx.sourceElement.id !== "tail") return;
   pulling = false;
+  if (focusesNewest) focusRow(findRows()[0]);
+  focusesNewest = false;
   if (!pullsAgain) return;
   pullsAgain = false;
   pull();
@@ -140,7 +148,7 @@ on("htmx:sse:error", () => {
 on("htmx:sse:after:connection", () => {
   find("#stopped").hidden = true;
   refreshDetail({ event: Number(shownId()) });
-  if (isOpen()) pull();
+  if (find("#rows")) pullOrHold(0);
 });
 
 function markNewRows(rows) {

@@ -73,6 +73,45 @@ async def test_new_rows_never_move_what_is_looked_at(site, settle):
     await until(page, f"{COUNT} === 50 && {PILL} === ''")
 
 
+async def test_rows_kept_out_come_in_with_the_next_event(site):
+    """Once nothing is read any more, the list has no gap below what arrives."""
+    await site.send()
+    page = await site.page(motion=True)
+    await until(page, LIVE)
+    await page.keyboard.press("r")
+    await until(page, "document.querySelector('dialog[open]')")
+    await site.send()
+    await site.send()
+    await until(page, f"{PILL} === '2 new events'")
+    await page.keyboard.press("Escape")
+    await until(page, "!document.querySelector('dialog[open]')")
+    await site.send()
+    await until(page, f"{COUNT} === 4 && {PILL} === ''")
+    assert await page.evaluate(IDS) == [4, 3, 2, 1]
+
+    await page.keyboard.press("p")
+    await site.send()
+    await until(page, f"{PILL} === '1 new event'")
+    await page.keyboard.press("Home")
+    await until(page, f"{COUNT} === 5")
+    await until(page, "document.activeElement.closest('.row')?.id === 'e-5'")
+
+
+async def test_a_search_while_paused_begins_to_count_again(site):
+    await site.send()
+    page = await site.page(motion=True)
+    await until(page, LIVE)
+    await page.keyboard.press("p")
+    await site.send()
+    await site.send()
+    await until(page, f"{PILL} === '2 new events'")
+    await page.fill("#q", "method:POST")
+    await until(page, f"location.search && {COUNT} === 3 && {LIVE}")
+    await site.send()
+    await until(page, f"{PILL} === '1 new event'")
+    assert await page.evaluate(COUNT) == 3
+
+
 @pytest.mark.slow
 async def test_a_burst_ends_with_the_newest_three_hundred_in_order(site):
     await site.send()

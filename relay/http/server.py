@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_urldispatcher import AbstractResource
 
 from relay.http.guard import Guard, add_headers, make_guard_middleware
 from relay.http.listening import BACKLOG
-from relay.http.responses import RELAY
+from relay.http.responses import RELAY, error_response
 from relay.services.relay import RunningRelay
 
 MAX_REQUEST_BODY = 1024 * 1024  # bytes that a call may carry
@@ -39,6 +40,22 @@ def build_resources(routes: Iterable[web.AbstractRouteDef]) -> tuple[AbstractRes
     return tuple(router.resources())
 
 
+class _Protocol(RequestHandler):
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Refuse what is no HTTP, or can be read in two ways, as everything is refused: it is logged and not quoted."""
+        super().handle_error(request, status, exc, message)
+        response = error_response(status, "bad_request", "the request cannot be read")
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
 @asynccontextmanager
 async def serve_app(listening: socket.socket, app: web.Application) -> AsyncIterator[None]:
     """Serve an app for as long as the block lasts."""
@@ -46,6 +63,8 @@ async def serve_app(listening: socket.socket, app: web.Application) -> AsyncIter
         app, handle_signals=False, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=SHUTDOWN_TIMEOUT
     )
     await runner.setup()
+    assert runner.server is not None
+    runner.server.__class__ = _Server  # an AppRunner makes its server, and that its protocols, by itself
     try:
         await web.SockSite(runner, listening, backlog=BACKLOG).start()
         yield

@@ -1,5 +1,7 @@
 """Who may use the dashboard, as tables of requests."""
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -130,6 +132,28 @@ async def test_a_page_that_is_not_there_echoes_nothing(at):
     ) as response:
         assert response.status == 404
         assert b"script" not in await response.read()
+
+
+@check_each(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00canary\r\n\r\n",
+        b"GET /canary\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /canary HTTP/9.1\r\nHost: localhost\r\n\r\n",
+        b"GET /canary HTTP/1.1\r\nHost: localhost\r\nHost: other\r\n\r\n",
+        b"GET /canary HTTP/1.1\r\nHost: localhost\r\nX Canary: canary\r\n\r\n",
+    ],
+)
+async def test_what_cannot_be_read_is_refused_as_json_and_not_quoted(at, sent):
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(port(at)))
+    writer.write(sent)
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+    assert head.startswith(b"HTTP/1.0 400 ")
+    assert b"Server: relay\r\n" in head
+    assert json.loads(body)["error"]["code"] == "bad_request"
+    assert b"canary" not in head + body
 
 
 async def test_a_method_that_is_not_served_says_which_are(at):

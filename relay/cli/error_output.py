@@ -42,6 +42,8 @@ def run_guarded(invocation: Invocation, work: Callable[[], object]) -> int:
         except BrokenPipeError:
             raise OutputClosed from None
         except BaseException as error:  # noqa: BLE001 - the outer guard: nothing may reach a person as a traceback
+            if isinstance(error, OSError):
+                invocation.terminal.flush()  # a full stdout, which click writes help to, says so again
             returned = print_error(invocation, _find_sole_error(error))
         invocation.terminal.flush()
     except OutputClosed as closed:

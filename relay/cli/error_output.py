@@ -41,9 +41,9 @@ def run_guarded(invocation: Invocation, work: Callable[[], object]) -> int:
             returned = INTERRUPTED
         except BrokenPipeError:
             raise OutputClosed from None
-        except BaseException as error:  # noqa: BLE001 - the outer guard: nothing may reach a person as a traceback
-            if isinstance(error, OSError):
-                invocation.terminal.flush()  # a full stdout, which click writes help to, says so again
+        except BaseException as error:  # the outer guard: nothing may reach a person as a traceback
+            if isinstance(error, OSError) and _is_raised_by_click(error):
+                raise OutputClosed(error.strerror or str(error)) from error  # it prints help by itself
             returned = print_error(invocation, _find_sole_error(error))
         invocation.terminal.flush()
     except OutputClosed as closed:
@@ -54,6 +54,11 @@ def run_guarded(invocation: Invocation, work: Callable[[], object]) -> int:
         invocation.terminal.print_message(f"relay: cannot write to stdout: {closed.reason}")
         return 1
     return returned if isinstance(returned, int) else 0
+
+
+def _is_raised_by_click(error: OSError) -> bool:
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("click.")
 
 
 def print_error(invocation: Invocation, error: BaseException) -> int:

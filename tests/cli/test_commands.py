@@ -425,7 +425,7 @@ def test_a_closed_pipe_and_a_poor_locale_are_no_problem(shared):
     ("stdout", "code", "told"),
     [("/dev/full", 1, "relay: cannot write to stdout: No space left on device\n"), ("&-", 0, "")],
 )
-@pytest.mark.parametrize("words", ["providers", "help search", "samples", "events --help"])
+@pytest.mark.parametrize("words", ["providers", "help search", "samples", "--help", "events --help", "--version"])
 def test_a_stdout_that_is_full_or_closed_is_no_traceback(tmp_path, words, stdout, code, told):
     done = subprocess.run(
         f"{sys.executable} -m relay {words} >{stdout}",

@@ -81,6 +81,7 @@ async def load_listing(
     return await load_part(relay, query, page, shown=len(page.rows)) | {
         "count": await build_count_line(relay, readable, page, complete=before is None),
         "selected": selected,
+        "before": before,
         "problems": (*query.problems, *query.notes),
     }
 

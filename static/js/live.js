@@ -20,9 +20,15 @@ function findList() {
   return find("[data-list]");
 }
 
+/** Return where the newest events are listed, on a page that lists older ones. */
+function newestUrl() {
+  return findList()?.dataset.newest;
+}
+
 /** Whether rows may come in: nothing would move that is being read, selected or answered. */
 function isOpen() {
-  return !paused && !(findList()?.scrollTop > 8) && !find("dialog[open]") && getSelection().isCollapsed;
+  if (paused || newestUrl() || findList()?.scrollTop > 8) return false;
+  return !find("dialog[open]") && getSelection().isCollapsed;
 }
 
 function hold(n) {
@@ -58,6 +64,10 @@ function pullOrHold(n) {
 }
 
 export function focusNewest() {
+  if (newestUrl()) {
+    location.assign(newestUrl());
+    return;
+  }
   showNewest();
   focusesNewest = pulling;
   focusRow(findRows()[0]);

@@ -112,6 +112,23 @@ async def test_a_search_while_paused_begins_to_count_again(site):
     assert await page.evaluate(COUNT) == 3
 
 
+async def test_a_page_of_older_events_stays_and_counts_what_is_new(site):
+    for number in range(4):
+        await site.send({"n": number})
+    page = await site.page("/events?before=3")
+    await until(page, LIVE)
+    await site.send()
+    await until(page, f"{PILL} === '1 new event'")
+    assert await page.evaluate(IDS) == [2, 1]
+    await page.click(".pill-new")
+    await until(page, f"!location.search && {COUNT} === 5")
+    assert await page.evaluate(IDS) == [5, 4, 3, 2, 1]
+    await page.go_back()
+    await until(page, f"location.search && {COUNT} === 2")
+    await page.keyboard.press("Home")
+    await until(page, f"!location.search && {COUNT} === 5")
+
+
 @pytest.mark.slow
 async def test_a_burst_ends_with_the_newest_three_hundred_in_order(site):
     await site.send()

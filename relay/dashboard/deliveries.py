@@ -4,6 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
+from relay.dashboard.delivery_rows import parse_delivery_filters
 from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.responses import answer_done, redirect, render_page, render_part, toast_header
@@ -18,7 +19,7 @@ _PAGE_SIZE = 50
 
 async def show_deliveries(request: web.Request, relay: RunningRelay, id_: int | None = None) -> web.Response:
     """GET /deliveries?state=&target=&batch=&event=: newest first; /deliveries/{id}: one of them opened."""
-    filters = _parse_filters(request)
+    filters = parse_delivery_filters(request)
     before = parse_number(request.query, "before", None)
     if id_ is not None and get_target_id(request) == f"row-{id_}":
         return await _render_row(request, id_, {**filters, "before": before})
@@ -45,7 +46,7 @@ async def show_deliveries(request: web.Request, relay: RunningRelay, id_: int | 
         chosen=id_,
         attempts=await relay.store.deliveries.attempts(id_) if id_ else (),
         kept={**filters, "before": before},
-        stream=build_url("/stream", of="deliveries", state=filters["state"], top=newest),
+        stream=build_url("/stream", of="deliveries", **filters, top=newest),
         older=found[-1].id if len(found) >= _PAGE_SIZE else None,
         **_get_row_state(relay),
     )
@@ -84,17 +85,6 @@ async def _render_delivery(request: web.Request, id_: int, done: str) -> web.Res
 
 def _get_row_state(relay: RunningRelay) -> dict[str, Any]:
     return {"now": relay.clock.now(), "down": relay.state.down}
-
-
-def _parse_filters(request: web.Request) -> dict[str, Any]:
-    """Return which deliveries a page shows: those in a state, to a target, of a bulk replay, of an event; None: any."""
-    state = request.query.get("state", "")
-    return {
-        "state": state if state in tuple(DeliveryState) else None,
-        "target": request.query.get("target", "")[:500] or None,
-        "batch": parse_whole_number(request.query, "batch") or None,
-        "event": parse_whole_number(request.query, "event") or None,
-    }
 
 
 async def _render_row(request: web.Request, id_: int, kept: dict[str, object]) -> web.Response:

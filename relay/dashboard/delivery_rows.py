@@ -3,12 +3,16 @@
 from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
+
+from aiohttp import web
 
 from relay.dashboard.body_text import RAW_WINDOW, build_hex_window, build_text_window, is_binary
 from relay.dashboard.event_list import build_delivery_chip
 from relay.dashboard.filters import StatusChip, format_count, format_due, format_status
 from relay.model.delivery import NO_CHANGES, Attempt, Delivery, DeliveryReason, DeliveryState
 from relay.model.event import Headers
+from relay.model.parameters import parse_whole_number
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
 
 MAX_BODY_SHOWN = 16 * 1024  # bytes of a sent or received body in an attempt; the rest is a size
@@ -36,6 +40,17 @@ def format_target_address(url: str) -> str:
         if rest.startswith((f"{local}:", f"{local}/")) or rest == local:
             return escape_unprintable(rest.removeprefix(local), 80)
     return escape_unprintable(rest, 80)
+
+
+def parse_delivery_filters(request: web.Request) -> dict[str, Any]:
+    """Return which deliveries a page shows: those in a state, to a target, of a bulk replay, of an event; None: any."""
+    state = request.query.get("state", "")
+    return {
+        "state": state if state in tuple(DeliveryState) else None,
+        "target": request.query.get("target", "")[:500] or None,
+        "batch": parse_whole_number(request.query, "batch") or None,
+        "event": parse_whole_number(request.query, "event") or None,
+    }
 
 
 def list_delivery_views(counts: Mapping[str, int] | None) -> list[tuple[str | None, str, int]]:

@@ -10,6 +10,7 @@ from aiohttp import web
 from markupsafe import escape
 
 from relay.dashboard import layout
+from relay.dashboard.delivery_rows import parse_delivery_filters
 from relay.dashboard.event_list import EventListRow, build_count_line, build_event_row, list_saved_views, load_rows
 from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.render import RENDERER, make_partial
@@ -71,8 +72,8 @@ PAGE_STREAMS: web.AppKey[EventStreams] = web.AppKey("page_streams", EventStreams
 async def stream_updates(request: web.Request) -> web.StreamResponse:
     """GET /stream?q=: server-sent events for this dashboard's pages; `id` is the newest event, and resumes.
 
-    The page of deliveries asks with `of=deliveries`, and names the newest it shows as `top`. Pages without a list
-    name no `q`.
+    The page of deliveries asks with `of=deliveries` and its filters, and names the newest it shows as `top`. Pages
+    without a list name no `q`.
     """
     return await request.app[PAGE_STREAMS].serve(request, PageViewer(request))
 
@@ -90,7 +91,8 @@ class PageViewer:
         self._shows_deliveries = request.query.get("of") == "deliveries"
         top = parse_whole_number(request.query, "top")
         self._top = _NO_EVENT if top is None else top
-        self._newest_url = build_url("/deliveries", state=request.query.get("state"))
+        self._filters = parse_delivery_filters(request)
+        self._newest_url = build_url("/deliveries", state=self._filters.pop("state"))
         self._new_deliveries: set[int] = set()
         # What has gathered since it was last sent: by kind, the newest signal for each thing.
         self._waiting: dict[str, dict[Any, Any]] = {}
@@ -194,7 +196,8 @@ class PageViewer:
         if newer:
             found = await self._relay.store.deliveries.rows(newer)
             self._new_deliveries |= {one.id for one in found if one.lab is None}
-        drawn = await self._cache.get(_get_newest(waiting), ("lines", *waiting), lambda: self._draw_lines(waiting))
+        key = ("lines", *self._filters.values(), *waiting)
+        drawn = await self._cache.get(_get_newest(waiting), key, lambda: self._draw_lines(waiting))
         if not self._new_deliveries:
             return drawn
         words = format_count(len(self._new_deliveries), "new delivery", "new deliveries")
@@ -280,7 +283,8 @@ class PageViewer:
         relay, deliveries = self._relay, self._relay.store.deliveries
         found = await deliveries.rows(ids)
         # A million take 0.1 s to count, too long to do it four times a second.
-        counts = await deliveries.counts(lab=False) if await deliveries.newest() <= LIVE_COUNT_LIMIT else None
+        is_countable = await deliveries.newest() <= LIVE_COUNT_LIMIT
+        counts = await deliveries.counts(**self._filters, lab=False) if is_countable else None
         values = {"deliveries": found, "counts": counts, "now": relay.clock.now(), "down": relay.state.down}
         return make_frame(self._renderer.part("live/lines.html", **values))
 

@@ -136,7 +136,7 @@ async def test_a_bulk_replay_shows_how_far_it_is_and_where_its_failures_are(worl
     _, html = await page(world, "/deliveries?batch=1&state=failed")
     assert html.count('<tbody id="row-') == 4
     assert "Dead letters" in html
-    assert "Retry all 4 failed" in html
+    assert 'Retry all <span id="failed-count">4</span> failed' in html
     assert '<input type="hidden" name="batch" value="1">' in html
 
 

@@ -278,3 +278,36 @@ async def test_a_selection_and_a_target_that_is_down_can_be_read_at_every_width(
     paths = ("/events", "/deliveries?state=pending", "/deliveries/1", "/targets/drop?target=app")
     select = "location.pathname === '/events' && document.querySelector('.row .cb').click()"
     await check_pages(site, paths, ((1280, 800), (900, 800), (390, 844)), prepare=select)
+
+
+TWO_TARGETS = """
+[targets.app]
+forward = "{url}"
+retry = {{ attempts = 1 }}
+[targets.other]
+forward = "{url}"
+retry = {{ attempts = 1 }}
+[[routes]]
+to = ["app", "other"]
+"""
+NUMBERS = "['all', 'failed', 'sent'].map(name => document.querySelector('#dv-' + name).textContent).join()"
+RETRY_ALL = "(form => form?.checkVisibility() ? form.innerText.trim() : '')(document.querySelector('.retry-all'))"
+
+
+async def test_a_narrowed_page_of_deliveries_counts_what_it_shows(site):
+    await site.stop()
+    site.app.status = 400
+    await site.start(TWO_TARGETS.format(url=site.app.url))
+    page = await site.page("/deliveries?target=app")
+    assert await page.evaluate(RETRY_ALL) == ""
+    await site.send()
+    await until(page, f"{NUMBERS} === '1,1,0' && {RETRY_ALL} === 'Retry all 1 failed'")
+    site.app.status = 200
+    await page.click(".retry-all button")
+    await until(page, f"{NUMBERS} === '1,0,1' && {RETRY_ALL} === ''")
+
+    await site.visit(page, "/deliveries")
+    await until(page, f"{NUMBERS} === '2,1,1' && {RETRY_ALL} === 'Retry all 1 failed'")
+    # All that failed is more than an event's.
+    await site.visit(page, "/deliveries?event=1")
+    await until(page, f"{NUMBERS} === '2,1,1' && {RETRY_ALL} === ''")

@@ -6,6 +6,7 @@ from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.layout import load_banners
 from relay.dashboard.responses import answer_done, redirect, render_dialog, render_page, render_part
 from relay.errors import UsageError
+from relay.model.delivery import Route
 from relay.model.text import escape_unprintable
 from relay.services.relay import RunningRelay
 
@@ -24,9 +25,7 @@ async def show_targets(request: web.Request, relay: RunningRelay) -> web.Respons
         down={target.name: relay.state.state_of(target.name)[1] for target in targets},
         routes={
             target.name: "; ".join(
-                ", ".join((*(route.sources or ("any source",)), *route.events))
-                for route in relay.config.routes
-                if target.name in route.targets
+                _describe_route(route) for route in relay.config.routes if target.name in route.targets
             )
             for target in targets
         },
@@ -79,6 +78,11 @@ async def drop_queue(relay: RunningRelay, form: dict[str, str]) -> web.Response:
     name = _check_target_name(form.get("target", ""))
     await relay.replays.cancel_deliveries(name)
     return redirect(build_url("/deliveries", state="cancelled", target=name))
+
+
+def _describe_route(route: Route) -> str:
+    condition = [f"when {escape_unprintable(route.when)}"] if route.when else []
+    return ", ".join((*(route.sources or ("any source",)), *route.events, *condition))
 
 
 def _check_target_name(name: str) -> str:

@@ -304,6 +304,13 @@ async def test_no_page_holds_a_secret(start):
     assert "env:STRIPE_WEBHOOK_SECRET" in html
 
 
+async def test_a_target_says_when_it_tries_again_and_which_events_come(start):
+    once = "retry = { attempts = 1 }\n[[routes]]\nsource = 'stripe'\nwhen = 'payload.amount > 1000'\nto = 'app'\n"
+    _, html = await page(await start(STRIPE + once), "/targets")
+    assert "1, never again" in html
+    assert "stripe, when payload.amount &gt; 1000" in html
+
+
 async def test_a_source_says_how_to_set_its_provider_up(start):
     _, html = await page(await start(STRIPE), "/sources/stripe")
     assert "set STRIPE_WEBHOOK_SECRET to it." in html

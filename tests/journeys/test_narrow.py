@@ -63,12 +63,25 @@ async def test_a_long_source_name_pushes_nothing_off_the_screen(site):
 async def test_long_names_push_nothing_out_of_a_narrow_page(site):
     await restart(site)
     paths = ("/sources", f"/sources/{LONG}", "/targets", "/trigger", "/lab", "/doctor", "/settings", "/deliveries")
-    for width in (800, 390):
+    for width in (800, 390, 320):
         page = await site.open_tab(width=width)
         await site.sign_in(page)
         for path in paths:
             await site.visit(page, path)
             assert (width, path, await page.evaluate(CUT)) == (width, path, [])
+
+
+async def test_a_long_name_runs_into_nothing_beside_it(site):
+    await site.stop()
+    await site.start(f'[sources.{"n" * 64}]\nprovider = "custom"\n[targets.app]\nforward = "{site.app.url}"\n')
+    page = await site.open_tab()
+    await site.sign_in(page)
+    for path, selector in (("/sources", ".ep > span"), ("/doctor", ".steps b")):
+        await site.visit(page, path)
+        widths = f"[...document.querySelectorAll('{selector}')].map(e => [e.scrollWidth, e.clientWidth])"
+        assert [(path, needs, has) for needs, has in await page.evaluate(widths) if needs > has] == []
+    await site.visit(page, "/targets")
+    assert min(await page.evaluate("[...document.querySelectorAll('.sec .dot')].map(e => e.offsetWidth)")) > 0
 
 
 async def test_tunnel_vault_queue_and_every_page_are_reached_from_a_narrow_window(site):

@@ -180,8 +180,7 @@ async def catch_up_command(call: Call, source: str, *, since: str, dry_run: bool
     request = {"source": source, "since": since, "dry_run": dry_run, "forward": not no_forward, "wait": 0}
     async with call.connect(creates=True) as api:
         queued_before = await _count_queued(api)
-        begun: Json = await api.post("/api/catch-up", request)
-        result = await _follow_catch_up(call, api, begun)
+        result = await _follow_catch_up(call, api, request)
         queued = 0 if api.is_persistent else await _wait_for_queue(api, queued_before)
     say = call.terminal.print_message
     if call.json:
@@ -219,9 +218,10 @@ async def _wait_for_queue(api: ApiClient, queued_before: int) -> int:
     return left
 
 
-async def _follow_catch_up(call: Call, api: ApiClient, begun: Json) -> Json:
-    """Return a catch-up once it is over; interrupted, cancel it."""
+async def _follow_catch_up(call: Call, api: ApiClient, request: Json) -> Json:
+    """Begin a catch-up and return it once it is over; interrupted, also before relay answered, cancel it."""
     try:
+        begun: Json = await api.post("/api/catch-up", request)
         state = await _poll_until(call, api, begun, lambda now: bool(now["missed"]))
         with show_progress(call.terminal, state["missed"], "recovering") as bar:
             printed = state["detail"]
@@ -230,7 +230,7 @@ async def _follow_catch_up(call: Call, api: ApiClient, begun: Json) -> Json:
             )
     except asyncio.CancelledError:
         with suppress(ApiError, ConnectionLostError):
-            ended = await api.post(f"{_find_catch_up(begun)}/cancel")
+            ended = await api.post(f"{_find_catch_up(request)}/cancel")
             message = f"cancelled: {ended['summary']}; running it again goes on where it stopped"
             call.terminal.print_message(message)
         raise

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
+from urllib.parse import unquote
 
 from relay.actions.egress import Destination
 from relay.model.delivery import NO_CHANGES, Delivery, DeliveryChanges, DeliveryReason, SentRequest, SignMode
@@ -132,7 +133,13 @@ def build_request_target(
 
 def _path_below(path: str, source_path: str) -> str:
     root = source_path.rstrip("/")
-    rest = path[len(root) :] if path.startswith(root + "/") else ""
+    if path.startswith(root + "/"):
+        rest = path[len(root) :]
+    else:
+        # The same path may have other escapes (/webhooks/caf%c3%a9, or none at all), but not other slashes.
+        segments, depth = path.split("/"), root.count("/") + 1
+        is_same = unquote("/".join(segments[:depth]), "latin-1") == unquote(root, "latin-1")
+        rest = "".join(f"/{segment}" for segment in segments[depth:]) if is_same else ""
     return "" if rest == "/" else rest
 
 

@@ -187,7 +187,7 @@ def _apply_table(source: Source, table: SourceTable, problems: list[str]) -> Sou
 
 def _source_path(source: Source, table: SourceTable) -> str:
     path = table.path or source.path
-    if path.startswith(PREFIX) and path.rstrip("/") in _RESERVED:
+    if path.startswith(PREFIX) and unquote(path).rstrip("/") in _RESERVED:
         raise ConfigError(f"path: {path!r} is relay's own; write another one, such as {PREFIX}my-{source.name}")
     if not path.startswith(PREFIX) or not path.isprintable() or "?" in path or "#" in path:
         raise ConfigError(f"path: {path!r} is not a path below /webhooks/; write {PREFIX}{source.name}")

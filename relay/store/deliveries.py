@@ -16,11 +16,10 @@ from relay.store.readers import READ_DEADLINE, Repository
 from relay.store.row_mappers import DELIVERY_COLUMNS, from_micros, insert_delivery, to_micros
 
 _LISTED = "id IN (SELECT value FROM json_each(?))"
-# What ran when its bulk replay was ended is not tried again; what a person retries after that is.
-_GIVEN_UP = (
-    "EXISTS (SELECT 1 FROM batches WHERE id = deliveries.batch AND state IN ('cancelled', 'stopped') "
-    "AND finished_at >= deliveries.due_at)"
-)
+_ENDED_BATCH = "batches WHERE id = deliveries.batch AND state IN ('cancelled', 'stopped')"
+# What ran when its bulk replay was ended is not tried again; what a person retries after that is, so it stays younger.
+_GIVEN_UP = f"EXISTS (SELECT 1 FROM {_ENDED_BATCH} AND finished_at >= deliveries.due_at)"
+_FIRST_DUE = f"max(created_at, coalesce((SELECT finished_at + 1 FROM {_ENDED_BATCH}), 0))"
 
 
 class Deliveries(Repository):
@@ -69,7 +68,7 @@ class Deliveries(Repository):
         """Make what was RUNNING when relay died PENDING again, and due what was put off; return how many ran."""
         # Without an attempt: the limit that it waits for may be another one in relay.toml by now.
         put_off = "state = 'pending' AND attempts = 0 AND due_at > created_at AND id > ?"
-        await self._writer.execute(f"UPDATE deliveries SET due_at = created_at WHERE {put_off}", (above,))
+        await self._writer.execute(f"UPDATE deliveries SET due_at = {_FIRST_DUE} WHERE {put_off}", (above,))
         # What the lab sent is no use later: its place in the run is gone.
         state = f"CASE WHEN lab IS NOT NULL OR {_GIVEN_UP} THEN 'cancelled' ELSE 'pending' END"
         sql = f"UPDATE deliveries SET state = {state} WHERE state = 'running' AND id > ?"
@@ -118,7 +117,7 @@ class Deliveries(Repository):
         """Make due what waits because `target` gave no answer, as old as it is; return how many that were."""
         # Handlers and mail servers answer without a status: what they asked to wait keeps waiting.
         sql = (
-            "UPDATE deliveries SET due_at = min(created_at, ?1) WHERE state = 'pending' AND target = ?2 "
+            f"UPDATE deliveries SET due_at = min({_FIRST_DUE}, ?1) WHERE state = 'pending' AND target = ?2 "
             "AND due_at > ?1 AND attempts > 0 AND status IS NULL AND action = 'forward'"
         )
         values = (to_micros(now), target)

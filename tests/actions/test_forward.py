@@ -210,6 +210,15 @@ async def test_an_event_goes_to_the_targets_own_path_and_below_it(sent, target, 
     assert server.head[0] == f"POST {arrives} HTTP/1.1".encode()
 
 
+@pytest.mark.parametrize("called", ["caf%C3%A9", "caf%c3%a9", "c%61f%C3%A9", "caf\u00c3\u00a9"])
+def test_what_is_below_a_source_is_found_whatever_the_escapes_of_its_path(called):
+    event = build_event(build_capture("cafe", path=f"/webhooks/{called}/extra%2f1", url=""))
+    url = "http://localhost:3000/hooks"
+    target, options = check_syntax(url), ForwardOptions(url=url)
+    path, _, _ = build_request_target(event, NO_CHANGES, options, target, "/webhooks/caf%C3%A9")
+    assert path == "/hooks/extra%2f1"
+
+
 @given(st.text(st.sampled_from("/.%2eEab"), max_size=30), st.text(st.characters(max_codepoint=255), max_size=20))
 def test_no_path_leads_out_of_the_targets_own(below, query):
     event = build_event(build_capture("stripe", path=f"/webhooks/stripe{below}", query=query, url=""))

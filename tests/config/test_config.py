@@ -421,6 +421,7 @@ to = ["nowhere"]
         ),
         ('[smtp]\nca_file = "\\u0000"\n', r"smtp\.ca_file: '.{1,3}x00' cannot be the name of a file"),
         ("[sources.health]\n", r"sources\.health\.path: '/webhooks/health' is relay's own; write another one"),
+        ('[sources.a]\npath = "/webhooks/heal%74h"\n', r"sources\.a\.path: '/webhooks/heal%74h' is relay's own"),
         ('[sources.a]\npath = "/webhooks/a?x"\n', r"sources\.a\.path: '/webhooks/a\?x' is not a path below /webhooks/"),
         ('[sources.a]\npublic_url = "http://"\n', r"sources\.a\.public_url: 'http://' is not a URL"),
         ('[sources.a]\npublic_url = "https://h:99999/"\n', r"sources\.a\.public_url: 'https://h:99999/' is not a URL"),

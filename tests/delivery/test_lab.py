@@ -126,7 +126,7 @@ async def test_an_event_that_is_deleted_meanwhile_leaves_it_open_whether_the_app
         result = await found(lab, "duplicates", events=[1], to="deleting")
         assert [send.detail for send in result.sends] == ["200"]
     assert result.verdict.finding is LabFinding.UNCLEAR
-    assert result.verdict.sentence == "#1 was deleted before all was sent"
+    assert result.verdict.sentence == "not all of #1 was sent: an event was deleted meanwhile"
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,22 @@ async def test_what_a_person_retries_of_a_cancelled_bulk_replay_keeps_its_attemp
         await store.deliveries.cancel(ended_batch)
 
 
+@pytest.mark.parametrize("tried", [False, True])
+async def test_what_a_person_retried_of_a_cancelled_bulk_replay_is_tried_on_after_a_restart_and_an_outage(
+    store, ended_batch, tried
+):
+    await store.deliveries.release([ended_batch])
+    await store.deliveries.retry(ended_batch, NOW + timedelta(seconds=1))
+    if tried:
+        assert await claimed(store, after=1) == [ended_batch]
+        await fail(store, ended_batch)
+        assert await store.deliveries.make_due("app", NOW + timedelta(seconds=2)) == 1
+    await store.deliveries.recover()
+    assert await claimed(store, after=2) == [ended_batch]
+    await fail(store, ended_batch)
+    assert (await store.deliveries.get(ended_batch)).state is DeliveryState.PENDING
+
+
 async def test_an_attempt_of_a_delivery_that_is_gone_is_dropped(store, owe):
     id_ = await owe()
     delivery = await store.deliveries.get(id_)

@@ -62,7 +62,9 @@ def _judge_trial(run: LabRun, number: int, experiment: Experiment, sends: Sequen
         made = Counter(send.event_id for send in sends)
         cut = [f"#{event}" for event, count in made.items() if count < trial.sends // len(trial.events)]
         if cut and not experiment.ends_early:
-            return TrialVerdict(LabFinding.UNCLEAR, f"{', '.join(cut)} was deleted before all was sent")
+            return TrialVerdict(
+                LabFinding.UNCLEAR, f"not all of {', '.join(cut)} was sent: an event was deleted meanwhile"
+            )
         return experiment.judge(sends)
     done = sum(send.over for send in sends)
     if run.state in ENDED_STATES:

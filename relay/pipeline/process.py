@@ -7,7 +7,6 @@ embedded, recovered and re-verified requests. Nothing is sent from here.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 
@@ -28,6 +27,7 @@ from relay.pipeline.classify import (
     verify,
 )
 from relay.pipeline.event_log import log_arrival, steps_are_logged
+from relay.pipeline.large_bodies import LargeBodyTurns
 from relay.pipeline.responses import (
     SenderResponse,
     build_challenge_response,
@@ -55,7 +55,6 @@ log = logging.getLogger(__name__)
 
 ResponseCallback = Callable[[SenderResponse | BaseException], None]
 
-_LARGE_BODY = 1_000_000  # bytes above which bodies are read one after the other: JSON takes 25 times its size in memory
 _MAX_INLINE_BODY = 8 * 1024  # bytes of a body that is validated on the event loop: five milliseconds at the most
 
 
@@ -212,14 +211,14 @@ class Pipeline:
     def __init__(self, store: Store, bus: Bus, routing: Routing, sync_responses: SyncResponses) -> None:
         self._store, self._bus, self._routing = store, bus, routing
         self._sync_responses = sync_responses
-        self._large = asyncio.Lock()
+        self._large_bodies = LargeBodyTurns()
 
     async def receive(self, capture: Capture, source: Source, urls: tuple[str, ...], *, sample: bool) -> SenderResponse:
         """Process, store and announce one request; on return it is on disk.
 
         `urls` are the addresses that the sender may have signed. Raises StoreError when it could not be stored.
         """
-        async with self._large if len(capture.body) > _LARGE_BODY else nullcontext():
+        async with self._large_bodies.take_turn(len(capture.body)):
             processed = await process_request(source, capture, urls, self._routing, sample=sample)
             awaited = _find_response_target(processed) if processed.source.answer.mode == "wait" else ""
             stored = await self._store_event(processed.event, processed.deliveries, awaited)

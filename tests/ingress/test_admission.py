@@ -11,6 +11,7 @@ import pytest
 from cases import check_each
 from relay.clock import SystemClock
 from relay.model.admission import Rate
+from relay.pipeline import large_bodies
 
 TUNNEL = '[tunnel]\nprovider = "static"\npublic_url = "https://hooks.example.dev"\n'
 GATED = '[sources.shop]\nprovider = "custom"\nallow_ips = ["198.51.100.0/24", "2001:db8::/32"]\n'
@@ -275,6 +276,29 @@ async def test_large_bodies_are_read_one_after_the_other(shop):
     body, headers = json.dumps({"text": "x" * 1_100_000}).encode(), {"Content-Type": "application/json"}
     answers = await asyncio.gather(*(at.send("/webhooks/shop", io.BytesIO(body), headers=headers) for _ in range(3)))
     assert [status for status, _ in answers] == [200, 200, 200]
+
+
+STUCK = """
+import threading
+from pydantic import BaseModel, model_validator
+first, second = threading.Semaphore(1), threading.Event()
+class Note(BaseModel):
+    text: str
+    @model_validator(mode="after")
+    def wait_for_another(self):
+        if first.acquire(blocking=False):
+            assert second.wait(20)
+        second.set()
+        return self
+"""
+
+
+async def test_a_model_that_does_not_end_holds_up_no_other_large_body(shop, monkeypatch):
+    monkeypatch.setattr(large_bodies, "_LONGEST_WAIT", 0.05)
+    at = await shop('schema = "models:Note"', models_py=STUCK)
+    body, headers = json.dumps({"text": "x" * 1_100_000}).encode(), {"Content-Type": "application/json"}
+    answers = await asyncio.gather(*(at.send("/webhooks/shop", io.BytesIO(body), headers=headers) for _ in range(2)))
+    assert [status for status, _ in answers] == [200, 200]
 
 
 async def test_an_invalid_recipient_is_a_400_to_the_sender(shop):

@@ -1,0 +1,31 @@
+"""Large bodies are read one after the other, so that memory stays bounded."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+_LARGE_BODY = 1_000_000  # bytes above which a body waits for its turn: JSON takes 25 times its size in memory
+_LONGEST_WAIT = 3.0  # seconds: a model of the user's own may take any time, and must not hold up other sources
+
+
+class LargeBodyTurns:
+    """Lets one large body be read at a time, unless the one before it takes long."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def take_turn(self, size: int) -> AsyncIterator[None]:
+        """Wait for the turn of a body of that many bytes, and hold it meanwhile; a small one goes at once."""
+        is_held = False
+        if size > _LARGE_BODY:
+            try:
+                async with asyncio.timeout(_LONGEST_WAIT):
+                    is_held = await self._lock.acquire()
+            except TimeoutError:
+                pass
+        try:
+            yield
+        finally:
+            if is_held:
+                self._lock.release()

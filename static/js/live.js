@@ -79,7 +79,7 @@ function setPaused(value) {
   if (!button) return;
   button.setAttribute("aria-pressed", value);
   // A list that was loaded anew has a pill that counts nothing yet.
-  if (waiting && (isOpen() || find(".pill-new")?.hidden)) showNewest();
+  if ((isBehind && isOpen()) || (waiting && find(".pill-new")?.hidden)) showNewest();
 }
 
 /** Whether this page lists events. The welcome page becomes a list with the first event. */

@@ -165,6 +165,21 @@ async def test_a_hidden_tab_holds_no_stream_and_catches_up_once(site):
     assert await page.evaluate(IDS) == [5, 4, 3, 2, 1]
 
 
+async def test_a_list_that_was_paused_while_its_tab_was_hidden_catches_up(site):
+    await site.send()
+    page = await site.page()
+    await until(page, LIVE)
+    await page.keyboard.press("p")
+    await site.hide(page)
+    await until(page, f"!({LIVE})")
+    await site.send()
+    await site.hide(page, hidden=False)
+    await until(page, LIVE)
+    assert await page.evaluate(COUNT) == 1
+    await page.keyboard.press("p")
+    await until(page, f"{COUNT} === 2")
+
+
 async def test_results_of_deliveries_arrive_in_the_row_and_the_hop_line(site):
     site.app.status = 500
     await site.stripe()

@@ -88,7 +88,12 @@ def make_guard_middleware(guard: Guard) -> Middleware:
 
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """Put the security headers on an answer, whatever made it; a page may bring a stricter policy."""
+    """Put the security headers on an answer of the app, whatever made it."""
+    set_security_headers(response)
+
+
+def set_security_headers(response: web.StreamResponse) -> None:
+    """Put the security headers on an answer; a page may bring a stricter policy."""
     for name, value in _SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["Server"] = "relay"

@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_urldispatcher import AbstractResource
 
-from relay.http.guard import Guard, add_headers, make_guard_middleware
+from relay.http.guard import Guard, add_headers, make_guard_middleware, set_security_headers
 from relay.http.listening import BACKLOG
 from relay.http.responses import RELAY, error_response
 from relay.services.relay import RunningRelay
@@ -47,6 +47,7 @@ class _Protocol(RequestHandler):
         """Refuse what is no HTTP, or can be read in two ways, as everything is refused: it is logged and not quoted."""
         super().handle_error(request, status, exc, message)
         response = error_response(status, "bad_request", "the request cannot be read")
+        set_security_headers(response)  # no signal of the app is sent for what is no request of its
         response.force_close()
         return response
 

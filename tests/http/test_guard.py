@@ -152,6 +152,8 @@ async def test_what_cannot_be_read_is_refused_as_json_and_not_quoted(at, sent):
     await writer.wait_closed()
     assert head.startswith(b"HTTP/1.0 400 ")
     assert b"Server: relay\r\n" in head
+    assert b"Content-Security-Policy: default-src 'none'; " in head
+    assert b"Cache-Control: no-store\r\n" in head
     assert json.loads(body)["error"]["code"] == "bad_request"
     assert b"canary" not in head + body
 

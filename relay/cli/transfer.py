@@ -56,7 +56,7 @@ async def export_command(call: Call, /, query: tuple[str, ...], *, kind: str, ra
             count = int(response.headers.get(_COUNT_HEADER, "0"))
             if not count:
                 raise NothingMatched("no event matches", hint="relay events QUERY shows what does")
-            if output in (None, Path("-")):
+            if output in (None, Path("-"), Path("/dev/stdout")):  # a file that stdout leads to may hold more already
                 await _copy_response(response, _build_stdout_writer(call.terminal), ProgressBar())
                 return
             with _replace_file(output) as file, show_progress(call.terminal, count, "exporting") as bar:

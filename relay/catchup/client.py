@@ -151,7 +151,7 @@ class ListingApiClient:
     async def _parse(self, raw: _RawResponse) -> object:
         try:
             if len(raw.body) > _LARGE_BODY:
-                return await asyncio.to_thread(parse_json, raw.body)
+                return await asyncio.to_thread(parse_json, raw.body, bounded=False)
             return parse_json(raw.body)
         except PayloadError as error:
             kind = escape_unprintable(raw.headers.get("Content-Type", "no type"), 60)

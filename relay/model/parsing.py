@@ -5,11 +5,11 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from itertools import islice
 from urllib.parse import parse_qsl, unquote_to_bytes
 
+from relay.model.numbers import parse_number
 from relay.model.text import escape_unprintable, find_codec, format_size, parse_media_type, parse_parameters
 from relay.model.values import dataclass
 
@@ -31,7 +31,8 @@ JSON_LINES = frozenset(
         "text/x-ndjson",
     )
 )
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+# Possessive: a string of 25 MB would take gigabytes if every place in it were one to come back to.
+_TOKENS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _RESERVED_ESCAPES = re.compile(rb"%[fF][eEfF]")
 
 
@@ -45,17 +46,19 @@ class PayloadError(ValueError):
         self.column = column
 
 
-def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False) -> object:
+def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False, bounded: bool = True) -> object:
     """Return the value that JSON text represents.
 
     Raises PayloadError for text that is not JSON, is nested deeper than MAX_DEPTH levels, or holds more than MAX_VALUES
     values or a number too long to convert; never RecursionError or a bare ValueError. `strict` also refuses what two
     readers would read differently: a key twice in one object, a number past any float. `exact` gives a number with a
-    fraction or an exponent as Decimal, and as its text where its exponent is past any Decimal.
+    fraction or an exponent as Decimal, and as its text where its exponent is past any Decimal. Without `bounded` there
+    may be any number of values: in a file to import, for one.
     """
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
-        _check_size(text)
+        if bounded:
+            _check_size(text)
         value = _load_json(text, strict, exact)
     except UnicodeDecodeError as error:
         raise PayloadError(f"not UTF-8 text at byte {error.start}") from error
@@ -108,7 +111,7 @@ def _load_json(text: str, strict: bool, exact: bool) -> object:
 def _make_decoder(strict: bool, exact: bool) -> json.JSONDecoder:
     return json.JSONDecoder(
         parse_constant=_refuse_constant,
-        parse_float=_parse_exact if exact else _parse_finite if strict else None,
+        parse_float=parse_number if exact else _parse_finite if strict else None,
         object_pairs_hook=_build_unique if strict else None,
     )
 
@@ -206,13 +209,6 @@ def _parse_lenient_form(data: bytes) -> tuple[tuple[str, str], ...]:
 
 def _refuse_constant(name: str) -> float:
     raise PayloadError(f"{name} is not JSON")
-
-
-def _parse_exact(text: str) -> Decimal | str:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        return text
 
 
 def _parse_finite(text: str) -> float:

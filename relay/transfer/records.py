@@ -245,7 +245,7 @@ class _Entry(_Imported):
 def read_records(content: bytes) -> Iterator[dict[str, Any]]:
     """Yield each request of a HAR file as a record. Raises UsageError for what is no HAR."""
     try:
-        value = parse_json(content)
+        value = parse_json(content, bounded=False)
     except PayloadError as error:
         raise _no_har_error(error.message) from error
     match value:

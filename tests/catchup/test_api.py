@@ -19,6 +19,7 @@ from relay.catchup.github import GitHubHook
 from relay.catchup.stripe import StripeEvents
 from relay.catchup.svix import SvixMessages, base_url
 from relay.errors import CatchUpError, CredentialError
+from relay.model.parsing import MAX_VALUES
 from relay.model.secret import Secret
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -215,6 +216,11 @@ async def test_an_answer_that_is_huge_once_unpacked_is_cut_off(asking):
     async with await asking({"body": packed, "headers": {"Content-Encoding": "gzip"}}) as api:
         with pytest.raises(CatchUpError, match="larger than 64 MB"):
             await api.get("/x")
+
+
+async def test_an_answer_of_any_number_of_values_is_read(asking):
+    async with await asking({"body": b"[" + b"1," * MAX_VALUES + b"1]"}) as api:
+        assert len((await api.get("/x")).value) == MAX_VALUES + 1
 
 
 async def test_a_slow_answer_is_not_waited_for_for_ever(asking):

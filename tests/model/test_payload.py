@@ -1,11 +1,13 @@
 import gzip
 import json
+import tracemalloc
 import zlib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cases import check_each
 from relay.model.content_encoding import MAX_LAYERS, MAX_RATIO, MAX_UNPACKED, MIN_LIMIT, unpack
 from relay.model.parsing import PayloadError, indent_json, parse_json
 from relay.model.payload import Payload
@@ -230,6 +232,16 @@ def test_json_is_indented_as_python_does(value):
     expected = json.dumps(value, indent=2, ensure_ascii=False)
     for text in (json.dumps(value), expected):
         assert "\n".join(indent_json(text)) == expected
+
+
+@check_each("text", ["x" * 1_000_000, r"\n" * 500_000])
+def test_indenting_a_long_text_takes_little_memory(text):
+    tracemalloc.start()
+    try:
+        assert list(indent_json(f'["{text}"]'))[1] == f'  "{text}"'
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_json_text_sequences_are_a_list_and_a_bad_line_is_named():

@@ -21,6 +21,7 @@ from relay.cli.transfer import read_lines
 from relay.clock import SystemClock
 from relay.delivery.retention import Retention
 from relay.errors import UsageError
+from relay.model.parsing import MAX_VALUES
 from relay.model.retention import RetentionLimits
 from relay.transfer.records import parse_record, read_records
 
@@ -304,6 +305,12 @@ def test_no_har_makes_reading_stumble(value):
         assert error.message
 
 
+def test_a_har_of_any_number_of_values_is_read():
+    entry = {"startedDateTime": "2026-01-02T03:04:05Z", "request": {"method": "PUT", "url": "http://localhost/x"}}
+    [record] = read_records(json.dumps({"log": {"entries": [entry], "pages": [1] * MAX_VALUES}}).encode())
+    assert (record["method"], record["path"]) == ("PUT", "/x")
+
+
 async def test_an_unknown_format_is_named(at):
     status, answer = await at.api("/api/export?as=xml")
     assert status == 400
@@ -358,8 +365,9 @@ def test_an_export_is_written_through_links_and_into_what_is_no_file(tmp_path, m
     assert (tmp_path / "pipe").is_fifo()
     assert not list(tmp_path.glob(".*.part"))
     capfd.readouterr()
-    assert run(["export", "-o", "-"]) == 0
-    assert capfd.readouterr().out.encode() == content
+    for stdout in ("-", "/dev/stdout"):
+        assert run(["export", "-o", stdout]) == 0
+        assert capfd.readouterr().out.encode() == content
     assert not (tmp_path / "-").exists()
 
 

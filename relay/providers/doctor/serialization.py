@@ -18,7 +18,7 @@ from relay.providers.schemes.shared_secret import SharedToken
 from relay.providers.schemes.vendor_schemes import AdyenItems, Sns
 
 MAX_BODY = 1_000_000  # bytes past which a body is not read and written again
-_SPACES = re.compile(rb'("(?:[^"\\]|\\.)*")|[ \t\r\n]+')
+_SPACES = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")|[ \t\r\n]+')
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _HTML_ESCAPES = (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"))
 

@@ -1,0 +1,28 @@
+"""Numbers of JSON texts that keep how they are written."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Self
+
+
+class WrittenNumber(Decimal):
+    """A number that is counted with as a Decimal and shown as it was sent: 1e5, not 1E+5."""
+
+    __slots__ = ("_text",)
+    _text: str
+
+    def __new__(cls, text: str) -> Self:
+        """Read a number. Raises InvalidOperation for an exponent past any Decimal."""
+        number = super().__new__(cls, text)
+        number._text = text
+        return number
+
+    def __str__(self) -> str:
+        return self._text
+
+
+def parse_number(text: str) -> Decimal | str:
+    """Return a number with a fraction or an exponent; as its text where its exponent is past any Decimal."""
+    try:
+        return WrittenNumber(text)
+    except InvalidOperation:
+        return text

@@ -81,7 +81,7 @@ class Handlers:
             return self._describe_exception(rule, error)
 
     def _describe_exception(self, rule: Rule, error: BaseException) -> HandlersResult:
-        if isinstance(error.__cause__, StopIteration) and isinstance(error, RuntimeError):
+        if isinstance(error.__cause__, StopIteration) and str(error) == "coroutine raised StopIteration":
             error = error.__cause__  # which a coroutine cannot raise, so that Python wraps it
         where = user_code.locate_error(error, self.home)
         detail = f"handler {rule.name} failed: {user_code.summarise_error(error)}" + (f" ({where})" if where else "")

@@ -192,6 +192,7 @@ async def test_all_handlers_of_an_event_run_and_a_retry_counts_before_a_failure(
         "KeyboardInterrupt",
         "GeneratorExit",
         "StopIteration",
+        "RuntimeError('nothing') from StopIteration()",
         "StopAsyncIteration",
         "asyncio.CancelledError",
         "ExceptionGroup('two', [ValueError(), TypeError()])",

@@ -98,7 +98,7 @@ def _find_json_problem(body: bytes) -> str:
     from relay.model.payload import PayloadError, parse_json  # for --edit alone
 
     try:
-        parse_json(body)
+        parse_json(body, bounded=False)
     except PayloadError as error:
         place = f"line {error.line}, column {error.column}: " if error.line else ""
         return f"{place}{error.message}"

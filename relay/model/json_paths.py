@@ -60,7 +60,7 @@ def splice_json(data: bytes, keys: Sequence[Key], render: Render) -> Splice:
     around it; missing objects on the way are made, and null counts as missing. Raises PayloadError for
     what is not JSON, PathError for a path that leads nowhere.
     """
-    parse_json(data)
+    parse_json(data, bounded=False)
     start = _skip_space(data, len(_BOM) if data.startswith(_BOM) else 0)
     root = start
     end = _find_end(data, start)

@@ -53,7 +53,7 @@ def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False, 
     values or a number too long to convert; never RecursionError or a bare ValueError. `strict` also refuses what two
     readers would read differently: a key twice in one object, a number past any float. `exact` gives a number with a
     fraction or an exponent as Decimal, and as its text where its exponent is past any Decimal. Without `bounded` there
-    may be any number of values: in a file to import, for one.
+    may be any number of values: in a file to import, and in a body to edit.
     """
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
@@ -77,9 +77,9 @@ def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False, 
 
 
 def is_json(data: bytes | str) -> bool:
-    """Say whether `parse_json` reads a text."""
+    """Say whether a text of any size is JSON."""
     try:
-        parse_json(data)
+        parse_json(data, bounded=False)
     except PayloadError:
         return False
     return True

@@ -7,6 +7,7 @@ import pytest
 
 from relay.errors import UsageError
 from relay.model.body_edit import edit_body, parse_path
+from relay.model.parsing import MAX_VALUES
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 ODD = b'{ "amount":10.50, "rate":1E5,\t"name":"caf\\u00e9", "twice":1, "twice":2, "list":[{"n":1.10}] }'
@@ -114,3 +115,8 @@ def test_what_cannot_be_set_is_refused_with_the_reason(body, content_type, path,
     with pytest.raises(UsageError, match="cannot be set") as raised:
         edit_body(body, content_type, {path: "1"})
     assert said in raised.value.message
+
+
+def test_json_of_any_number_of_values_is_edited_as_json():
+    body = b'{"a":"x=1","b":[' + b"1," * MAX_VALUES + b"1]}"
+    assert edit_body(body, JSON, {"a": "y"}) == body.replace(b"x=1", b"y")

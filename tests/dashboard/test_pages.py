@@ -227,6 +227,7 @@ async def test_a_body_is_only_ever_a_download(at):
     [
         (b'{"a": {"b": 1}}', "application/json", 'data-path="a.b"'),
         (b'{"a": ', "application/json", "Not valid JSON: line 1"),
+        (b"[" + b"1," * 300_000 + b"1]", "application/json", "Not read as JSON: more than 300,000 values"),
         (b"a=1&b=two+words", "application/x-www-form-urlencoded", "two words"),
         (b"payload=%7B%22x%22%3A1%7D", "application/x-www-form-urlencoded", "payload"),
         (b"\x89PNG\r\n\x1a\n\0", "application/octet-stream", "89 50 4e 47"),

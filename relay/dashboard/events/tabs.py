@@ -106,8 +106,8 @@ def parse_body(event: CapturedEvent) -> ParsedBody:
         return replace(body, best="hex")
     if "json" in payload.media_type or content.lstrip()[:1] in (b"{", b"["):
         error = payload.error
-        where = f" line {error.line}, column {error.column}:" if error.line else ""
-        return replace(body, problem=f"Not valid JSON:{where} {error.message}")
+        where = f"Not valid JSON: line {error.line}, column {error.column}" if error.line else "Not read as JSON"
+        return replace(body, problem=f"{where}: {error.message}")
     return body
 
 

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 MAX_FILE = 1_000_000  # bytes
 _SHORT_WORD = 3  # letters
-_STAND_INS: Mapping[str, Mapping[str, Any]] = {
+_REPLACEMENTS: Mapping[str, Mapping[str, Any]] = {
     "sources": {"provider": "custom"},
     "targets": {"forward": "http://localhost/"},
     "emails": {"to": [], "subject": "", "text": ""},
@@ -87,7 +87,7 @@ def _copy_table(table: Any) -> Any:
 def _find_placeholder(tables: dict[str, Any], location: tuple[int | str, ...]) -> tuple[int | str, ...]:
     """Replace the table that a mistake lies in, and return its place."""
     section, *rest = location
-    named = _STAND_INS.get(str(section))
+    named = _REPLACEMENTS.get(str(section))
     table = tables.get(str(section))
     if named is None or not rest or not isinstance(table, dict | list):
         tables.pop(str(section), None)

@@ -44,8 +44,7 @@ class BulkReplays:
 
     `find_targets(event)` says where the routes of relay.toml lead from it; `in_order(target, id)` asks that
     deliveries up to an id go to a target one after another; `give_up(select)` cancels what the engine has claimed and
-    not sent. `above` leaves batches alone that an
-    earlier run of relay started.
+    not sent. `above` leaves batches alone that an earlier run of relay started.
     """
 
     def __init__(

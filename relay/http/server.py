@@ -46,7 +46,9 @@ class _Protocol(RequestHandler):
     ) -> web.StreamResponse:
         """Refuse what is no HTTP, or can be read in two ways, as everything is refused: it is logged and not quoted."""
         super().handle_error(request, status, exc, message)
-        response = error_response(status, "bad_request", "the request cannot be read")
+        refusal = ("bad_request", "the request cannot be read")
+        failure = ("internal", "relay failed on this request", "its log says why")
+        response = error_response(status, *(refusal if status < 500 else failure))
         set_security_headers(response)  # no signal of the app is sent for what is no request of its
         response.force_close()
         return response

@@ -70,7 +70,7 @@ class ComparedPlace:
 def compare_events(left: ComparedEvent, right: ComparedEvent, tell: Callable[[object], str]) -> Iterator[ComparedPlace]:
     """Give every place of two events in order, also those that are the same; `tell` writes a JSON value.
 
-    A number with a fraction or an exponent is a Decimal, and written as it stands in the body.
+    A number with a fraction or an exponent is a Decimal, and written as the body writes it.
     """
     yield from _compare_pairs("fact", COMPARED_FACTS, left.facts, right.facts)
     one, other = _join_headers(left.headers), _join_headers(right.headers)

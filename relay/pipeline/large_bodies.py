@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 _LARGE_BODY = 1_000_000  # bytes above which a body waits for its turn: JSON takes 25 times its size in memory
 _LONGEST_WAIT = 3.0  # seconds: a model of the user's own may take any time, and must not hold up other sources
@@ -19,11 +19,9 @@ class LargeBodyTurns:
         """Wait for the turn of a body of that many bytes, and hold it meanwhile; a small one goes at once."""
         is_held = False
         if size > _LARGE_BODY:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(_LONGEST_WAIT):
                     is_held = await self._lock.acquire()
-            except TimeoutError:
-                pass
         try:
             yield
         finally:

@@ -80,14 +80,14 @@ def list_mistakes(options: Mapping[str, object], load: VerifierLoader | None = N
             known.add(key)
             yield error.full_text
             # Another scheme has other keys: of those nothing is known yet.
-            if key == "scheme" or (rest.pop(key, None) is None and key not in _STAND_INS):
+            if key == "scheme" or (rest.pop(key, None) is None and key not in _REPLACEMENTS):
                 return
-            rest |= {key: _STAND_INS[key]} if key in _STAND_INS else {}
+            rest |= {key: _REPLACEMENTS[key]} if key in _REPLACEMENTS else {}
         else:
             return
 
 
-_STAND_INS = {"header": "X-Signature", "timestamp": "header:X-Timestamp", "id": "header:X-Id"}
+_REPLACEMENTS = {"header": "X-Signature", "timestamp": "header:X-Timestamp", "id": "header:X-Id"}
 
 
 def read_options(options: Mapping[str, object]) -> SignatureOptions:

@@ -78,7 +78,7 @@ function setPaused(value) {
   const button = find("[data-pause]");
   if (!button) return;
   button.setAttribute("aria-pressed", value);
-  // A list that was loaded anew has a pill that counts nothing yet.
+  // A list that was loaded again has a pill that counts nothing yet.
   if ((isBehind && isOpen()) || (waiting && find(".pill-new")?.hidden)) showNewest();
 }
 

@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+import socket
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from cases import check_each
 from relay.api.routes import API_ROUTES
 from relay.http.guard import Guard, make_guard_middleware, own_hosts
+from relay.http.server import serve_app
 from relay.http.token import load_token
 
 
@@ -156,6 +159,19 @@ async def test_what_cannot_be_read_is_refused_as_json_and_not_quoted(at, sent):
     assert b"Cache-Control: no-store\r\n" in head
     assert json.loads(body)["error"]["code"] == "bad_request"
     assert b"canary" not in head + body
+
+
+async def test_a_failure_outside_of_the_guard_is_one_of_relay_and_not_of_the_request():
+    async def fail(_):
+        raise RuntimeError
+
+    app = web.Application()  # without the guard, which has an answer for whatever is raised below it
+    app.router.add_get("/", fail)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        async with serve_app(listening, app), aiohttp.ClientSession() as session, session.get(url) as response:
+            assert (response.status, (await response.json())["error"]["code"]) == (500, "internal")
+            assert response.headers["X-Frame-Options"] == "DENY"
 
 
 async def test_a_method_that_is_not_served_says_which_are(at):

@@ -8,12 +8,12 @@ from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
-from relay.clock import SystemClock
 from relay.config.build import load
 from relay.model.admission import Admission, Rate
 from relay.model.event import Capture, Source
 from relay.pipeline.limits import RequestLimits
 from relay.pipeline.validate import find_problems
+from relay.platform import SystemClock
 
 SCHEMA = {
     "type": "object",

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from million import event
 
-from relay.bus import Bus
-from relay.clock import SystemClock
 from relay.delivery.retention import Retention, RetentionLimits
+from relay.pipeline.bus import Bus
+from relay.platform import SystemClock
 from relay.store import open_store
 
 

@@ -10,8 +10,6 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from pathlib import Path
 from socket import socket
 
-from relay.bus import Bus
-from relay.clock import Clock, SystemClock
 from relay.config.build import Config
 from relay.errors import PortError, StoreError, log_level
 from relay.http.guard import Guard, own_hosts
@@ -19,8 +17,10 @@ from relay.http.listening import open_listener
 from relay.http.server import build_app, serve_app
 from relay.http.token import load_token
 from relay.ingress.server import build_ingress_handler, serve_ingress
+from relay.model.clock import Clock
 from relay.model.signals import EventChanged, EventStored, Signal
-from relay.platform import is_data_dir_held, list_limits, write_private
+from relay.pipeline.bus import Bus
+from relay.platform import SystemClock, is_data_dir_held, list_limits, write_private
 from relay.services.relay import RunningRelay, format_address
 from relay.services.state import StoreMonitor
 from relay.store import Store, build_busy_error, open_store, prepare_data_dir

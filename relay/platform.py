@@ -1,4 +1,4 @@
-"""What differs between operating systems: private files, locks, terminals, signals and processes.
+"""What the operating system has: the clock, private files, locks, terminals, signals and processes.
 
 Linux and macOS have all of it. On Windows a folder is private by the rights of the user's profile, and handlers do
 not run (`HAS_PROCESS_GROUPS`).
@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,19 @@ def lock_file(handle: int, *, is_shared: bool = False, waits: bool = False) -> N
         else:
             break
     os.lseek(handle, 0, os.SEEK_SET)
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    now = staticmethod(partial(datetime.now, UTC))
+    monotonic = staticmethod(time.perf_counter)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait at least `seconds`."""
+        import asyncio  # noqa: PLC0415 - commands use this module, and no loop
+
+        await asyncio.sleep(seconds)
 
 
 def sync_folder(path: Path) -> None:

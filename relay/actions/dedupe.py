@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 
-from relay.clock import Clock
 from relay.errors import MailError, SentAlreadyError, StoreError
+from relay.model.clock import Clock
 from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, Outcome
 from relay.model.mail import MailClaim, MailLimitReached, MailState, SentMail
 from relay.store import SentMails

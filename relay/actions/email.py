@@ -16,8 +16,8 @@ from relay.actions.mail.addresses import check_recipients, parse_named_address
 from relay.actions.mail.compose import Mail, MailMetadata, compose_mail
 from relay.actions.mail.rendering import render_mail
 from relay.actions.mail.smtp import Envelope, send_mail
-from relay.clock import Clock
 from relay.errors import MailError, NotFoundError, StoreError
+from relay.model.clock import Clock
 from relay.model.delivery import (
     ActionResult,
     AttemptFailed,

@@ -25,8 +25,8 @@ from relay.actions.outgoing_request import (
     readdress,
 )
 from relay.actions.response_parser import NoAnswerError
-from relay.clock import Clock
 from relay.errors import SigningError, TargetError
+from relay.model.clock import Clock
 from relay.model.delivery import (
     ActionResult,
     AttemptFailed,

@@ -9,10 +9,10 @@ from typing import Self
 from relay.actions.base import Action, AwaitedResponses
 from relay.actions.http_client import KEPT_BODY
 from relay.actions.outgoing_request import apply_changes
-from relay.clock import Clock
 from relay.handlers.environment import HandlerOptions
 from relay.handlers.event import event_metadata
 from relay.handlers.worker import BrokenFileError, WorkerPool
+from relay.model.clock import Clock
 from relay.model.delivery import ActionResult, AttemptRetry, Delivery, DeliveryChanges, ReceivedResponse
 from relay.model.event import Capture, CapturedEvent
 from relay.model.signals import HandlersChanged, Signal

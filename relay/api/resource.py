@@ -21,12 +21,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from relay.clock import format_time
 from relay.errors import UsageError
 from relay.http.handlers import call_handler
 from relay.http.params import read_json_body
 from relay.http.responses import json_response
 from relay.model.admission import describe_reason
+from relay.model.clock import format_time
 from relay.model.event_json import Json
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass

@@ -11,8 +11,8 @@ from yarl import URL
 from relay import __version__
 from relay.actions.forward import parse_retry_after
 from relay.catchup.base import Access, ApiResponse
-from relay.clock import Clock
 from relay.errors import CatchUpError, CredentialError
+from relay.model.clock import Clock
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass

@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
 from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, select_headers
-from relay.clock import parse_time
 from relay.errors import CatchUpError, CredentialError
+from relay.model.clock import parse_time
 from relay.model.parsing import encode_json
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass

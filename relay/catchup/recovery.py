@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from relay.bus import Bus
 from relay.catchup.base import (
     CatchUpProgress,
     CatchUpRequest,
@@ -20,12 +19,13 @@ from relay.catchup.base import (
     RebuiltRequest,
 )
 from relay.catchup.client import open_client
-from relay.clock import Clock
 from relay.errors import CatchUpError, NotFoundError, RelayError, UsageError, log_traceback
+from relay.model.clock import Clock
 from relay.model.delivery import DeliveryChanges, NewDelivery, SignMode, matches_type
 from relay.model.event import Capture, Check, EventOutcome, Source, Verdict, Verification
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
+from relay.pipeline.bus import Bus
 from relay.pipeline.classify import verify
 from relay.pipeline.process import ProcessedRequest, RecoveredFacts, Routing, process_request, publish_stored
 from relay.providers.catalogue import find_provider

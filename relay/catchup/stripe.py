@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest
-from relay.clock import parse_time
+from relay.model.clock import parse_time
 from relay.model.event import Headers
 from relay.model.parsing import encode_json
 from relay.model.values import dataclass

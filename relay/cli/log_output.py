@@ -15,10 +15,10 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
-from relay.clock import Clock, SystemClock
+from relay.model.clock import Clock
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
-from relay.platform import is_of_another_user, make_private_folder, open_private
+from relay.platform import SystemClock, is_of_another_user, make_private_folder, open_private
 
 EVENT_LOGGER = "relay.events"  # that of relay.pipeline.event_log, not imported: it brings the whole pipeline
 REPEAT_INTERVAL = 60.0

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from relay.cli.options import Call
 from relay.cli.output import Terminal, ask_line, can_ask, quote
-from relay.clock import SystemClock
 from relay.errors import RelayError, UsageError, VaultError, VaultLockedError, WrongPasswordError
 from relay.model.secret import Secret
-from relay.platform import hide_input
+from relay.platform import SystemClock, hide_input
 from relay.vault import UnlockThrottle, Vault, VaultState
 from relay.vault.storage import check_password
 from relay.vault.unlocking import FREE_TRIES, KEYRING, KeyringPassword

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-from relay.clock import Clock
 from relay.errors import log_traceback
+from relay.model.clock import Clock
 from relay.model.delivery import (
     ActionResult,
     Attempt,

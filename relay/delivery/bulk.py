@@ -8,8 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 
 from relay.actions.egress import EgressRules, check_target
-from relay.bus import Bus
-from relay.clock import Clock
 from relay.delivery.replay import GiveUp
 from relay.delivery.targets import Targets
 from relay.errors import NotFoundError, StoreError, UsageError, log_level, log_traceback
@@ -23,10 +21,12 @@ from relay.model.batch import (
     NewBatch,
     find_exclusion,
 )
+from relay.model.clock import Clock
 from relay.model.delivery import DeliveryChanges, DeliveryReason, NewDelivery, Route
 from relay.model.event import CapturedEvent, EventOutcome, EventRow, Verdict
 from relay.model.search import parse_query_strictly
 from relay.model.signals import DeliveryChanged, Signal
+from relay.pipeline.bus import Bus
 from relay.store import Store
 from relay.store.connection import STORE_PAUSE
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from relay.actions.email import EmailAction
 from relay.actions.mail import EmailOptions
-from relay.clock import Clock
 from relay.errors import MailError, NotFoundError
+from relay.model.clock import Clock
 from relay.model.delivery import Route
 from relay.model.event import CapturedEvent, EventRow
 from relay.model.mail import DryRunOutcome, DryRunPage, SimulatedMail

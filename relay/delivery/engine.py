@@ -10,13 +10,12 @@ from random import random
 from typing import Any
 
 from relay.actions.base import Action
-from relay.bus import Bus
-from relay.clock import Clock
 from relay.delivery.attempts import AttemptRecorder, longest_wait, make_attempt, next_state
 from relay.delivery.circuit_breaker import CircuitBreaker
 from relay.delivery.scheduler import Scheduler
 from relay.delivery.targets import Targets
 from relay.errors import StoreError, log_level, log_traceback
+from relay.model.clock import Clock
 from relay.model.delivery import (
     ActionResult,
     Attempt,
@@ -30,6 +29,7 @@ from relay.model.delivery import (
 from relay.model.event import CapturedEvent
 from relay.model.signals import DeliveryChanged, EventStored, Signal, TargetChanged
 from relay.model.values import dataclass
+from relay.pipeline.bus import Bus
 from relay.pipeline.event_log import log_attempt, log_start, steps_are_logged
 from relay.store import NOTHING_BLOCKED, BlockedWork, ClaimedDelivery, ClaimLimits, Store
 from relay.store.connection import STORE_PAUSE, keep_trying

@@ -9,15 +9,15 @@ from relay.actions.egress import EgressRules, check_target
 from relay.actions.email import EmailAction
 from relay.actions.mail import EmailOptions
 from relay.actions.mail.compose import Mail
-from relay.bus import Bus
-from relay.clock import Clock
 from relay.delivery.targets import Targets
 from relay.errors import UsageError
 from relay.model import admission
+from relay.model.clock import Clock
 from relay.model.delivery import Delivery, DeliveryChanges, DeliveryReason, DeliveryState, NewDelivery, SignMode
 from relay.model.event import CapturedEvent, EventRow, Verdict
 from relay.model.signals import DeliveryChanged
 from relay.model.text import escape_unprintable
+from relay.pipeline.bus import Bus
 from relay.store import Store
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import takewhile
 
-from relay.bus import Bus, Subscription
-from relay.clock import Clock
 from relay.errors import StoreError, log_level
+from relay.model.clock import Clock
 from relay.model.retention import RetentionLimits
 from relay.model.signals import DeliveryChanged, EventChanged, EventStored
 from relay.model.values import dataclass
+from relay.pipeline.bus import Bus, Subscription
 from relay.store import Store
 from relay.store.pruning import PrunableEvent, StoreUsage
 

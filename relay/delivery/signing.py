@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from relay.actions.outgoing_request import Signing, describe_header_changes
-from relay.clock import Clock
 from relay.errors import SigningError
+from relay.model.clock import Clock
 from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import Capture, CapturedEvent, LocalKey, SignatureScheme, Source, Verdict, Verification
 from relay.model.secret import Secret

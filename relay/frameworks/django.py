@@ -7,10 +7,10 @@ from functools import wraps
 from typing import Any
 
 from relay.frameworks.loading import list_headers, missing_error, read_asgi_request, read_wsgi_request, receiver
+from relay.frameworks.receive import Receiver
+from relay.frameworks.request import Incoming, read_within_limit
 from relay.handlers.file import Handlers
 from relay.pipeline.responses import SenderResponse
-from relay.receiver import Incoming, Receiver
-from relay.receiver.request import read_within_limit
 
 try:
     from django.conf import settings

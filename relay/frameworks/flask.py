@@ -5,8 +5,8 @@ from contextlib import suppress
 from typing import Any
 
 from relay.frameworks.loading import METHODS, list_headers, missing_error, name_function, read_wsgi_request, receiver
-from relay.receiver import Receiver
-from relay.receiver.request import BodyConsumedError, ReadBody, read_within_limit
+from relay.frameworks.receive import Receiver
+from relay.frameworks.request import BodyConsumedError, ReadBody, read_within_limit
 
 try:
     from flask import Blueprint, Flask, Response, current_app, request

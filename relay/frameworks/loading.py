@@ -10,6 +10,9 @@ from urllib.parse import quote, unquote
 from relay.config.build import Config, Overrides, load, resolve_again
 from relay.config.secrets import explain_missing
 from relay.errors import ConfigError
+from relay.frameworks.receive import HandlerRunner, Receiver, ReceiverRules
+from relay.frameworks.request import UNIX_SOCKET, Incoming, ReadBody
+from relay.frameworks.threads import KeyStore
 from relay.handlers.environment import HandlerOptions, set_default_secrets, using_secrets
 from relay.handlers.file import Handlers, load_handlers
 from relay.model.admission import Network
@@ -18,8 +21,6 @@ from relay.model.secret import Secret
 from relay.pipeline.process import Routing
 from relay.pipeline.responses import SenderResponse
 from relay.pipeline.source_table import SourceRegistry
-from relay.receiver import HandlerRunner, Incoming, KeyStore, Receiver, ReceiverRules
-from relay.receiver.request import UNIX_SOCKET, ReadBody
 from relay.store.idempotency import CLAIM_LEASE, SqliteKeyStore
 from relay.vault import VaultState
 

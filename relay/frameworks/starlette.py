@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from relay.frameworks.loading import METHODS, list_headers, missing_error, name_function, read_asgi_request, receiver
-from relay.receiver import Receiver
-from relay.receiver.request import BodyConsumedError
+from relay.frameworks.receive import Receiver
+from relay.frameworks.request import BodyConsumedError
 
 try:
     from starlette.requests import ClientDisconnect, Request

@@ -9,13 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, cast
 
-from relay.clock import Clock
 from relay.errors import HandlersError
 from relay.handlers import protocol
 from relay.handlers.environment import HandlerOptions, describe_lookup
 from relay.handlers.event import EventMetadata
 from relay.handlers.user_code import Stamp, file_stamps, has_changed
 from relay.handlers.worker_main import KEPT_OUTPUT
+from relay.model.clock import Clock
 from relay.model.delivery import AttemptRetry, HandlerOutput, Outcome
 from relay.model.event import Capture
 from relay.model.values import dataclass

@@ -6,8 +6,8 @@ the API's models one takes four times as long. The models are what the API's doc
 
 from typing import Any
 
-from relay.clock import format_time
 from relay.model.admission import Problem, describe_reason
+from relay.model.clock import format_time
 from relay.model.delivery import Attempt, Delivery, DeliveryCounts, ReceivedResponse, SentRequest
 from relay.model.event import CapturedEvent, Check, EventRow, Headers
 from relay.model.message import OPENED_CHANNELS, HistoryEntry, Message, MessageCounts

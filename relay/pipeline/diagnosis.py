@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from relay.clock import Clock
 from relay.model.admission import Problem
+from relay.model.clock import Clock
 from relay.model.event import Capture, CapturedEvent, Source, Verdict, Verification
 from relay.model.search import Query, Term
 from relay.model.secret import Secret

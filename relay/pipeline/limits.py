@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from relay.clock import Clock
 from relay.model.admission import Network, Rate
+from relay.model.clock import Clock
 from relay.model.event import Headers, Source
 from relay.model.signals import RequestRefused
 from relay.model.text import escape_unprintable

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from relay.bus import Bus
 from relay.errors import RelayError
 from relay.model.admission import Answer
 from relay.model.delivery import NewDelivery, Route, Target
@@ -19,6 +18,7 @@ from relay.model.payload import LIGHT
 from relay.model.secret import Secret
 from relay.model.signals import DeliveryChanged, EventChanged, EventStored
 from relay.model.values import dataclass
+from relay.pipeline.bus import Bus
 from relay.pipeline.classify import (
     adopt_recognised_provider,
     attach_status_reports,

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from relay.clock import format_time
 from relay.model.admission import Answer
+from relay.model.clock import format_time
 from relay.model.event import EventOutcome, Headers, NewEvent, Source
 from relay.model.event_json import serialize_problem
 from relay.model.secret import Secret

@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Callable
 
-from relay.bus import Bus
-from relay.clock import Clock
 from relay.errors import NotFoundError
+from relay.model.clock import Clock
 from relay.model.event import Capture, EventOutcome, Source, Verdict, Verification
 from relay.model.signals import DeliveryChanged, EventChanged
 from relay.model.values import dataclass
+from relay.pipeline.bus import Bus
 from relay.pipeline.classify import classify_again
 from relay.pipeline.process import Routing, process_request
 from relay.store import Store

@@ -4,12 +4,12 @@ import asyncio
 
 from relay.actions.base import LARGEST_RESPONSE, AwaitedResponses
 from relay.actions.outgoing_request import HOP_BY_HOP
-from relay.bus import Bus
 from relay.errors import RelayError
 from relay.model.delivery import DeliveryState, ReceivedResponse
 from relay.model.event import Headers
 from relay.model.signals import DeliveryChanged, Signal
 from relay.model.text import format_size
+from relay.pipeline.bus import Bus
 from relay.store import Store
 from relay.store.delivery_queue import AwaitedDelivery
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from relay.clock import parse_time
+from relay.model.clock import parse_time
 from relay.model.event import Capture, Extractor
 from relay.model.message import MAX_ADDRESSES, MAX_ID, MessageStatus, StatusReport, normalize_id, parse_addresses
 from relay.model.payload import Payload

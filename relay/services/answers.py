@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from relay.clock import format_time
+from relay.model.clock import format_time
 from relay.model.delivery import DeliveryState
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.event_json import (

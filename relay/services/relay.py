@@ -16,8 +16,6 @@ from relay.actions.egress import EgressPolicy, EgressRules, check_syntax
 from relay.actions.ingress_client import post_sample
 from relay.actions.mail import EmailOptions
 from relay.actions.outgoing_request import ForwardOptions
-from relay.bus import Bus
-from relay.clock import Clock
 from relay.config.build import Config
 from relay.config.effective import effective_facts
 from relay.config.reading import find_slip
@@ -25,10 +23,12 @@ from relay.delivery.signing import describe_signing
 from relay.delivery.targets import Targets
 from relay.errors import NotFoundError
 from relay.handlers.environment import HandlerOptions
+from relay.model.clock import Clock
 from relay.model.delivery import NO_CHANGES, SignMode, Target
 from relay.model.event import Capture, CapturedEvent, EventRow, LocalKey, Source
 from relay.model.signals import RequestRefused, TunnelChanged
 from relay.model.text import escape_unprintable
+from relay.pipeline.bus import Bus
 from relay.pipeline.process import Routing
 from relay.pipeline.routing import RouteMatch, explain_routes
 from relay.pipeline.source_table import SourceRegistry

@@ -9,13 +9,13 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from relay.bus import Bus
-from relay.clock import Clock
 from relay.delivery.retention import RetentionNotice
 from relay.errors import StoreError
+from relay.model.clock import Clock
 from relay.model.payload import PayloadError, parse_json
 from relay.model.signals import StoreChanged, TunnelChanged
 from relay.model.values import dataclass
+from relay.pipeline.bus import Bus
 from relay.pipeline.limits import RefusalCounts
 from relay.platform import write_private
 from relay.store import Store

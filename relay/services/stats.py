@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from relay.clock import Clock
 from relay.errors import StoreError
+from relay.model.clock import Clock
 from relay.model.counters import CounterLabel, CounterValue, compute_quantile, count_buckets, find_bucket
 from relay.model.signals import RequestRefused
 from relay.model.values import dataclass
 
 if TYPE_CHECKING:  # its health checks read these statistics, in `relay doctor` without a store
-    from relay.bus import Bus
+    from relay.pipeline.bus import Bus
     from relay.services.relay import RunningRelay
     from relay.store import Store
 

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
-from relay.clock import Clock
 from relay.errors import StoreBusyError, StoreError, log_level
+from relay.model.clock import Clock
 from relay.platform import is_of_another_user, make_private, open_private
 
 STORE_PAUSE = 1.0  # seconds before a store that failed is asked again

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from relay.clock import SystemClock
 from relay.errors import StoreError
 from relay.model.admission import Claim
-from relay.platform import make_private_folder
+from relay.platform import SystemClock, make_private_folder
 from relay.store.connection import connect, explain_error
 from relay.store.row_mappers import to_micros
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from textwrap import dedent
 
 from relay import __version__
-from relay.clock import format_time
+from relay.model.clock import format_time
 from relay.model.event import CapturedEvent, Headers
 from relay.model.text import decode_header_text, decode_text, decode_utf8, encode_body, escape_unprintable
 from relay.model.values import dataclass

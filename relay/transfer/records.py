@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from relay.clock import format_time
 from relay.errors import UsageError
+from relay.model.clock import format_time
 from relay.model.event import Capture, CapturedEvent, Check, EventOutcome, NewEvent, Verdict, Verification
 from relay.model.event_json import serialize_check
 from relay.model.payload import PayloadError, parse_json

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from relay.clock import Clock
 from relay.errors import TunnelError
+from relay.model.clock import Clock
 from relay.model.delivery import RetryPolicy
 from relay.model.signals import TunnelChanged
 from relay.model.text import escape_unprintable

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from relay.clock import Clock
 from relay.errors import VaultError, VaultPausedError, WrongPasswordError
+from relay.model.clock import Clock
 from relay.model.secret import Secret
 from relay.platform import open_private
 from relay.vault.storage import Vault

@@ -10,9 +10,9 @@ import pytest
 from builders import build_capture, build_delivery, build_event
 from relay.actions.egress import EgressRules
 from relay.actions.forward import ForwardAction
-from relay.clock import SystemClock
 from relay.model.delivery import Delivery, DeliveryState
 from relay.model.event import CapturedEvent
+from relay.platform import SystemClock
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

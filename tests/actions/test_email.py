@@ -14,7 +14,6 @@ from aiosmtpd import smtp as sinks
 from builders import build_capture, build_new_event
 from relay.actions.email import EmailAction
 from relay.actions.mail import EmailOptions, SmtpOptions, sandbox
-from relay.clock import SystemClock
 from relay.errors import MailError, NotFoundError, SentAlreadyError
 from relay.model.delivery import (
     AttemptFailed,
@@ -29,6 +28,7 @@ from relay.model.delivery import (
 from relay.model.event import CapturedEvent, NewEvent
 from relay.model.message import MessageStatus
 from relay.model.signals import MessageChanged
+from relay.platform import SystemClock
 from relay.store import Store, open_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -18,7 +18,6 @@ from relay.actions import http_client
 from relay.actions.egress import EgressRules, check_syntax
 from relay.actions.forward import ForwardOptions, classify_response, parse_retry_after
 from relay.actions.outgoing_request import build_request_target, describe_header_changes, portable_headers
-from relay.clock import SystemClock
 from relay.model.delivery import (
     NO_CHANGES,
     AttemptFailed,
@@ -29,6 +28,7 @@ from relay.model.delivery import (
     ReceivedResponse,
     SignMode,
 )
+from relay.platform import SystemClock
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ODD = (

@@ -7,8 +7,8 @@ import pytest
 from aiohttp import web
 
 from cases import check_each
-from relay.bus import MAX_LAG
 from relay.model.signals import EventStored, MessageChanged
+from relay.pipeline.bus import MAX_LAG
 
 
 @pytest.fixture

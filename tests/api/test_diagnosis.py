@@ -19,8 +19,8 @@ from twilio.request_validator import RequestValidator
 
 from cases import check_each
 from relay.app import run_relay
-from relay.clock import SystemClock
 from relay.config.build import Overrides, load
+from relay.platform import SystemClock
 
 BODY = b'{"id":"evt_1","type":"invoice.paid","data":{"object":{"amount":4800,"url":"https://x.example/a","name":"Caf\xc3\xa9"}}}'
 VALUE = json.loads(BODY)

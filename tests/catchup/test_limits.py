@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_source
-from relay.bus import Bus
 from relay.catchup.base import Access, CatchUpProgress, CatchUpRequest, ListedEvent, RebuiltRequest
 from relay.catchup.github import _uppercase_escapes
 from relay.catchup.recovery import Recovery, RecoveryContext
-from relay.clock import SystemClock
 from relay.errors import CatchUpError
 from relay.model.secret import Secret
+from relay.pipeline.bus import Bus
 from relay.pipeline.process import Routing
+from relay.platform import SystemClock
 from relay.store import open_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -21,7 +21,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_capture, build_delivery, build_new_event, build_row
-from relay.bus import Bus, Subscription
 from relay.cli import log_output
 from relay.cli.client import fetch_url
 from relay.cli.error_output import Invocation, NothingMatched, run_guarded
@@ -40,6 +39,7 @@ from relay.model.delivery import ActionResult, AttemptRetry, DeliveryCounts, Del
 from relay.model.event import EventOutcome, Verdict
 from relay.model.signals import DeliveryChanged, EventStored
 from relay.model.text import format_size
+from relay.pipeline.bus import Bus, Subscription
 from relay.store import open_store
 from relay.store.deliveries import AttemptRecord
 

@@ -13,7 +13,6 @@ from jinja2 import Environment
 from jinja2.meta import find_referenced_templates
 
 from relay.app import run_relay
-from relay.clock import SystemClock
 from relay.config.build import Overrides, load
 from relay.dashboard.assets import Assets, find_resource_folder
 from relay.dashboard.live import LIVE_TEMPLATES, MAX_ROWS, PAGE_STREAMS, PageViewer
@@ -21,6 +20,7 @@ from relay.dashboard.render import RENDERER, Renderer, TemplateLines
 from relay.http.event_stream import MAX_VIEWERS, EventStreams, FrameCache, make_frame
 from relay.http.responses import RELAY
 from relay.model.signals import DeliveryChanged, EventStored
+from relay.platform import SystemClock
 
 
 class ManualClock(SystemClock):

@@ -13,8 +13,6 @@ from relay.actions.egress import EgressRules
 from relay.actions.email import EmailAction
 from relay.actions.forward import ForwardAction, ForwardOptions
 from relay.actions.mail import EmailOptions
-from relay.bus import Bus
-from relay.clock import SystemClock
 from relay.delivery.engine import Engine, EngineOptions
 from relay.delivery.replay import ReplayService
 from relay.delivery.signing import RequestSigner
@@ -22,7 +20,9 @@ from relay.delivery.targets import Targets
 from relay.model.delivery import NO_CHANGES, DeliveryReason, NewDelivery, RetryPolicy, Target
 from relay.model.event import EventOutcome, Verdict, Verification
 from relay.model.signals import DeliveryChanged
+from relay.pipeline.bus import Bus
 from relay.pipeline.process import publish_stored
+from relay.platform import SystemClock
 from relay.store import Store, open_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -15,9 +15,9 @@ from slack_sdk.signature import SignatureVerifier
 
 from builders import build_capture, build_source
 from relay.actions.outgoing_request import ForwardOptions
-from relay.clock import SystemClock
 from relay.model.delivery import DeliveryChanges, DeliveryReason, RetryPolicy, SignMode
 from relay.model.event import EventOutcome, Verdict
+from relay.platform import SystemClock
 from relay.providers.catalogue import find_provider
 from relay.providers.schemes.one_of import with_tolerance
 

@@ -7,7 +7,6 @@ import pytest
 
 from relay.actions.base import Action
 from relay.actions.forward import ForwardOptions
-from relay.clock import SystemClock
 from relay.delivery import circuit_breaker
 from relay.delivery import engine as engine_room
 from relay.delivery.attempts import AttemptRecorder, make_attempt
@@ -22,6 +21,7 @@ from relay.model.delivery import (
     RetryPolicy,
 )
 from relay.model.signals import DeliveryChanged, EventStored
+from relay.platform import SystemClock
 from relay.store.deliveries import AttemptRecord, Deliveries
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

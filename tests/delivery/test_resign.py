@@ -7,8 +7,8 @@ from twilio.request_validator import RequestValidator
 
 from builders import build_capture, build_source
 from relay.actions.outgoing_request import ForwardOptions
-from relay.clock import SystemClock
 from relay.model.delivery import DeliveryChanges, DeliveryReason, SignMode
+from relay.platform import SystemClock
 from relay.providers.catalogue import find_provider
 
 SECRET = "whsec_of_these_tests"

@@ -13,8 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_capture, build_new_event
-from relay.bus import Bus
-from relay.clock import SystemClock
 from relay.delivery.retention import BATCH, PAUSE, Retention, RetentionLimits
 from relay.errors import ConfigError
 from relay.model.batch import BatchCounts, BatchState, BatchStep, NewBatch
@@ -22,6 +20,8 @@ from relay.model.delivery import Attempt, DeliveryState, NewDelivery, SignMode
 from relay.model.event import EventOutcome, Verdict, Verification
 from relay.model.search import parse_query
 from relay.model.signals import DeliveryChanged, EventChanged, EventStored
+from relay.pipeline.bus import Bus
+from relay.platform import SystemClock
 from relay.store import ClaimLimits, open_store, prepare_data_dir
 from relay.store.deliveries import AttemptRecord
 from relay.store.migrate import _MIGRATIONS as MIGRATIONS

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.clock import SystemClock
+from relay.platform import SystemClock
 from relay.services.state import CHECK_SECONDS, REPEAT_SECONDS
 
 

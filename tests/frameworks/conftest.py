@@ -26,7 +26,7 @@ import relay.frameworks.fastapi
 import relay.frameworks.flask
 import relay.frameworks.starlette
 from relay.frameworks.loading import receiver
-from relay.receiver import Incoming
+from relay.frameworks.request import Incoming
 
 STRIPE = "whsec_test_stripe_secret"
 TOML = """

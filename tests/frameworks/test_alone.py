@@ -17,8 +17,8 @@ import relay.frameworks.django
 from builders import QUICK_KDF
 from relay.errors import ConfigError, HandlersError, UsageError
 from relay.frameworks.loading import receiver
+from relay.frameworks.request import Incoming
 from relay.model.admission import Claim
-from relay.receiver import Incoming
 from relay.store.idempotency import SqliteKeyStore
 
 
@@ -208,7 +208,7 @@ def test_a_framework_that_is_missing_is_one_sentence():
 
 
 def test_the_receiver_loads_no_server():
-    code = "import sys, relay.receiver; print('aiohttp' in sys.modules)"
+    code = "import sys, relay.frameworks.receive; print('aiohttp' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
 

@@ -19,7 +19,7 @@ import relay.frameworks.django
 import relay.frameworks.fastapi
 import relay.frameworks.flask
 import relay.frameworks.starlette
-from relay.receiver import Incoming
+from relay.frameworks.request import Incoming
 
 FORM = "application/x-www-form-urlencoded"
 

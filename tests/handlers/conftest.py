@@ -12,12 +12,12 @@ from textwrap import dedent
 import pytest
 
 from builders import build_capture
-from relay.clock import SystemClock
 from relay.handlers import Event, load_handlers
 from relay.handlers.environment import HandlerOptions
 from relay.handlers.event import EventMetadata
 from relay.handlers.worker import WorkerPool
 from relay.model.event import Verdict
+from relay.platform import SystemClock
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HEAD = "import relay\nfrom relay import Event, Failed, Retry, on, use\n"

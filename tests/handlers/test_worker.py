@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.clock import SystemClock
 from relay.config.build import load
 from relay.handlers.protocol import FrameReader, encode_frame
 from relay.handlers.worker import BrokenFileError, WorkerPool
 from relay.handlers.worker_main import KEPT_OUTPUT
 from relay.model.delivery import AttemptRetry, AttemptSucceeded
+from relay.platform import SystemClock
 
 
 async def test_a_handler_sees_the_event_as_it_was_received(write, crew, run):

@@ -9,9 +9,9 @@ import json
 import pytest
 
 from cases import check_each
-from relay.clock import SystemClock
 from relay.model.admission import Rate
 from relay.pipeline import large_bodies
+from relay.platform import SystemClock
 
 TUNNEL = '[tunnel]\nprovider = "static"\npublic_url = "https://hooks.example.dev"\n'
 GATED = '[sources.shop]\nprovider = "custom"\nallow_ips = ["198.51.100.0/24", "2001:db8::/32"]\n'

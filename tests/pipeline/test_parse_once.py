@@ -8,10 +8,10 @@ import pytest
 
 from builders import build_capture
 from relay.actions.base import AwaitedResponses
-from relay.bus import Bus
 from relay.catchup.base import Access, CatchUpProgress, CatchUpRequest, ListedEvent, RebuiltRequest
 from relay.catchup.recovery import Recovery, RecoveryContext
-from relay.clock import SystemClock
+from relay.frameworks.receive import HandlerRunner, Receiver, ReceiverRules
+from relay.frameworks.request import Incoming
 from relay.handlers.file import load_handlers
 from relay.model import parsing
 from relay.model.admission import Admission
@@ -19,13 +19,14 @@ from relay.model.delivery import Route, Target
 from relay.model.event import Source
 from relay.model.message import MessageStatus, StatusReport
 from relay.model.secret import Secret
+from relay.pipeline.bus import Bus
 from relay.pipeline.process import Pipeline, Routing
 from relay.pipeline.reverify import Reverifier
 from relay.pipeline.source_table import SourceRegistry
 from relay.pipeline.sync_response import SyncResponses
+from relay.platform import SystemClock
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.extractors import body
-from relay.receiver import HandlerRunner, Incoming, Receiver, ReceiverRules
 from relay.store import open_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

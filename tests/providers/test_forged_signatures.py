@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from builders import build_event, build_source
 from cases import check_each
-from relay.clock import SystemClock
 from relay.delivery.signing import SignatureForger, alter_secret
 from relay.errors import SigningError
 from relay.model.delivery import DeliveryChanges
 from relay.model.event import Verdict
 from relay.model.secret import Secret
+from relay.platform import SystemClock
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.samples import prepare_sample, sample_types
 from relay.providers.schemes.one_of import with_tolerance

@@ -15,9 +15,9 @@ from aiohttp import web
 
 from builders import QUICK_KDF
 from relay.app import run_relay
-from relay.clock import SystemClock
 from relay.config.build import Overrides, load, resolve_again
 from relay.model.secret import Secret
+from relay.platform import SystemClock
 from relay.vault.storage import Vault
 
 PASSWORD = "four words no sentence"

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from relay.bus import Bus
 from relay.cli.program import run
 from relay.cli.transfer import read_lines
-from relay.clock import SystemClock
 from relay.delivery.retention import Retention
 from relay.errors import UsageError
 from relay.model.parsing import MAX_VALUES
 from relay.model.retention import RetentionLimits
+from relay.pipeline.bus import Bus
+from relay.platform import SystemClock
 from relay.transfer.records import parse_record, read_records
 
 BINARY = bytes(range(256))

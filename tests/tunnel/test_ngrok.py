@@ -246,7 +246,7 @@ async def test_a_frozen_agent_is_replaced(agent, hold, is_alive):
 
 RELAY = """
 import asyncio, functools, pathlib, sys
-from relay.clock import SystemClock
+from relay.platform import SystemClock
 from relay.model.secret import Secret
 from relay.tunnel.supervisor import Supervisor, choose_tunnel
 from relay.tunnel.base import TunnelOptions

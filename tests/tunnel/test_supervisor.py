@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from relay.clock import SystemClock
 from relay.errors import TunnelError
 from relay.model.secret import Secret
 from relay.model.signals import TunnelChanged
+from relay.platform import SystemClock
 from relay.tunnel.base import RefusedError, TunnelOptions
 from relay.tunnel.process import PidFile
 from relay.tunnel.supervisor import Supervisor

@@ -26,9 +26,9 @@ from relay.model.signals import DeliveryChanged, EventStored, Signal, TunnelChan
 from relay.platform import create_private
 
 if TYPE_CHECKING:  # imported once it starts or, for the reporters, once it captures
-    from relay.bus import Subscription
     from relay.cli.start.reporters import Reporter, Totals
     from relay.config.build import Config
+    from relay.pipeline.bus import Subscription
     from relay.services.relay import RunningRelay
 
 _TUNNEL_WAIT = 8.0  # seconds that the banner waits for the tunnel's address; ngrok takes one or two

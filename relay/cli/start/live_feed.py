@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 
-from relay.bus import Subscription
 from relay.cli.start.reporters import Reporter
 from relay.model.delivery import Delivery, DeliveryState
 from relay.model.event import EventRow
@@ -22,6 +21,7 @@ from relay.model.signals import (
     VaultChanged,
 )
 from relay.model.values import dataclass
+from relay.pipeline.bus import Subscription
 from relay.services.relay import RunningRelay
 from relay.store.deliveries import count_states
 

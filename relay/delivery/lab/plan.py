@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import field
 
 from relay.actions.egress import EgressRules, check_target
-from relay.clock import Clock
 from relay.delivery.lab import EXPERIMENT_NAMES, find_experiment
 from relay.delivery.lab.experiment import Experiment, name_events
 from relay.delivery.lab.fresh_ids import find_event_ids
 from relay.delivery.signing import SignatureForger
 from relay.delivery.targets import Targets
 from relay.errors import NotFoundError, UsageError
+from relay.model.clock import Clock
 from relay.model.event import EventRow, Verdict
 from relay.model.lab import LabSettings, LabTrial, NewLabRun, PlannedLabRun
 from relay.model.search import parse_query_strictly

@@ -9,14 +9,13 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from relay.bus import Bus
-from relay.clock import Clock
 from relay.delivery.lab import find_experiment
 from relay.delivery.lab.experiment import Experiment
 from relay.delivery.lab.fresh_ids import find_event_ids, find_object_id, renew_ids
 from relay.delivery.lab.plan import Planner
 from relay.delivery.lab.report import build_report
 from relay.errors import NotFoundError, SigningError, StoreError, UsageError, log_level, log_traceback
+from relay.model.clock import Clock
 from relay.model.delivery import (
     Attempt,
     Delivery,
@@ -41,6 +40,7 @@ from relay.model.lab import (
 from relay.model.signals import LabChanged
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
+from relay.pipeline.bus import Bus
 from relay.store import ClaimedDelivery, Store
 from relay.store.connection import STORE_PAUSE, keep_trying
 

@@ -1,10 +1,7 @@
-"""The only access to time: the clock, and sleeping."""
+"""Time: the clock that is handed in, and RFC 3339."""
 
-import asyncio
 import re
-import time
 from datetime import UTC, datetime
-from functools import partial
 from typing import Protocol
 
 
@@ -43,11 +40,3 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait at least `seconds`."""
         ...
-
-
-class SystemClock:
-    """The machine's own clock."""
-
-    now = staticmethod(partial(datetime.now, UTC))
-    monotonic = staticmethod(time.perf_counter)
-    sleep = staticmethod(asyncio.sleep)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.clock import parse_time
+from relay.model.clock import parse_time
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from relay.clock import Clock, SystemClock
+from relay.frameworks.request import BodyConsumedError, BodyTooLargeError, Incoming
+from relay.frameworks.threads import BackgroundLoop, KeyStore, call_store
 from relay.handlers.environment import FindSecret, find_in_environment, using_secrets
 from relay.handlers.event import EventMetadata, build_event
 from relay.handlers.file import Handlers
 from relay.model.admission import Claim, Network
+from relay.model.clock import Clock
 from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, Outcome
 from relay.model.event import Capture, EventOutcome, NewEvent, Source
 from relay.model.payload import Payload
@@ -31,12 +33,11 @@ from relay.pipeline.responses import (
     build_validation_response,
 )
 from relay.pipeline.source_table import SourceRegistry
+from relay.platform import SystemClock
 from relay.providers.challenge_answers import ChallengeOutcome
 from relay.providers.sender_urls import list_sender_urls
-from relay.receiver.request import BodyConsumedError, BodyTooLargeError, Incoming
-from relay.receiver.threads import BackgroundLoop, KeyStore, call_store
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("relay.receiver.receive")  # the name that apps have in their logging configuration
 
 _RETRY_SECONDS = 5.0  # seconds until a sender may try again, where nothing says otherwise
 _HEALTH = "/webhooks/health"

@@ -270,9 +270,10 @@ class UploadedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormPart:
-    """One part: a text field, its `value` in bytes and its charset, or a file."""
+    """One part: a text field, its `value` in bytes, where that starts in the body, and its charset, or a file."""
 
     name: str
+    start: int = 0
     value: bytes = b""
     charset: str = ""
     file: UploadedFile | None = None
@@ -320,7 +321,8 @@ def _read_part(body: bytes, start: int, end: int) -> FormPart:
     content = body[start + gap.end() : end] if gap else b""
     field = _decode_name(params["name"])
     if "filename" not in params and "filename*" not in params:
-        return FormPart(name=field, value=content, charset=parse_parameters(content_type).get("charset", ""))
+        charset = parse_parameters(content_type).get("charset", "")
+        return FormPart(name=field, start=end - len(content), value=content, charset=charset)
     filename = _decode_extended(params["filename*"]) if "filename*" in params else _decode_name(params["filename"])
     file = UploadedFile(field=field, name=filename, type=parse_media_type(content_type), size=len(content))
     return FormPart(name=field, file=file)

@@ -69,9 +69,11 @@ def format_amount(amount: Extractor | str, currency: Extractor | str, *, minor: 
 def each_item(_: Capture, payload: Payload, items: str, *paths: str) -> str | None:
     """Extract the values of all items of a list, as one text: `each_item("value", "id", "resource?")`.
 
-    "" is a body that is a list. None where any item lacks a value whose path does not end in a question mark.
+    "" is a body that is a list, or one such item. None where any item lacks a value whose path does not end in a
+    question mark.
     """
     listed = payload.at(*split_path(items))
+    listed = [listed] if isinstance(listed, dict) and not items else listed
     if not isinstance(listed, list) or not 0 < len(listed) <= _MAX_ITEMS:
         return None
     split = [(split_path(path.removesuffix("?")), path.endswith("?")) for path in paths]

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import gzip
 import hashlib
 import hmac
 import json
@@ -295,3 +296,32 @@ def test_a_supabase_token_never_stands_in_for_an_auth_hook_s_signature(capture, 
     plain = capture(headers=(("Authorization", "Bearer t0ken"),))
     assert scheme.verify(both, plain, now).reason == "signature_missing"
     assert judge(scheme, "t0ken", plain, now).verdict is Verdict.VERIFIED
+
+
+MULTIPART = (
+    b'--sep\r\nContent-Disposition: form-data; name="%s"\r\n\r\n1\r\n' * 3
+    + b'--sep\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n\xff\x00\r\n--sep--\r\n'
+) % (b"timestamp", b"token", b"signature")
+
+
+def test_a_mail_with_attachments_is_signed_anew_in_the_parts_of_its_form(capture, now):
+    mailgun, secret = PROVIDERS["mailgun"].scheme, Secret("env:KEY", "key")
+    signed = mailgun.sign(secret, capture(MULTIPART, [("Content-Type", "multipart/form-data; boundary=sep")]), now)
+    assert mailgun.verify((secret,), signed, now).verdict is Verdict.VERIFIED
+    assert [name for name, _ in signed.payload.fields] == ["timestamp", "token", "signature"]
+    assert signed.body.endswith(b"\xff\x00\r\n--sep--\r\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (gzip.compress(b"timestamp=1&token=1&signature=1"), [("Content-Encoding", "gzip")]),
+        (MULTIPART.replace(b"timestamp", b"time"), [("Content-Type", "multipart/form-data; boundary=sep")]),
+        (MULTIPART, [("Content-Type", "multipart/form-data; boundary=other")]),
+    ],
+)
+def test_what_is_no_form_to_write_in_is_not_signed_and_stays_whole(capture, now, body, headers):
+    typed = [("Content-Type", "application/x-www-form-urlencoded"), *headers]
+    form = next(scheme for scheme in PROVIDERS["mailgun"].schemes if scheme.name == "form")
+    with pytest.raises(SigningError, match="The body has no place for timestamp"):
+        form.sign(Secret("env:KEY", "key"), capture(body, list(dict(typed).items())), now)

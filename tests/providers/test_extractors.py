@@ -1,5 +1,6 @@
 """Picks give one safe text or nothing, whatever the request holds."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -178,3 +179,17 @@ def test_the_first_of_several_finds_what_each_of_them_would(content):
     capture = build_capture("any", body=content)
     one_by_one = [text for each in several if (text := each(capture, capture.payload)) is not None]
     assert first_of(*several)(capture, capture.payload) == one_by_one[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "expected"),
+    [
+        ("auth0", [{"data": {"type": "s", "user_name": "me"}}], ("s", "me")),
+        ("auth0", {"data": {"type": "s", "user_name": "me"}}, ("s", "me")),
+        ("postmark", {"RecordType": "Open", "Recipient": "a@example.com"}, ("Open", "a@example.com")),
+        ("postmark", {"From": "a@example.com", "FromFull": {"Email": "a@example.com"}}, ("Inbound", "a@example.com")),
+    ],
+)
+def test_every_shape_that_a_provider_sends_has_a_type_and_a_summary(capture, name, body, expected):
+    made, entry = capture(json.dumps(body).encode()), PROVIDERS[name]
+    assert tuple(extract(made, made.payload) for extract in (entry.event_type, entry.summary)) == expected

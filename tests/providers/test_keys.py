@@ -18,6 +18,7 @@ DOCUSIGN = {
     "data": {"envelopeId": "env-1", "recipientId": "1"},
 }
 HUBSPOT = [{"eventId": 1, "subscriptionId": 2, "occurredAt": 3, "portalId": 4, "objectId": 5, "attemptNumber": 0}]
+HUBSPOT_BETWEEN = [{"eventId": 1, "subscriptionId": 2, "occurredAt": 3, "fromObjectId": 7, "toObjectId": 8}]
 MAILGUN = {"signature": {"token": "a"}, "event-data": {"id": "m", "event": "opened", "timestamp": 1.5}}
 POSTMARK = {
     "RecordType": "Click",
@@ -73,12 +74,19 @@ def key_of(capture, name, body, *headers):
         ("docusign", DOCUSIGN, ("event",), "recipient-delivered"),
         ("hubspot", HUBSPOT, (0, "portalId"), 5),
         ("hubspot", HUBSPOT, (0, "objectId"), 6),
+        ("hubspot", HUBSPOT_BETWEEN, (0, "fromObjectId"), 8),
+        ("hubspot", HUBSPOT_BETWEEN, (0, "toObjectId"), 7),
         ("mailgun", MAILGUN, ("event-data", "timestamp"), 86_401.5),
         ("postmark", POSTMARK, ("OriginalLink",), "https://example.com/2"),
         ("brevo", BREVO, ("email",), "b@example.com"),
         ("zoom", ZOOM, ("payload", "object", "participant", "user_id"), "2"),
         ("lemonsqueezy", LEMON, ("data", "attributes", "status"), "paused"),
         ("paystack", PAYSTACK, ("data", "dueAt"), "2026-01-03"),
+        ("paystack", {"event": "subscription.create", "data": {"subscription_code": "a"}}, ("data",), {"a": "b"}),
+        ("auth0", {"log_id": "1", "data": {"type": "s"}}, ("log_id",), "2"),
+        ("auth0", [{"log_id": "1", "data": {"type": "s"}}], (0, "log_id"), "2"),
+        ("postmark", {"FromFull": {"Email": "a@example.com"}, "MessageID": "m"}, ("MessageID",), "n"),
+        ("box", {"id": "1", "trigger": "FILE.UPLOADED"}, ("id",), "2"),
         ("adyen", ADYEN, ("notificationItems", 0, "NotificationRequestItem", "eventDate"), "u"),
         ("figma", FIGMA, ("file_key",), "b"),
         ("msgraph", GRAPH, ("value", 0, "subscriptionId"), "t"),
@@ -116,6 +124,20 @@ def test_events_that_differ_in_what_makes_them_unique_have_keys_of_their_own(cap
 )
 def test_a_further_attempt_keeps_the_key_although_it_counts_up(capture, name, body, path, other):
     assert key_of(capture, name, body) == key_of(capture, name, changed(body, path, other))
+
+
+def test_a_further_attempt_of_box_has_another_delivery_id_and_the_same_key(capture):
+    event = {"id": "1", "trigger": "FILE.UPLOADED"}
+    first, second = (key_of(capture, "box", event, ("BOX-DELIVERY-ID", attempt)) for attempt in "ab")
+    assert first == second == "1"
+
+
+@pytest.mark.parametrize("name", ["handle", "action", "resource-id", "topic", "event-id"])
+def test_what_one_action_at_shopify_makes_has_keys_of_its_own(capture, name):
+    headers = {f"shopify-{part}": "1" for part in ("topic", "event-id", "handle", "action", "resource-id")}
+    key = key_of(capture, "shopify", {}, *headers.items())
+    assert key == key_of(capture, "shopify", {}, *headers.items())
+    assert key != key_of(capture, "shopify", {}, *(headers | {f"shopify-{name}": "2"}).items())
 
 
 @pytest.mark.parametrize(

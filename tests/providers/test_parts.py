@@ -12,7 +12,7 @@ from relay.model.payload import PayloadError, parse_form
 from relay.providers.schemes.base import RefusalError
 from relay.providers.schemes.content import template
 from relay.providers.schemes.encoding import decode_text, encode_digest, is_same_text
-from relay.providers.schemes.locations import set_form_value, set_json_value
+from relay.providers.schemes.locations import set_form_value, set_json_value, set_part_value
 from relay.providers.schemes.timestamps import Time
 
 
@@ -68,6 +68,19 @@ def test_a_form_value_is_replaced_where_it_stood():
     assert set_form_value(b"a=1&b=2&c=", "b", "x y") == b"a=1&b=x+y&c="
     assert set_form_value(b"a=1", "b", "x") == b"a=1&b=x"
     assert set_form_value(b"", "b", "x") == b"b=x"
+
+
+def test_a_field_of_a_multipart_form_is_set_where_it_stands():
+    def part(name, text, more=b""):
+        return b'--sep\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n' % (name, more, text)
+
+    typed, file = "multipart/form-data; boundary=sep", part(b"c", b"\xff&b=1", b'; filename="b"')
+    before = part(b"b", b"old") + part(b"a", b"1") + part(b"b", b"") + file + b"--sep--\r\n"
+    after = part(b"b", b"longer") + part(b"a", b"1") + part(b"b", b"longer") + file + b"--sep--\r\n"
+    assert set_part_value(before, typed, "b", b"longer") == after
+    assert set_part_value(before, typed, "c", b"x") is None
+    assert set_part_value(b"b=1", typed, "b", b"x") is None
+    assert set_part_value(before, "multipart/form-data", "b", b"x") is None
 
 
 @settings(max_examples=300)

@@ -3,7 +3,7 @@
 from relay.model.request_items import LIST
 from relay.providers.challenges import HEAD_CHALLENGES, WOOCOMMERCE_CHALLENGES
 from relay.providers.derived_extractors import body_digest, each_item, format_amount
-from relay.providers.extractors import body, first_of, header, join, join_key, summarize
+from relay.providers.extractors import body, first_of, header, join, join_key, optional, summarize
 from relay.providers.provider import DAY, HOUR, MINUTE, OtherCredential, Provider, Schedule
 from relay.providers.schemes.content import template
 from relay.providers.schemes.encoding import KeyFormat, Prefix, items
@@ -101,7 +101,12 @@ HUBSPOT = Provider(
     items=LIST,
     # HubSpot does not promise that an eventId is unique, so what it is about counts too.
     # https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide
-    idempotency_key=each_item("", "eventId", "subscriptionId", "occurredAt", "portalId?", "objectId?", "propertyName?"),
+    # An association has no objectId, and one between two contacts is told from both sides.
+    idempotency_key=each_item(
+        "",
+        *("eventId", "subscriptionId", "occurredAt", "portalId?", "objectId?", "propertyName?"),
+        *("fromObjectId?", "toObjectId?"),
+    ),
     summary=body("0.objectId"),
     companions=(("User-Agent", "HubSpot Connect 2.0 (http://dev.hubspot.com/)"),),
 )
@@ -250,9 +255,16 @@ SHOPIFY = Provider(
     # sign for up to an hour, so name both meanwhile: https://shopify.dev/docs/apps/build/webhooks
     schemes=(header_hmac(InHeader("X-Shopify-Hmac-Sha256", "shopify-hmac-sha256"), encoding="base64"),),
     event_type=first_of(header("X-Shopify-Topic"), header("shopify-topic")),
-    # The webhook id is that of one delivery and stays the same when Shopify retries; newer deliveries have an
-    # event id alone.
-    idempotency_key=first_of(header("X-Shopify-Webhook-Id"), header("shopify-webhook-id"), header("shopify-event-id")),
+    # The webhook id is that of one delivery and stays the same when Shopify retries. Newer deliveries of events have
+    # that of what the merchant did, which may change several resources and be subscribed to under several handles.
+    idempotency_key=first_of(
+        header("X-Shopify-Webhook-Id"),
+        header("shopify-webhook-id"),
+        join_key(
+            *map(header, ("shopify-event-id", "shopify-topic")),
+            *(optional(header(f"shopify-{name}")) for name in ("handle", "action", "resource-id")),
+        ),
+    ),
     summary=summarize(
         first_of("name", "title", "email", "shop_domain"), format_amount("total_price", "currency", minor=False)
     ),

@@ -219,7 +219,9 @@ BOX = Provider(
         ),
     ),
     event_type=body("trigger"),
-    idempotency_key=header("BOX-DELIVERY-ID"),
+    # A further attempt has another delivery id and the same id in its body:
+    # https://developer.box.com/guides/webhooks/v2/
+    idempotency_key=body("id"),
     summary=body("source.name"),
     companions=(
         ("BOX-DELIVERY-ID", "${uuid}"),

@@ -104,7 +104,8 @@ POSTMARK = Provider(
     secret_env=("POSTMARK_WEBHOOK_AUTH",),
     # Postmark signs nothing: user and password in the address are all that proves the sender.
     schemes=(Basic(),),
-    event_type=body("RecordType"),
+    # A mail that came in has no RecordType: https://postmarkapp.com/developer/webhooks/inbound-webhook
+    event_type=first_of("RecordType", text_if("FromFull.Email", "Inbound")),
     # Bounces and complaints alone have an id; the other reports differ by their time, clicks also by their link:
     # https://postmarkapp.com/developer/webhooks/click-webhook
     idempotency_key=first_of(
@@ -118,6 +119,7 @@ POSTMARK = Provider(
             "ClickLocation?",
             "SuppressSending?",
         ),
+        join_key("FromFull.Email", "MessageID"),
     ),
     summary=first_of("Recipient", "Email", "From"),
     companions=(("User-Agent", "Postmark"),),

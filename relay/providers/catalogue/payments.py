@@ -168,9 +168,10 @@ PAYSTACK = Provider(
     # https://paystack.com/docs/payments/webhooks/
     schemes=(header_hmac("x-paystack-signature", algo="sha512"),),
     event_type=body("event"),
-    # No id of the event, and one object may have an event several times: charge.dispute.remind, invoice.update.
+    # No id of the event, and one object may have an event several times: charge.dispute.remind, invoice.update. Others
+    # have no object with an id: subscription.create.
     # https://paystack.com/docs/payments/webhooks/
-    idempotency_key=join_key("event", "data.id", body_digest()),
+    idempotency_key=join_key("event", "data.id?", body_digest()),
     summary=summarize(format_amount("data.amount", "data.currency"), "data.customer.email"),
 )
 

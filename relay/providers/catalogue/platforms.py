@@ -176,12 +176,12 @@ AUTH0 = Provider(
     secret_env=("AUTH0_LOG_STREAM_TOKEN",),
     # The whole value of Authorization is the token, with whatever word the owner put before it.
     schemes=(SharedToken(place=InHeader("Authorization")),),
-    event_type=body("0.data.type"),
-    # A stream sends its logs in batches, as a JSON array:
+    event_type=first_of("0.data.type", "data.type"),
+    # A stream sends its logs as a JSON array, as lines of JSON, of which one alone is an object, or as objects:
     # https://auth0.com/docs/customize/log-streams/custom-log-streams
     items=LIST,
     idempotency_key=each_item("", "log_id"),
-    summary=body("0.data.user_name"),
+    summary=first_of("0.data.user_name", "data.user_name"),
 )
 
 OKTA = Provider(

@@ -8,7 +8,9 @@ from urllib.parse import parse_qsl, quote_plus, unquote_plus
 from relay.errors import SigningError
 from relay.model.event import Capture
 from relay.model.json_paths import PathError, find_below, splice_json
-from relay.model.payload import Payload, PayloadError
+from relay.model.parsing import split_parts
+from relay.model.payload import MULTIPART, Payload, PayloadError
+from relay.model.text import parse_parameters
 from relay.model.values import dataclass
 from relay.providers.schemes.base import RefusalError, to_wire_bytes
 
@@ -155,7 +157,16 @@ class InForm:
         return tuple(value.encode("utf-8", "surrogateescape") for value in values)
 
     def write(self, capture: Capture, text: bytes) -> Capture:
-        return with_body(capture, set_form_value(capture.body, self.name, _decode_value(text)))
+        payload, body = capture.payload, None
+        if payload.media_type == MULTIPART:
+            body = set_part_value(capture.body, capture.header("Content-Type") or "", self.name, text)
+        elif payload.is_form and payload.unpacked.content == capture.body:
+            body = set_form_value(capture.body, self.name, _decode_value(text))
+        if body is None:
+            raise SigningError(
+                f"The body has no place for {self.title}, where this provider signs.", hint="send a form as the body"
+            )
+        return with_body(capture, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +273,18 @@ def set_form_value(body: bytes, name: str, value: str) -> bytes:
     pairs = body.decode("latin-1").split("&") if body else []
     kept = [field if unquote_plus(pair.partition("=")[0]) == name else pair for pair in pairs]
     return "&".join(kept if field in kept else [*kept, field]).encode("latin-1")
+
+
+def set_part_value(body: bytes, content_type: str, name: str, value: bytes) -> bytes | None:
+    """Return the multipart body with the text of one field replaced; None where it has no such field."""
+    try:
+        parts, _ = split_parts(body, parse_parameters(content_type).get("boundary", ""))
+    except PayloadError:
+        return None
+    found = [part for part in parts if part.name == name and part.file is None]
+    for part in reversed(found):
+        body = body[: part.start] + value + body[part.start + len(part.value) :]
+    return body if found else None
 
 
 def set_query_value(text: str, name: str, value: str) -> str:

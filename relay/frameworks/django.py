@@ -70,7 +70,9 @@ def _read_request(request: HttpRequest, rest: str) -> Incoming:
     # Django takes a request without Content-Length for empty, while the server has its chunks.
     is_chunked = request.META.get("wsgi.input_terminated") and not request.META.get("CONTENT_LENGTH")
     stream = request.META["wsgi.input"] if is_chunked else request
-    return read_wsgi_request(request.META, read_within_limit(stream.read), rest, _list_middleware)
+    # Django keeps the path as text, where WSGI has one character for each byte.
+    environ = request.META | {"PATH_INFO": request.path_info.encode().decode("latin-1")}
+    return read_wsgi_request(environ, read_within_limit(stream.read), rest, _list_middleware)
 
 
 def _list_middleware() -> Iterable[str]:

@@ -101,7 +101,7 @@ def sign(
         received_at=datetime.now(UTC),
         url=url,
     )
-    signed = _find_scheme(signature).sign(Secret("relay.sign", secret), capture, capture.received_at)
+    signed = _find_scheme(signature).sign(Secret("", secret), capture, capture.received_at)
     return SignedRequest(query=signed.query, headers=signed.headers, body=signed.body)
 
 
@@ -156,7 +156,8 @@ async def send_async(
     if schema is not None:
         _check_schema(body, schema)
     destination = await check_target(complete_url(url), EgressRules())
-    key = uuid.uuid4().hex if key is None else key
+    given = (value for name, value in (headers or {}).items() if name.lower() == KEY_HEADER.lower())
+    key = next(given, uuid.uuid4().hex if key is None else key)
     capture = Capture(
         source="relay.send",
         method="POST",
@@ -169,7 +170,7 @@ async def send_async(
         url=destination.url(),
     )
     if secret is not None:
-        capture = _find_scheme(signature).sign(Secret("relay.send", secret), capture, capture.received_at)
+        capture = _find_scheme(signature).sign(Secret("", secret), capture, capture.received_at)
     request = SentRequest(
         method="POST",
         url=destination.url(capture.path, capture.query),

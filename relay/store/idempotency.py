@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ KEY_RETENTION = 30 * 86400.0  # seconds
 _SECOND = 1_000_000
 _PRUNE_EVERY = 200  # claims
 _PRUNE_AT_ONCE = 1000  # keys
+_PAUSES = (0.02, 0.1, 0.3)  # seconds before the file is opened again
 
 _APPLICATION_ID = 0x52454C4B  # "RELK"
 _TABLE = """
@@ -108,7 +110,7 @@ class SqliteKeyStore:
         with self._lock:
             try:
                 if self._connection is None:
-                    self._connection = connect(self._path, _refuse_foreign)
+                    self._connection = _connect(self._path)
                     self._connection.execute("PRAGMA wal_autocheckpoint = 1000")
                     _set_application_id(self._connection)
                     self._connection.execute(_TABLE)
@@ -116,6 +118,18 @@ class SqliteKeyStore:
                 yield self._connection
             except sqlite3.Error as error:
                 raise explain_error(error, self._path) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Processes that start together meet a file that another is just making or closing: SQLite finds half of it.
+    for pause in _PAUSES:
+        try:
+            return connect(path, _refuse_foreign)
+        except StoreError as error:
+            if not isinstance(error.__cause__, sqlite3.Error):
+                raise
+            time.sleep(pause)
+    return connect(path, _refuse_foreign)
 
 
 def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:

@@ -54,6 +54,9 @@ rate_limit = { requests_per_minute = 1, burst = 2 }
 [sources.inner]
 provider = "custom"
 allow_ips = ["192.0.2.7"]
+[sources.road]
+provider = "custom"
+path = "/webhooks/wäg"
 [targets.app]
 handler = "handlers.py"
 """

@@ -107,6 +107,9 @@ async def test_a_key_given_is_the_key_sent_and_headers_may_be_added(receiver):
     assert sent.key == headers["Idempotency-Key"] == "k-1"
     assert headers.getall("Content-Type") == ["application/x"]
     assert headers["X-Own"].encode("utf-8", "surrogateescape") == b"\xfc"
+    sent = await send_async({}, receiver.url, headers={"idempotency-key": "k-2"}, secret=SECRET)
+    headers = receiver.got[1][2]
+    assert sent.key == headers["webhook-id"] == headers["Idempotency-Key"] == "k-2"
 
 
 @pytest.mark.parametrize("headers", [{"X": "a\r\nY: b"}, {"Content-Length": "1"}, {"host": "x"}, {"\u2169": "1"}])
@@ -171,6 +174,7 @@ async def test_signatures_and_secrets_that_make_no_sense_are_refused(receiver):
     with pytest.raises(SigningError) as caught:
         await send_async({}, receiver.url, secret="not base64!")
     assert "not base64" not in str(caught.value)
+    assert "The secret is not in the form" in caught.value.message
     assert receiver.got == []
 
 

@@ -124,8 +124,11 @@ async def test_health_names_the_endpoints(put):
     assert told.json["endpoints"]["stripe"] == "/webhooks/stripe"
 
 
-async def test_a_path_that_is_odd_is_a_path(put):
+async def test_a_path_that_is_odd_is_a_path(put, project):
     assert (await put("/webhooks/slow/a%2Fb/c%20d%C3%A9", b"{}")).status == 200
+    assert (await put("/webhooks/slow/%E6%97%A5", b"{}")).status == 200
+    assert (await put("/webhooks/w%C3%A4g", b"{}")).status == 200
+    assert [call[1] for call in project.calls] == ["slow", "slow", "road"]
 
 
 async def test_the_dict_that_a_handler_returns_is_the_answer(put, paid):

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -157,6 +158,21 @@ def test_relays_own_database_holds_no_keys_of_an_app(tmp_path):
     with pytest.raises(StoreError, match="not one of relay's keys"):
         SqliteKeyStore(tmp_path / "relay.db")
     assert state_of(tmp_path) == before
+
+
+def test_a_file_for_keys_that_another_process_is_making_is_opened_when_it_is_made(tmp_path, monkeypatch):
+    path, pauses = tmp_path / "received.db", []
+    header_alone(path)
+
+    def pause(seconds):
+        pauses.append(seconds)
+        path.unlink()
+
+    monkeypatch.setattr(time, "sleep", pause)
+    keys = SqliteKeyStore(path)
+    assert keys.claim("s", "k") == "mine"
+    assert len(pauses) == 1
+    keys.close()
 
 
 def test_keys_that_an_earlier_version_kept_are_still_known(tmp_path):

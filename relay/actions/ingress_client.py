@@ -44,5 +44,5 @@ async def post_sample(capture: Capture, ingress_url: str, nonce: str) -> int:
     ):
         made = response.headers.get(EVENT_HEADER, "")
         if not made.isdigit():
-            raise IngressError(f"the ingress answered {response.status} and kept nothing", hint="relay check")
+            raise IngressError(f"the ingress answered {response.status} and kept nothing", hint="relay doctor")
         return int(made)

@@ -5,14 +5,11 @@ import inspect
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from relay.errors import UsageError
 
 T = TypeVar("T")
-
-_THREADS = 64  # plain functions at the same time: no less than a server has threads
 
 
 class BackgroundLoop:
@@ -52,7 +49,6 @@ class BackgroundLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="relay"))
                 self._thread = threading.Thread(
                     target=_run_loop, args=(self._loop,), name="relay-receiver", daemon=True
                 )

@@ -6,8 +6,12 @@ import importlib
 import importlib.util
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,7 @@ from relay.model.values import dataclass
 
 LONGEST_REPLY = 1_000_000  # bytes of what a handler returns
 _LONGEST_DETAIL = 500  # characters of a detail
+_THREADS = 64  # plain functions at the same time: no less than a server has threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +99,20 @@ class Handlers:
 async def _call_function(function: Callable[[Event], Any], event: Event) -> object:
     if inspect.iscoroutinefunction(function):
         return await function(event)
-    answer, error = await asyncio.to_thread(_call_catching, function, event)
+    # An event loop's own threads are few, and a function that waits for one runs out of time without having begun.
+    run = copy_context().run
+    answer, error = await asyncio.get_running_loop().run_in_executor(
+        _make_threads(os.getpid()), run, _call_catching, function, event
+    )
     if error is not None:
         raise error
     return await answer if inspect.isawaitable(answer) else answer
+
+
+@cache
+def _make_threads(_pid: int) -> ThreadPoolExecutor:
+    # One for each process: a fork has none of its parent's threads.
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="relay")
 
 
 def _call_catching(function: Callable[[Event], Any], event: Event) -> tuple[Any, BaseException | None]:

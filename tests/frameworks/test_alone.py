@@ -281,3 +281,18 @@ async def test_a_handler_in_an_app_is_called_for_any_event_of_a_request_and_may_
     body = b'[{"event": "delivered", "email": "a@b.c"}, {"event": "bounce", "email": "d@e.f"}]'
     assert (await made.receive(request(body, {}, "/webhooks/sendgrid"))).status == 200
     assert (tmp_path / "told").read_text() == "[('delivered', 'bounce'), ['a@b.c', 'd@e.f']]"
+
+
+async def test_as_many_plain_handlers_run_at_once_as_requests_are_there(tmp_path):
+    (tmp_path / "relay.toml").write_text('[sources.s]\nverify = "off"\n[targets.app]\nhandler = "handlers.py"\n')
+    (tmp_path / "handlers.py").write_text(
+        "import threading\n"
+        "from relay import on\n"
+        "everybody = threading.Barrier(40, timeout=10)\n"  # an event loop has 32 threads of its own at most
+        '@on("s")\n'
+        "def meet(event):\n"
+        "    everybody.wait()\n"
+    )
+    made = receiver(tmp_path / "relay.toml", environ={})
+    told = await asyncio.gather(*(made.receive(request(b"{}", {}, "/webhooks/s")) for _ in range(40)))
+    assert {answer.status for answer in told} == {200}

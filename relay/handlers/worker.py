@@ -57,7 +57,7 @@ class Worker(asyncio.SubprocessProtocol):
     def __init__(self, options: HandlerOptions) -> None:
         self.rules: list[dict[str, Any]] = []
         self._options = options
-        self._read: dict[str, Stamp] = {}
+        self._read = file_stamps([str(options.path)])  # as it is before it is loaded
         self._frames = protocol.FrameReader()
         self._printed = bytearray()
         self._cut = False
@@ -234,7 +234,7 @@ class Worker(asyncio.SubprocessProtocol):
         except _EndedError as error:
             line = self._stderr.decode(errors="replace").strip().rpartition("\n")[2]
             what = HandlersError(f"{name}: its process ended while loading it: {line or error}")
-        raise BrokenFileError(what, self._output(what.traceback), file_stamps([str(self._options.path)]))
+        raise BrokenFileError(what, self._output(what.traceback), self._read)
 
     def _handle_reply(self, kind: bytes, content: bytes) -> None:
         result = protocol.decode_json(content)

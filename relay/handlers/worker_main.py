@@ -29,7 +29,7 @@ from importlib.machinery import (
 from io import TextIOWrapper
 from pathlib import Path
 
-from relay.errors import HandlersError
+from relay.errors import HandlersError, NotFoundError
 from relay.handlers import protocol, user_code
 from relay.handlers.environment import read_lookup, set_default_secrets
 from relay.handlers.event import build_event
@@ -197,6 +197,7 @@ class WorkerSession:
         self._wire = wire
         self._output = output
         self._home = home
+        self._pid = os.getpid()
         self._busy = True  # until the file is loaded
         self._inbox: asyncio.Queue[tuple[bytes, bytes] | None] = asyncio.Queue()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -206,6 +207,9 @@ class WorkerSession:
 
     def find_secret(self, name: str) -> str:
         """Return a secret that relay gives. Raises NotFoundError, VaultLockedError."""
+        if os.getpid() != self._pid:  # whose question relay would answer to the process that it started
+            hint = "read it before, and hand it over"
+            raise NotFoundError(f"a process that a handler forked cannot ask for the secret '{name}'", hint=hint)
         with self._asking:
             self._wire.send_json(protocol.ASK, {"name": str(name)})
             return read_lookup(self._answers.get())
@@ -246,6 +250,8 @@ class WorkerSession:
             with suppress(OSError):  # where the run before it went, this one does not begin
                 os.chdir(folder)
             ran = await handlers.run(build_event(*protocol.decode_event(*frames)))
+            if os.getpid() != self._pid:
+                os._exit(0)  # a fork that came back from the handler: the answer is its parent's to give
             self._output.drain()
             self._busy = False
             self._wire.send_json(

@@ -257,6 +257,35 @@ async def test_what_a_handler_left_running_ends_with_its_process(write, crew, ru
     await eventually(lambda: not _alive(pid))
 
 
+async def test_a_fork_that_comes_back_from_a_handler_answers_nothing(write, crew, run):
+    write("""
+        import os
+
+        forks = []
+
+        @on("stripe")
+        async def it(event):
+            if forks:
+                os.write(forks[1], b"go")
+                os.waitpid(forks[0], 0)
+                return {"by": "the second run"}
+            reading, writing = os.pipe()
+            if fork := os.fork():
+                forks.extend((fork, writing))
+                return {"by": "the first run"}
+            os.read(reading, 2)
+            try:
+                relay.secret("key")
+            except relay.errors.NotFoundError as error:
+                print(error)
+            return {"by": "the fork"}
+    """)
+    async with crew() as it:
+        first, second = await run(it), await run(it)
+    assert (first.reply, second.reply) == (b'{"by": "the first run"}', b'{"by": "the second run"}')
+    assert second.output.text == "a process that a handler forked cannot ask for the secret 'key'\n"
+
+
 async def test_two_events_run_at_the_same_time_each_with_its_own_output(write, crew, run, tmp_path):
     write("""
         import pathlib, time
@@ -388,6 +417,16 @@ async def test_a_broken_file_raises_until_it_is_mended(write, crew, run, tmp_pat
         write("@on('stripe')\ndef it(event):\n    print('mended')\n")
         assert await it.is_restarted()
         assert it.error is None
+        assert (await run(it)).output.text == "mended\n"
+
+
+async def test_a_file_that_is_corrected_while_it_is_loaded_is_tried_again_at_once(write, crew, run):
+    good = "from relay import on\n@on('stripe')\ndef it(event):\n    print('mended')\n"
+    write(f"import os, pathlib\npathlib.Path(__file__).write_text({good!r})\nos._exit(3)\n")
+    async with crew() as it:
+        with pytest.raises(BrokenFileError, match="ended while loading it"):
+            await run(it)
+        assert await it.is_restarted()
         assert (await run(it)).output.text == "mended\n"
 
 

@@ -49,11 +49,20 @@ def register_message(connection: sqlite3.Connection, new: NewMessage, created_at
 
 
 def add_own_message(connection: sqlite3.Connection, new: NewMessage, source: bytes, created_at: int) -> int:
-    """Write down a mail that relay sent itself; sent again, its id leads to the latest. Inside a transaction."""
-    message = _insert_message(connection, new, created_at, source)
+    """Write down a mail that relay sent itself; sent again, its id leads to the latest. Inside a transaction.
+
+    One that had failed and was tried again is the same mail, and keeps its number.
+    """
+    key = (normalize_id(new.external_id), new.provider, MatchWay.EXTERNAL_ID.value)
+    failed = connection.execute(
+        "DELETE FROM messages WHERE status = 'failed' AND id = (SELECT message_id FROM external_ids "
+        "WHERE external_id = ? AND provider = ? AND way = ?) RETURNING id",
+        key,
+    ).fetchone()
+    message = _insert_message(connection, new, created_at, source, failed and failed[0])
     connection.execute(
         "INSERT OR REPLACE INTO external_ids (external_id, provider, way, message_id) VALUES (?, ?, ?, ?)",
-        (normalize_id(new.external_id), new.provider, MatchWay.EXTERNAL_ID.value, message),
+        (*key, message),
     )
     _apply_waiting(connection, message)
     return message
@@ -90,10 +99,12 @@ def _undo_time_match(connection: sqlite3.Connection, provider: str, id_: str) ->
     return int(row[0])
 
 
-def _insert_message(connection: sqlite3.Connection, new: NewMessage, created_at: int, source: bytes = b"") -> int:
+def _insert_message(
+    connection: sqlite3.Connection, new: NewMessage, created_at: int, source: bytes = b"", id_: int | None = None
+) -> int:
     sent_at = to_micros(new.sent_at) if new.sent_at else created_at
     values = asdict(new) | {"embedded_id": normalize_id(new.embedded_id), "sent_at": sent_at}
-    message = insert_row(connection, "messages", values | {"created_at": created_at, "source": source})
+    message = insert_row(connection, "messages", values | {"id": id_, "created_at": created_at, "source": source})
     connection.executemany(
         "INSERT OR IGNORE INTO recipients (address, message_id) VALUES (?, ?)",
         [(address, message) for address in parse_addresses(new.recipient)],

@@ -115,10 +115,13 @@ async def test_a_mail_that_failed_may_be_retried(world, receipt, tmp_path):
         stored = await it.event()
         id_ = await it.owe(stored.id, "mail", "email")
         assert (await it.settled(id_)).state == "failed"
+        (failed,) = await it.store.messages.page()
         outbox.unlink()
         await it.replays.retry_delivery(id_)
         done = await it.until(id_, lambda one: one.state == "succeeded")
+        (kept,) = await it.store.messages.page()
     assert done.detail == "kept in the outbox"
+    assert (kept.id, failed.status, kept.status) == (failed.id, "failed", "outbox")
 
 
 async def test_a_mail_by_hand_is_tried_as_often_as_smtp_says(world, receipt):

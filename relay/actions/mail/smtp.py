@@ -159,7 +159,7 @@ async def _send(client: SMTP, source: bytes, envelope: Envelope, ready: CheckBef
         reply = await client.data(source, timeout=(client.timeout or STEP_SECONDS) * LAST_STEP)
     except (SMTPServerDisconnected, SMTPTimeoutError, OSError) as error:
         raise _NoReplyError from error
-    return AttemptSucceeded(escape_unprintable(f"{reply.code} {reply.message}", 200))
+    return AttemptSucceeded(_quote_reply(reply.code, reply.message, 200))
 
 
 async def _smtputf8_options(client: SMTP, envelope: Envelope) -> dict[str, Any]:
@@ -202,8 +202,13 @@ def _describe_error(error: Exception, options: SmtpOptions) -> Outcome:
 
 
 def _describe_refusal(error: SMTPResponseException, options: SmtpOptions, advice: str = "") -> Outcome:
-    words = escape_unprintable(f"{error.code} {_without_secrets(error.message, options)}", 300) + advice
+    words = _quote_reply(error.code, _without_secrets(error.message, options), 300) + advice
     return AttemptRetry(words) if 400 <= error.code < 500 else AttemptFailed(words)
+
+
+def _quote_reply(code: int, message: str, limit: int) -> str:
+    """Return what a server said, which may be several lines, on one."""
+    return escape_unprintable(f"{code} {message.replace(chr(10), ' ')}", limit)
 
 
 def _describe_unreachable(error: Exception, options: SmtpOptions, server: str) -> Outcome:
@@ -240,7 +245,8 @@ def _without_secrets(text: str, options: SmtpOptions) -> str:
     """Return a server's words with our credentials taken out, should it echo them."""
     name, word = (secret.reveal() if secret else "" for secret in (options.username, options.password))
     encoded = (base64.b64encode(form.encode()).decode() for form in (f"\0{name}\0{word}", word, name))
-    for form in (*encoded, word, name):
+    # A name that is a word (`resend`, `apikey`) tells nothing, and servers use it in their sentences.
+    for form in (*encoded, word, "" if name.isalpha() else name):
         if len(form) >= 4:
             text = text.replace(form, "••••")
     return text

@@ -8,7 +8,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from relay.api.resource import Answer, ApiRequest, ApiRoute, Refusal, Resource, Timestamp, default_to, make_shape
 from relay.errors import UsageError
-from relay.model.message import MAX_ID, MatchWay, MessageStatus, NewMessage, normalize_id, parse_addresses
+from relay.model.message import (
+    MAX_ADDRESSES,
+    MAX_ID,
+    MatchWay,
+    MessageStatus,
+    NewMessage,
+    normalize_id,
+    parse_addresses,
+)
 from relay.model.text import escape_unprintable
 from relay.providers.message_status import CodeMeaning
 from relay.services import answers
@@ -128,6 +136,7 @@ def _parse_time(text: str) -> datetime:
 
 
 _IS_MISSING = Refusal("{name} is missing", "send channel, provider and recipient")
+_MAX_RECIPIENT = MAX_ADDRESSES * 256
 _MessageId = Annotated[str, BeforeValidator(_read_id)]
 
 
@@ -135,8 +144,8 @@ class NewMessageRequest(ApiRequest):
     """A message that was sent elsewhere; its provider reports its status."""
 
     channel: Annotated[Literal["email", "sms"], Refusal("channel must be email or sms", 'send {"channel": "sms", …}')]
-    recipient: Annotated[str, BeforeValidator(_strip), Field(min_length=1, max_length=500), _IS_MISSING]
-    provider: Annotated[str, BeforeValidator(_strip), Field(min_length=1, max_length=64), _IS_MISSING]
+    recipient: Annotated[str, Field(min_length=1, max_length=_MAX_RECIPIENT), BeforeValidator(_strip), _IS_MISSING]
+    provider: Annotated[str, Field(min_length=1, max_length=64), BeforeValidator(_strip), _IS_MISSING]
     external_id: _MessageId = ""
     embedded_id: _MessageId = ""
     subject: Annotated[str, default_to("")] = ""

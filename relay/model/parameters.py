@@ -41,7 +41,7 @@ def parse_message_filter(query: Mapping[str, str], statuses: Iterable[str], now:
     channel, since = query.get("channel"), query.get("since")
     return MessageFilter(
         channel=check_choice("channel", channel, CHANNELS) if channel else None,
-        provider=query.get("provider") or None,
+        provider=query.get("provider", "").lower() or None,
         statuses=tuple(
             MessageStatus(check_choice("status", text, tuple(MessageStatus)))
             for part in statuses

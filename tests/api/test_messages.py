@@ -413,7 +413,8 @@ async def test_a_message_may_begin_as_queued_and_when_it_was_sent_is_kept(at):
         ({"provider": ""}, "provider"),
         ({"provider": 7}, "provider"),
         ({"recipient": "  "}, "recipient"),
-        ({"recipient": "a" * 501}, "recipient"),
+        ({"recipient": "a" * 12_801}, "recipient is limited to 12800 characters"),
+        ({"provider": "a" * 65}, "provider is limited to 64 characters"),
         ({"channel": "email", "recipient": "nobody"}, "recipient"),
         ({"external_id": "x" * 201}, "external_id"),
         ({"embedded_id": ["x"]}, "embedded_id"),
@@ -439,7 +440,7 @@ async def test_the_list_is_filtered_and_paged(start):
         return [one["id"] for one in (await at.api(f"/api/messages?{query}"))[1]["messages"]]
 
     assert await ids("channel=sms") == [3, 2, 1]
-    assert await ids("provider=resend") == [4]
+    assert await ids("provider=resend") == await ids("provider=Resend") == [4]
     assert await ids("status=failed") == [2]
     assert await ids("status=failed,sent&channel=sms") == [3, 2, 1]
     assert await ids("recipient=%2B1 415 555 0002") == [3]

@@ -12,7 +12,7 @@ log = logging.getLogger("shop")
 
 @use
 def only_genuine(event: Event) -> Failed | None:
-    """Run before the handlers of each event; what it answers ends the run."""
+    """Run before the handlers of each event; a dict, Retry or Failed of it ends the run."""
     if event.verdict not in ("verified", "unsigned", "unchecked"):
         return Failed("not from who it says")
     return None

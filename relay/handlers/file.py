@@ -52,7 +52,7 @@ class Handlers:
     async def run(self, event: Event) -> HandlersResult:
         """Call every `@use` that the event is for, then every `@on`; none of them can raise out of here.
 
-        An answer of a `@use` ends the run. Of the `@on` functions all are called: a Retry of any
+        A dict, a Retry or a Failed of a `@use` ends the run. Of the `@on` functions all are called: a Retry of any
         counts before a Failed, which counts before success, and a Retry calls all of them again. The first
         dict that is returned is the reply. Plain functions run in a thread, so that the event loop goes on.
         """
@@ -81,19 +81,20 @@ class Handlers:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise  # no caller waits for this run any more
-            return self._describe_exception(rule, error)
+            return describe_exception(f"handler {rule.name}", error, self.home)
         except BaseException as error:  # noqa: BLE001 - sys.exit in a handler must end the attempt, not the program
-            return self._describe_exception(rule, error)
+            return describe_exception(f"handler {rule.name}", error, self.home)
 
-    def _describe_exception(self, rule: Rule, error: BaseException) -> HandlersResult:
-        if isinstance(error.__cause__, StopIteration) and str(error) == "coroutine raised StopIteration":
-            error = error.__cause__  # which a coroutine cannot raise, so that Python wraps it
-        where = user_code.locate_error(error, self.home)
-        detail = f"handler {rule.name} failed: {user_code.summarise_error(error)}" + (f" ({where})" if where else "")
-        return HandlersResult(
-            outcome=AttemptRetry(escape_unprintable(detail, _LONGEST_DETAIL)),
-            traceback=user_code.format_error(error, self.home),
-        )
+
+def describe_exception(who: str, error: BaseException, home: ProjectFolders) -> HandlersResult:
+    """Return the outcome of a run in which `who` raised an error."""
+    if isinstance(error.__cause__, StopIteration) and str(error) == "coroutine raised StopIteration":
+        error = error.__cause__  # which a coroutine cannot raise, so that Python wraps it
+    where = user_code.locate_error(error, home)
+    detail = f"{who} failed: {user_code.summarise_error(error)}" + (f" ({where})" if where else "")
+    return HandlersResult(
+        outcome=AttemptRetry(escape_unprintable(detail, _LONGEST_DETAIL)), traceback=user_code.format_error(error, home)
+    )
 
 
 async def _call_function(function: Callable[[Event], Any], event: Event) -> object:
@@ -199,7 +200,7 @@ def _run_file(path: Path, home: ProjectFolders) -> list[Rule]:
             with importable_from(root):
                 importlib.import_module(package)
         except BaseException as error:
-            if not isinstance(error, Exception | SystemExit):
+            if isinstance(error, KeyboardInterrupt):
                 raise
             raise _load_error(error, path, home) from error
     # Under its own name, so that its neighbours can import it back, unless that name is taken.
@@ -216,7 +217,7 @@ def _run_file(path: Path, home: ProjectFolders) -> list[Rule]:
             spec.loader.exec_module(module)
     except BaseException as error:
         sys.modules.pop(name, None)
-        if not isinstance(error, Exception | SystemExit):
+        if isinstance(error, KeyboardInterrupt):
             raise  # Ctrl-C is for the program that loads this
         raise _load_error(error, path, home) from error
     return rules

@@ -91,7 +91,7 @@ def use(source: F, /) -> F: ...
 @overload
 def use(source: str = "*", *events: str) -> Callable[[F], F]: ...
 def use(source: str | Function = "*", *events: str) -> Any:
-    """Call the function before the handlers of each event; what it answers, unless nothing, ends the run.
+    """Call the function before the handlers of each event; a dict, a Retry or a Failed of it ends the run.
 
     Bare, for every event, or with a source and patterns as `@on` takes them.
     """

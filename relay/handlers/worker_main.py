@@ -33,7 +33,7 @@ from relay.errors import HandlersError, NotFoundError
 from relay.handlers import protocol, user_code
 from relay.handlers.environment import read_lookup, set_default_secrets
 from relay.handlers.event import build_event
-from relay.handlers.file import Handlers, load_handlers
+from relay.handlers.file import Handlers, HandlersResult, describe_exception, load_handlers
 from relay.handlers.user_code import FreshLoader, ProjectFolders, file_stamp
 
 KEPT_OUTPUT = 64 * 1024  # bytes of a run's output that are passed on
@@ -67,7 +67,10 @@ def main() -> None:
     # Off since the start: what was imported stays, and looking through it took a tenth of the time until here.
     gc.freeze()
     gc.enable()
-    asyncio.run(session.serve(handlers))
+    try:
+        asyncio.run(session.serve(handlers))
+    except BaseException as error:  # noqa: BLE001 - sys.exit in a task of a handler's own ends the whole loop
+        session.finish(describe_exception("the handlers' event loop", error, home), last=True)
 
 
 def _kill_group(pid: int) -> None:
@@ -250,13 +253,17 @@ class WorkerSession:
             with suppress(OSError):  # where the run before it went, this one does not begin
                 os.chdir(folder)
             ran = await handlers.run(build_event(*protocol.decode_event(*frames)))
-            if os.getpid() != self._pid:
-                os._exit(0)  # a fork that came back from the handler: the answer is its parent's to give
+            self.finish(ran)
+
+    def finish(self, ran: HandlersResult, *, last: bool = False) -> None:
+        """Say how a run ended, unless none is under way; `last`: this process runs no other."""
+        if os.getpid() != self._pid:
+            os._exit(0)  # a fork that came back from the handler: the answer is its parent's to give
+        if self._busy:
             self._output.drain()
             self._busy = False
-            self._wire.send_json(
-                protocol.DONE, protocol.encode_result(ran) | {"read": FreshLoader.read, "last": not self._output.whole}
-            )
+            result = {"read": FreshLoader.read, "last": last or not self._output.whole}
+            self._wire.send_json(protocol.DONE, protocol.encode_result(ran) | result)
 
     def _hand_over(self, frames: tuple[bytes, bytes] | None) -> None:
         assert self._loop is not None

@@ -135,6 +135,7 @@ async def test_odd_text_is_printed_with_its_escapes(write, crew, run):
         ("sys.exit(3)", "handler it failed: SystemExit: 3 (handlers.py, line 8)"),
         ("raise KeyboardInterrupt", "handler it failed: KeyboardInterrupt (handlers.py, line 8)"),
         ("input()", "handler it failed: EOFError: EOF when reading a line (handlers.py, line 8)"),
+        ("return leave()", "the handlers' event loop failed: SystemExit: 4 (handlers.py, line 13)"),
         ("os._exit(3)", "the process of handlers.py ended by itself (status 3)"),
         ("os.kill(os.getpid(), 11)", "the process of handlers.py ended by itself (killed by SIGSEGV)"),
         ("os.kill(os.getpid(), 9)", "the process of handlers.py ended by itself (killed by SIGKILL)"),
@@ -147,6 +148,11 @@ async def test_a_handler_that_ends_the_program_ends_its_own_attempt_only(write, 
         def it(event):
             print("before")
             if event.payload == 1: {ending}
+        async def leave():
+            import asyncio
+            await asyncio.gather(stop())
+        async def stop():
+            sys.exit(4)
     """)
     async with crew() as it:
         ran, after = await run(it, b"1"), await run(it, b"2")
@@ -398,6 +404,7 @@ async def test_a_run_goes_on_with_the_file_it_began_with(write, crew, run, tmp_p
         ("\n1 / 0\n", "handlers.py, line 4: ZeroDivisionError"),
         ("import sys\nsys.exit(3)\n", "handlers.py, line 4: SystemExit: 3"),
         ("import os\nprint('hm', flush=True)\nos._exit(3)\n", "handlers.py: its process ended while loading it"),
+        ("raise BaseException('no')\n", "handlers.py, line 3: BaseException: no"),
         ("raise KeyboardInterrupt\n", "handlers.py: its process ended while loading it"),
         ("import time\ntime.sleep(600)\n", "handlers.py took longer than 3 s to load"),
         ("x = 1\n", "handlers.py has no function below @on"),

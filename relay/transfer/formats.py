@@ -84,6 +84,12 @@ def _post_data(event: CapturedEvent) -> dict[str, str]:
 
 
 def _curl(event: CapturedEvent, _: ExportContext) -> str:
+    command = format_curl(event, '"$TARGET"')
+    return f"\n# {_format_title(event)}\n{command}\necho\n"
+
+
+def format_curl(event: CapturedEvent, server: str) -> str:
+    """Return the command that sends an event to a server, which is a word of the shell."""
     capture = event.capture
     # No expansion of brackets and braces, no tidying of dot segments, no header of curl's own: one request, this one.
     options = ["--globoff --path-as-is --http1.1", f"-X {shlex.quote(capture.method)}"]
@@ -104,8 +110,8 @@ def _curl(event: CapturedEvent, _: ExportContext) -> str:
     if _CURL_CHANGES.search(place):
         options.insert(1, f"--request-target {quoted}")
         quoted = ""
-    lines = " \\\n  ".join([f'curl -sS "$TARGET"{quoted}', *options])
-    return f"\n# {_format_title(event)}\n{f'{_printf(capture.body)} | ' if has_body else ''}{lines}\necho\n"
+    lines = " \\\n  ".join([f"curl -sS {server}{quoted}", *options])
+    return f"{f'{_printf(capture.body)} | ' if has_body else ''}{lines}"
 
 
 def _curl_header(name: str, value: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,9 +23,10 @@ from relay.model.delivery import DeliveryReason
 from relay.model.event import CapturedEvent
 from relay.model.parameters import parse_number, parse_whole_number
 from relay.model.search import Query
-from relay.model.text import decode_header_text, decode_utf8, is_sensitive
+from relay.model.text import is_sensitive
 from relay.providers.catalogue import PROVIDERS
 from relay.services.relay import RunningRelay
+from relay.transfer.formats import format_curl
 
 _OFFERED_PROVIDERS = ("stripe", "github", "shopify", "slack", "twilio")
 _SAMPLE_TYPE = "payment_intent.succeeded"
@@ -281,24 +283,8 @@ async def download_body(request: web.Request, event: CapturedEvent) -> web.Respo
 
 async def show_curl(relay: RunningRelay, event: CapturedEvent) -> web.Response:
     """GET /events/{id}/curl: a command that sends the event again; headers with credentials are left out."""
-    capture = event.capture
-    target = capture.request_target
-    words = ["curl", "-X", shlex.quote(capture.method), shlex.quote(relay.ingress_url + decode_header_text(target))]
-    for name, value in capture.headers:
-        if name.lower() in ("host", "content-length", "connection", "transfer-encoding", "accept-encoding"):
-            continue
-        if is_sensitive(name) and "signature" not in name.lower():
-            continue
-        words += ["-H", shlex.quote(f"{decode_header_text(name)}: {decode_header_text(value)}")]
-    command = f"{' '.join(words)} --data-binary {_quote_for_shell(capture.body)}"
-    return web.Response(
-        body=command.encode("utf-8", "backslashreplace"), headers={"Content-Type": "text/plain; charset=utf-8"}
+    headers = tuple(
+        (name, value) for name, value in event.capture.headers if not is_sensitive(name) or "signature" in name.lower()
     )
-
-
-def _quote_for_shell(data: bytes) -> str:
-    text = decode_utf8(data)
-    if text is not None and "\0" not in text and not text.startswith("@"):
-        return shlex.quote(text)
-    # ANSI-C quoting keeps bytes that are no text; every shell people paste into knows it.
-    return "$'" + "".join(f"\\x{byte:02x}" for byte in data) + "'"
+    sent = replace(event, capture=replace(event.capture, headers=headers))
+    return web.Response(text=format_curl(sent, relay.ingress_url))

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -258,10 +258,12 @@ class PageViewer:
         rejected = sum(row.outcome is EventOutcome.REJECTED for row in found)
         return _make_data_frame("event", {"n": len(stored), "rejected": rejected}, max(stored))
 
-    async def _draw_cells(self, ids: Iterable[int]) -> bytes:
-        """Return result and shield of events, each for its own place."""
+    async def _draw_cells(self, ids: Collection[int]) -> bytes:
+        """Return result and shield of events, each for its own place; the row of one that was deleted goes."""
         rows = await load_rows(self._relay, await self._relay.store.events.rows(ids))
-        return make_frame("".join(self._renderer.part("live/cells.html", row=row) for row in rows))
+        gone = set(ids).difference(row.event.id for row in rows)
+        cells = [self._renderer.part("live/cells.html", row=row) for row in rows]
+        return make_frame("".join(cells + [make_partial(f"#e-{id_}", "delete", "") for id_ in sorted(gone)]))
 
     async def _draw_counts(self) -> bytes:
         """Return every number around the list."""

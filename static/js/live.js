@@ -40,6 +40,12 @@ function hold(n) {
   pill.lastElementChild.textContent = formatNewEvents(waiting);
 }
 
+/** Whether the newest row is of another day than the list begins with; an empty list begins with none. */
+function isNewDay() {
+  const row = findRows()[0];
+  return Boolean(row) && !find("time", row).title.startsWith(find("[data-list] .day .dim")?.textContent);
+}
+
 /** Ask for the rows after the newest one; once more afterwards where they are being asked for. */
 function pull() {
   if (pulling) {
@@ -126,7 +132,7 @@ onMessage("message", refreshDetail);
 
 on("htmx:config:request", (event) => {
   const context = event.detail.ctx;
-  if (context.sourceElement.id === "tail") context.request.body.set("after", newestId());
+  if (context.sourceElement.id === "tail") context.request.body.set("after", isNewDay() ? 0 : newestId());
 });
 
 on("htmx:finally:request", (event) => {
@@ -148,7 +154,9 @@ on("click", (event) => {
   if (event.target.closest(".pill-new")) focusNewest();
 });
 
-on("htmx:sse:error", () => {
+on("htmx:sse:error", (event) => {
+  // relay runs, with another token than the one this page signed in with.
+  if (event.detail.status === 401) location.reload();
   const banner = find("#stopped");
   if (document.hidden || !banner.hidden) return;
   banner.hidden = false;
@@ -185,6 +193,7 @@ export function receiveRows() {
   const rows = findRows();
   markNewRows(rows);
   cutRows(rows);
+  if (isNewDay()) pull();
 }
 
 export function keepPaused() {

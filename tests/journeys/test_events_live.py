@@ -1,8 +1,12 @@
 import asyncio
+import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from builders import build_capture, build_event
 from journeys.waiting import until
+from relay.transfer.records import event_to_record
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -95,6 +99,40 @@ async def test_rows_kept_out_come_in_with_the_next_event(site):
     await page.keyboard.press("Home")
     await until(page, f"{COUNT} === 5")
     await until(page, "document.activeElement.closest('.row')?.id === 'e-5'")
+
+
+def authorize(site):
+    return {"Authorization": f"Bearer {site.relay.login_url.partition('token=')[2]}"}
+
+
+async def test_an_event_that_was_deleted_elsewhere_leaves_the_list_and_is_not_copied(site):
+    site.allowed = ("404",)
+    await site.send()
+    await site.send()
+    page = await site.page()
+    await until(page, LIVE)
+    async with site.session.delete(f"{site.dashboard}/api/events/2", headers=authorize(site)) as response:
+        assert response.status == 200
+    await until(page, f"{COUNT} === 1")
+    await page.keyboard.press("c")
+    await until(page, "document.querySelector('#toast').innerText.includes('Copy failed')")
+
+
+async def test_the_first_event_of_a_day_stands_below_a_heading_of_its_own(site):
+    old = build_event(build_capture(received_at=datetime.now(UTC) - timedelta(days=2)))
+    headers = authorize(site) | {"Content-Type": "application/x-ndjson"}
+    line = json.dumps(event_to_record(old)).encode()
+    async with site.session.post(f"{site.dashboard}/api/import", data=line, headers=headers) as response:
+        assert response.status == 200
+    page = await site.page()
+    await until(page, LIVE)
+    await site.send()
+    days = "[...document.querySelectorAll('[data-list] .day')].map(day => day.innerText)"
+    await until(page, f"{COUNT} === 2 && {days}.length === 2 && {days}[0].includes('Today')")
+    await site.visit(page, "/events?q=source:later")
+    await until(page, f"{LIVE} && document.querySelector('#list .nothing')")
+    await site.send(path="/webhooks/later")
+    await until(page, f"{COUNT} === 1 && {days}[0].includes('Today') && !document.querySelector('#list .nothing')")
 
 
 async def test_a_search_while_paused_begins_to_count_again(site):
@@ -207,3 +245,7 @@ async def test_after_a_restart_the_page_catches_up_by_itself(site):
     await site.send()
     await until(page, f"document.querySelector('#stopped').hidden && {COUNT} === 2")
     await until(page, "document.querySelector('#toast').innerText.includes('relay restarted')")
+    await site.stop()
+    (site.folder / ".relay" / "token").unlink()
+    await site.start(toml, ingress=ingress, dashboard=dashboard)
+    await until(page, "document.querySelector('h1')?.textContent === 'Sign in'")

@@ -223,7 +223,7 @@ async def _render_newer_rows(request: web.Request, after: int) -> web.Response:
     page = await relay.store.events.page(query, limit=_MAX_NEW_ROWS, after=after)
     if not page.rows:
         return web.Response(status=204)
-    if page.next_before is not None and page.next_before > after:
+    if not after or (page.next_before is not None and page.next_before > after):
         text = renderer.part("events/list.html", list=await event_list.load_listing(relay, query))
         return html_response(make_partial("#list", "outerHTML", text))
     text = renderer.part("events/rows.html", list=await event_list.load_part(relay, query, page))

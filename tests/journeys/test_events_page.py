@@ -136,6 +136,7 @@ async def test_a_replay_sends_again_and_verifies_even_when_edited(site):
     await until(page, f"{FOCUS}.matches('dialog[open] [data-send]')")
     await page.keyboard.press("Enter")
     await until(page, "document.querySelector('.result .sent')?.innerText.includes('200')")
+    assert await page.evaluate(f"{FOCUS}.matches('[data-send]')")  # Enter sends it once more
     assert len(site.app.got) == 2
     assert site.app.got[0][2] == site.app.got[1][2]
     edit = "const b = document.querySelector('#rp-b'); b.value = b.value.replace('4800', '125000');"

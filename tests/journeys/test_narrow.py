@@ -71,6 +71,16 @@ async def test_long_names_push_nothing_out_of_a_narrow_page(site):
             assert (width, path, await page.evaluate(CUT)) == (width, path, [])
 
 
+async def test_what_a_sender_makes_long_pushes_nothing_out(site):
+    await site.send({"type": "W" * 120}, **{"Content-Type": "x" * 100})
+    for width in (1440, 390):
+        page = await site.open_tab(width=width)
+        await site.sign_in(page)
+        for path in ("/events/1", "/events/1/replay"):
+            await site.visit(page, path)
+            assert (width, path, await page.evaluate(CUT)) == (width, path, [])
+
+
 async def test_a_long_name_runs_into_nothing_beside_it(site):
     await site.stop()
     await site.start(f'[sources.{"n" * 64}]\nprovider = "custom"\n[targets.app]\nforward = "{site.app.url}"\n')

@@ -152,13 +152,14 @@ def _find_queue_heads(
         "asked": int(target in limits.held),
     }
     heads = connection.execute(sql, values).fetchall()
-    # The lab goes past every queue, and a retry schedule of its may run for hours: nothing waits for it.
-    busy = f"SELECT 1 FROM {_RUNNING} AND target = ? AND source = ? AND lab IS NULL"
+    # The lab goes past every queue, and a retry schedule of its may run for hours: nothing waits for it. Nor for what
+    # an earlier run of relay was killed at, where that is left alone.
+    busy = f"SELECT 1 FROM {_RUNNING} AND target = ? AND source = ? AND id > ? AND lab IS NULL"
     return [
         row
         for row in heads
         if not limits.waits.holds(head := read_delivery(row))
-        and connection.execute(busy, (target, head.source)).fetchone() is None
+        and connection.execute(busy, (target, head.source, limits.above)).fetchone() is None
     ]
 
 

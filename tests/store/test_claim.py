@@ -129,9 +129,12 @@ async def test_a_clock_that_was_set_back_strands_nothing(store, owe, fifo):
     assert await claimed(store, ClaimLimits(horizon=7200, fifo=fifo)) == [far]
 
 
+@pytest.mark.parametrize("is_running", [False, True])
 @pytest.mark.parametrize("fifo", [frozenset(), frozenset({"app"})])
-async def test_what_an_earlier_run_owes_is_left_alone_when_asked(store, owe, fifo):
+async def test_what_an_earlier_run_owes_is_left_alone_when_asked(store, owe, fifo, is_running):
     old = await owe()
+    if is_running:
+        assert await claimed(store) == [old]
     new = await owe()
     assert await claimed(store, ClaimLimits(above=old, fifo=fifo)) == [new]
 

@@ -46,7 +46,10 @@ ReplayStep = tuple[Json, str]
 async def replay_command(
     call: Call, /, ids: tuple[int, ...], *, query: str | None, resume: int | None, dry_run: bool, **how: Any
 ) -> int:
-    """Send events again, one after another, signed so that they verify; 1 when one fails."""
+    """Send events again, one after another, signed so that they verify; 1 when one fails.
+
+    While no relay runs, --resume makes a bulk replay due, and relay start sends it.
+    """
     if [bool(ids), query is not None, resume is not None].count(True) != 1:
         raise UsageError("name events, or a --query", hint="relay replay 42, relay replay --query has:failed")
     edits = read_edits(how)
@@ -61,8 +64,7 @@ async def replay_command(
         raise UsageError("--rate and --stop-on-failure are for a --query without edits", hint="leave them out")
     async with call.connect(secrets=True) as api:
         if resume is not None:
-            await api.post(f"/api/replays/{resume}/resume")
-            return await _follow_bulk_replay(call, api, resume)
+            return await _resume_bulk_replay(call, api, resume)
         if query is not None and not edits:
             names = ("sign", "rate", "stop_on_failure", "include")
             request = {"q": query, "target": how["to"]} | {name: how[name] for name in names}
@@ -223,6 +225,15 @@ async def _replay_in_bulk(call: Call, api: ApiClient, request: Json) -> int:
         raise NothingMatched("no event matches", hint="relay events QUERY shows what does") from error
     _print_left_out(call, begun["left_out"])
     return await _follow_bulk_replay(call, api, begun["id"])
+
+
+async def _resume_bulk_replay(call: Call, api: ApiClient, id_: int) -> int:
+    await api.post(f"/api/replays/{id_}/resume")
+    if api.is_persistent:
+        return await _follow_bulk_replay(call, api, id_)
+    # A quiet relay sends only what the command itself made.
+    call.terminal.print_message(f"replay {id_} is due now; it goes on as soon as relay start runs")
+    return 0
 
 
 async def _follow_bulk_replay(call: Call, api: ApiClient, id_: int) -> int:

@@ -129,6 +129,10 @@ class CatchUpError(RelayError):
     status, code = 502, "catch_up"
 
 
+class ListingNotFoundError(CatchUpError):
+    """A provider's API knows nothing of what it was asked for."""
+
+
 class CredentialError(CatchUpError):
     """A provider refuses the credential it was asked with; which one is named, never shown."""
 

@@ -11,7 +11,7 @@ from yarl import URL
 from relay import __version__
 from relay.actions.forward import parse_retry_after
 from relay.catchup.base import Access, ApiResponse
-from relay.errors import CatchUpError, CredentialError
+from relay.errors import CatchUpError, CredentialError, ListingNotFoundError
 from relay.model.clock import Clock
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import escape_unprintable
@@ -198,7 +198,7 @@ class ListingApiClient:
                 f"{title} does not let the credential {reference} do that{quote}", hint=f"it needs {self.access.needs}"
             )
         if raw.status == 404:
-            return CatchUpError(
+            return ListingNotFoundError(
                 f"{title} knows nothing of that name, or does not show it to {reference}{quote}",
                 hint="check the names under catch_up in relay.toml",
             )

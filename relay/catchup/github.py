@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
 from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, select_headers
-from relay.errors import CatchUpError, CredentialError
+from relay.errors import CatchUpError, CredentialError, ListingNotFoundError
 from relay.model.clock import parse_time
 from relay.model.parsing import encode_json
 from relay.model.text import escape_unprintable
@@ -54,8 +54,11 @@ class GitHubHook(Listing):
             answer = await api.get(answer.next)
 
     async def fetch(self, api: ListingApi, found: ListedEvent) -> RebuiltRequest | None:
-        """Return the request of a delivery. Raises CatchUpError."""
-        answer = await api.get(found.path)
+        """Return the request of a delivery; None for one that went between the list and now. Raises CatchUpError."""
+        try:
+            answer = await api.get(found.path)
+        except ListingNotFoundError:
+            return None
         request = answer.value.get("request") if isinstance(answer.value, dict) else None
         if not isinstance(request, dict):
             raise api.shape_error("a delivery with its request")

@@ -40,6 +40,7 @@ class StandIn:
     token: str = ""
     page: int = 100
     items: list = field(default_factory=list)
+    gone: set = field(default_factory=set)  # keys that are listed, and are not there any more
     answers: list = field(default_factory=list)
     calls: list = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -135,7 +136,8 @@ class GitHub(StandIn):
             return web.json_response(list(self.hooks))
         where = "/app/hook/deliveries" if self.owner == "/app" else f"{self.owner}/hooks/7/deliveries"
         if path.startswith(f"{where}/"):
-            found = [item for item in self.items if str(item["id"]) == path.rpartition("/")[2]]
+            number = path.rpartition("/")[2]
+            found = [item for item in self.items if str(item["id"]) == number and item["guid"] not in self.gone]
             return web.json_response(found[0]) if found else web.json_response({"message": "Not Found"}, status=404)
         if path != where:
             return web.json_response({"message": "Not Found"}, status=404)

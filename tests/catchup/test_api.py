@@ -18,7 +18,7 @@ from relay.catchup.client import LARGEST_RESPONSE, open_client
 from relay.catchup.github import GitHubHook
 from relay.catchup.stripe import StripeEvents
 from relay.catchup.svix import SvixMessages, base_url
-from relay.errors import CatchUpError, CredentialError
+from relay.errors import CatchUpError, CredentialError, ListingNotFoundError
 from relay.model.parsing import MAX_VALUES
 from relay.model.secret import Secret
 
@@ -156,7 +156,7 @@ async def test_what_stays_broken_is_given_up(asking):
             CredentialError,
             "(Resource not accessible)",
         ),
-        ({"status": 404}, CatchUpError, "knows nothing of that name, or does not show it to env:GITHUB_TOKEN"),
+        ({"status": 404}, ListingNotFoundError, "knows nothing of that name, or does not show it to env:GITHUB_TOKEN"),
         (
             {"status": 400, "text": f'{{"error": {{"message": "No {TOKEN}\\n"}}}}'},
             CatchUpError,

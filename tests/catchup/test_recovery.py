@@ -169,6 +169,17 @@ async def test_a_delivery_without_content_is_told_of_and_left(start, github, svi
         assert (answer["state"], answer["missed"], answer["lost"]) == ("done", 1, 1)
 
 
+async def test_a_delivery_that_went_after_it_was_listed_keeps_no_later_one_back(
+    start, github, tables, environ, catch_up, events
+):
+    github.gone.add(github.deliver("push", PUSH, ago(minutes=5)))
+    later = github.deliver("push", PUSH, ago(minutes=3))
+    at = await start(tables(github), environ)
+    _, answer = await catch_up(at, "github")
+    assert (answer["state"], answer["lost"]) == ("done", 1)
+    assert [event["idempotency_key"] for event in await events(at)] == [later]
+
+
 async def test_looking_stores_nothing(start, stripe, github, tables, environ, catch_up, events):
     ids = [stripe.happen("charge.failed", ago(minutes=9 - n)) for n in range(3)]
     github.deliver("issues", {"action": "opened"}, ago(minutes=5))

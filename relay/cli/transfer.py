@@ -139,7 +139,7 @@ async def import_command(call: Call, /, file: Path) -> int:
 def read_lines(source: BinaryIO) -> Iterator[bytes]:
     """Return a file in pieces, a HAR file as JSON lines. Raises UsageError for a HAR file that cannot be read."""
     piece = source.read(_CHUNK_SIZE)
-    if re.match(rb'\s*\{\s*"log"\s*:', piece):
+    if re.match(rb'(\xef\xbb\xbf)?\s*\{\s*"log"\s*:', piece):
         from relay.transfer.records import read_records  # with pydantic, for HAR files alone
 
         # Whole, before anything is sent: a call that breaks off in the middle is a fault to the relay that takes it.

@@ -1,13 +1,12 @@
 """One event as a record of a JSON Lines file, byte for byte, and back again; and the requests of a HAR file as such."""
 
 import hashlib
-import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -18,6 +17,7 @@ from relay.model.event_json import serialize_check
 from relay.model.payload import PayloadError, parse_json
 from relay.model.request_items import MAX_ITEMS, RequestItems
 from relay.model.text import REDACTED, encode_body, escape_unprintable, is_sensitive, redact_pairs
+from relay.pipeline.source_table import WEBHOOK_PREFIX
 from relay.store.events import ImportedEvent
 
 VERSION = 1
@@ -216,7 +216,6 @@ def _body_digest(capture: Capture) -> bytes:
     return hashlib.sha256("\n".join(parts).encode() + b"\n\n" + capture.body).digest()
 
 
-_SOURCE = re.compile(r"/webhooks/([A-Za-z0-9][A-Za-z0-9._-]*)")
 _ELSEWHERE = "imported"  # the source of a request that was not sent to a relay
 
 
@@ -225,16 +224,30 @@ class _Pair(_Imported):
     value: str
 
 
+class _Param(_Imported):
+    name: str
+    value: str | None = None
+
+
 class _PostData(_Imported):
-    text: str = ""
-    encoding: Literal["base64"] | None = None
+    text: str | None = None
+    encoding: str | None = None
+    params: list[_Param] | None = None
+    mime_type: Annotated[str | None, Field(alias="mimeType")] = None
+
+    def record(self) -> dict[str, str]:
+        """Return the body as in an export; HAR may give a form by its fields alone."""
+        text = self.text or ""
+        if not text and self.params and (self.mime_type or "").startswith("application/x-www-form-urlencoded"):
+            text = urlencode([(one.name, one.value or "") for one in self.params])
+        return {"encoding": "base64" if self.encoding == "base64" else "utf-8", "text": text}
 
 
 class _Request(_Imported):
     method: str
     url: str
     headers: list[_Pair] = []
-    post_data: Annotated[_PostData, Field(alias="postData")] = _PostData()
+    post_data: Annotated[_PostData | None, Field(alias="postData")] = None
 
 
 class _Entry(_Imported):
@@ -253,9 +266,9 @@ def read_records(content: bytes) -> Iterator[dict[str, Any]]:
             for number, entry in enumerate(entries, start=1):
                 try:
                     yield _read_record(_Entry.model_validate(entry))
-                except (ValidationError, ValueError) as error:
-                    message = f"entry {number} of the HAR file cannot be read"
-                    raise UsageError(message, hint="export it again") from error
+                except ValueError as error:
+                    why = _describe_mistake(error) if isinstance(error, ValidationError) else "its url cannot be read"
+                    raise UsageError(f"entry {number} of the HAR file: {why}", hint="save it as HAR 1.2") from error
         case _:
             raise _no_har_error("it has no log with entries")
 
@@ -267,20 +280,23 @@ def _no_har_error(why: str) -> UsageError:
 def _read_record(entry: _Entry) -> dict[str, Any]:
     request = entry.request
     url = urlsplit(request.url)
-    known = _SOURCE.match(url.path)
-    body = {"encoding": request.post_data.encoding or "utf-8", "text": request.post_data.text}
     return {
         "relay_export": VERSION,
         "received_at": format_time(entry.started),
-        "source": known[1] if known else _ELSEWHERE,
+        "source": _find_source(url.path),
         "method": request.method,
         "path": _latin1_text(url.path or "/"),
         "query": _latin1_text(url.query),
         "url": _latin1_text(request.url),
         # Names that begin with a colon are HTTP/2's, and no headers.
         "headers": [[pair.name, _latin1_text(pair.value)] for pair in request.headers if not pair.name.startswith(":")],
-        "body": body,
+        "body": (request.post_data or _PostData()).record(),
     }
+
+
+def _find_source(path: str) -> str:
+    name = unquote(path.removeprefix(WEBHOOK_PREFIX).partition("/")[0]) if path.startswith(WEBHOOK_PREFIX) else ""
+    return name if name.isprintable() and 0 < len(name) <= 64 and "/" not in name else _ELSEWHERE
 
 
 def _latin1_text(text: str) -> str:

@@ -79,6 +79,7 @@ async def events_command(call: Call, query: tuple[str, ...], following: bool, li
     async with call.connect(store_only=True) as api:
         last = await fetch_newest_id(api) if following else 0
         found = await fetch_events(api, text, limit)
+        last = max([last, *(event["id"] for event in found)])  # what came between the two calls is listed
     widths: list[int] = []
     print_events(call, found[::-1] if following else found, widths)
     if following:

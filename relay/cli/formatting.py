@@ -98,7 +98,8 @@ def _describe_outcome(event: Json) -> str:
         case "rejected":
             return f", rejected {event['status']} ({event['reason'] or 'no reason'})"
         case "duplicate":
-            return f", duplicate of #{event['duplicate_of']}"
+            # An imported one does not say of which.
+            return f", duplicate of #{event['duplicate_of']}" if event["duplicate_of"] else ", duplicate"
         case "ignored":
             return ", ignored"
     return ", recovered" if event.get("recovered") else ""

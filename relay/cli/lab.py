@@ -265,12 +265,12 @@ def apply_check(report: Json, before: CheckResult, after: CheckResult) -> Json:
         return report
     problem = _find_problem(before, after, _count_events(experiment))
     check: Json = {"passed": not problem, "before": before.output, "after": after.output, "sentence": problem}
+    changed: Json = {"check": check}
+    if "--check" in experiment["advice"]:
+        changed["advice"] = ""  # the check has shown what the answers alone do not show
     if problem:
-        changed = {"finding": "failed", "sentence": f"{problem}; {experiment['sentence']}", "check": check}
-        return report | {"finding": "failed", "experiments": [experiment | changed]}
-    # The check has shown what the answers alone do not show.
-    is_settled = experiment["finding"] == "passed" and "--check" in experiment["advice"]
-    changed = {"advice": "" if is_settled else experiment["advice"], "check": check}
+        changed |= {"finding": "failed", "sentence": f"{problem}; {experiment['sentence']}"}
+        report = report | {"finding": "failed"}
     return report | {"experiments": [experiment | changed]}
 
 

@@ -121,7 +121,7 @@ _HAS = {
     "message": "events.id IN (SELECT event_id FROM messages)",
 }
 _IS = {
-    "duplicate": "duplicate_of IS NOT NULL",
+    "duplicate": "(duplicate_of IS NOT NULL OR outcome = 'duplicate')",  # an imported one does not say of which
     "replay": "events.id IN (SELECT event_id FROM deliveries WHERE deliveries.reason = 'replay')",
     "sample": "sample = 1",
     "pinned": "pinned = 1",

@@ -9,7 +9,9 @@ import sys
 import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -374,6 +376,9 @@ def test_commands_work_without_a_relay_too(inside, tmp_path, target):
     assert inside("replay", "1", "--to", "http://127.0.0.1:9/x").code == 1
     later = inside("retry", "1")
     assert (later.code, later.err) == (0, "delivery 1 is due now; it is sent as soon as relay start runs\n")
+    assert inside("replay", "--query", "id:1", "--to", "http://127.0.0.1:9/x", "--stop-on-failure").code == 1
+    later = inside("replay", "--resume", "1")
+    assert (later.code, later.err) == (0, "replay 1 is due now; it goes on as soon as relay start runs\n")
 
 
 def test_follow_goes_on_over_a_restart(started, tmp_path):
@@ -381,21 +386,28 @@ def test_follow_goes_on_over_a_restart(started, tmp_path):
         relay.object("ready")
         relay.send()
         following = subprocess.Popen(
-            [sys.executable, "-m", "relay", "events", "--follow", "--json"],
+            [sys.executable, "-m", "relay", "events", "--follow", "--json", "--limit", "1000"],
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         try:
-            assert json.loads(following.stdout.readline())["id"] == 1
+            # Each once, also what comes while the command looks at what is there.
+            numbers = iter(lambda: json.loads(following.stdout.readline())["id"], None)
+            with ThreadPoolExecutor(1) as pool:
+                reading = pool.submit(next, numbers)
+                count = 2
+                while not reading.done():
+                    relay.send()
+                    count += 1
             relay.send()
-            assert json.loads(following.stdout.readline())["id"] == 2
+            assert [reading.result(), *islice(numbers, count - 1)] == list(range(1, count + 1))
             relay.stop()
             with started("--json") as again:
                 again.object("ready")
                 again.send()
-                assert json.loads(following.stdout.readline())["id"] == 3
+                assert next(numbers) == count + 1
             following.send_signal(2)
             _, err = following.communicate(timeout=60)
         finally:

@@ -213,6 +213,12 @@ def test_a_check_is_asked_around_each_experiment_and_learns_which(home, inside, 
     assert done.code == 0
     assert (home / "asked").read_text().splitlines() == [" 0", "duplicates 1", " 0", "stale 1"]
     assert [one["experiments"][0]["check"]["passed"] for one in done.objects] == [True, True]
+    failed = inside("lab", "duplicates", str(id_), "--to", "silent", "--check", 'test -z "$RELAY_LAB_EXPERIMENT"')
+    assert (failed.code, "the check failed (1); all 3 copies" in failed.out, "--check" in failed.out) == (
+        5,
+        True,
+        False,
+    )
     assert done.objects[0]["experiments"][0]["advice"] == ""
 
 

@@ -311,6 +311,37 @@ def test_a_har_of_any_number_of_values_is_read():
     assert (record["method"], record["path"]) == ("PUT", "/x")
 
 
+@pytest.mark.parametrize(
+    ("url", "post", "source", "body"),
+    [
+        ("/webhooks/a%20b/c", None, "a b", b""),
+        ("/webhooks/日本", {"mimeType": "text/plain", "text": None}, "日本", b""),
+        ("/webhooks/a%2Fb", {"text": "x", "encoding": ""}, "imported", b"x"),
+        ("/webhooks/", {"text": "AP8=", "encoding": "base64"}, "imported", b"\0\xff"),
+        (
+            "/webhooks/a",
+            {"mimeType": "application/x-www-form-urlencoded", "params": [{"name": "a", "value": "b ü"}, {"name": "c"}]},
+            "a",
+            b"a=b+%C3%BC&c=",
+        ),
+    ],
+)
+def test_a_har_of_another_program_is_read(tmp_path, url, post, source, body):
+    request = {"method": "POST", "url": f"http://x.example{url}", "headers": [], "postData": post}
+    value = {"log": {"entries": [{"startedDateTime": "2026-01-02T03:04:05Z", "request": request}]}}
+    path = tmp_path / "a.har"
+    path.write_text(json.dumps(value), encoding="utf-8-sig")  # as Fiddler writes it
+    with path.open("rb") as file:
+        [line] = read_lines(file)
+    capture = parse_record(line).event.capture
+    assert (capture.source, capture.body) == (source, body)
+
+
+def test_an_entry_of_a_har_that_cannot_be_read_is_told_with_why():
+    with pytest.raises(UsageError, match="entry 1 of the HAR file: request: field required"):
+        list(read_records(b'{"log": {"entries": [{"startedDateTime": "2026-01-02T03:04:05Z"}]}}'))
+
+
 async def test_an_unknown_format_is_named(at):
     status, answer = await at.api("/api/export?as=xml")
     assert status == 400
@@ -334,7 +365,11 @@ def test_the_commands_write_a_file_for_its_owner_and_read_it_back(tmp_path, monk
     assert (tmp_path / "out.jsonl").stat().st_mode & 0o077 == 0
     assert run(["import", "out.jsonl"]) == 0
     assert "0 events imported, 2 were here" in capfd.readouterr().err
-    assert run(["export", "source:a", "--as", "curl"]) == 0
+    (tmp_path / "twice.jsonl").write_text(json.dumps(GOOD | {"path": "/z", "outcome": "duplicate"}))
+    assert run(["import", "twice.jsonl"]) == 0
+    assert run(["events", "path:/z"]) == 0
+    assert "unchecked, duplicate  0 B" in capfd.readouterr().out
+    assert run(["export", "source:a -is:duplicate", "--as", "curl"]) == 0
     assert capfd.readouterr().out.count("curl -sS") == 2
     assert run(["export", "source:nobody"]) == 4
     assert run(["import", "missing.jsonl"]) == 2

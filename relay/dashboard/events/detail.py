@@ -124,7 +124,9 @@ def _build_unsent_target(event: EventRow, addresses: Mapping[str, str]) -> Pipel
         return PipelineTarget(PipelineSegment("off", "Not sent"), name, address)
     text, target = "No target", "Your app"
     if event.outcome is EventOutcome.DUPLICATE:
-        text, target = f"Same as event {event.duplicate_of}", "Not sent again"
+        # An imported one does not say of which.
+        text = f"Same as event {event.duplicate_of}" if event.duplicate_of else "Duplicate"
+        target = "Not sent again"
     elif event.outcome is EventOutcome.IGNORED:
         text, target = "Not in events", "Not sent"
     elif event.reason == "vault_locked":

@@ -97,6 +97,7 @@ def test_the_hop_line_has_one_wire_for_each_target(row_of, sent, noon):
     ("changes", "text"),
     [
         ({"outcome": EventOutcome.DUPLICATE, "duplicate_of": 3}, "Same as event 3"),
+        ({"outcome": EventOutcome.DUPLICATE}, "Duplicate"),
         ({"outcome": EventOutcome.IGNORED}, "Not in events"),
         ({}, "No target"),
     ],

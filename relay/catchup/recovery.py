@@ -119,7 +119,7 @@ class Recovery:
         progress.found += len(page)
         keys = {found.key: await self._find_key(found) for found in page}
         known = {key for key in keys.values() if key is not None}
-        here = await self._context.store.events.claimed(self._source.name, known)
+        here = await self._context.store.keys.filter_claimed(self._source.name, known)
         unknown = [found for found in page if keys[found.key] not in here]
         progress.known += len(page) - len(unknown)
         listed = [found for found in unknown if not await self._is_unlisted(found)]

@@ -13,6 +13,7 @@ from relay.store.batches import Batches
 from relay.store.connection import inspect_file
 from relay.store.counters import Counters
 from relay.store.deliveries import Deliveries
+from relay.store.event_keys import EventKeys
 from relay.store.events import Events, Imports
 from relay.store.full_text import Indexer
 from relay.store.labs import Labs
@@ -32,15 +33,16 @@ class Store:
         self.path = path
         self.writer = writer
         self.indexer = Indexer(writer, readers)
-        self.events = Events(writer, readers, self.indexer)
+        self.keys = EventKeys(writer, readers)
+        self.events = Events(writer, readers, self.indexer, self.keys)
         self.deliveries = Deliveries(writer, readers)
         self.batches = Batches(writer, readers)
         self.labs = Labs(writer, readers)
         self.messages = Messages(writer, readers)
-        self.imports = Imports(writer, readers)
+        self.imports = Imports(writer, readers, self.keys)
         self.counters = Counters(writer, readers)
         self.mails = SentMails(writer, readers)
-        self.unchecked = PendingVerification(writer, readers)
+        self.unchecked = PendingVerification(writer, readers, self.keys)
         self.pruning = Pruning(writer, readers)
 
 

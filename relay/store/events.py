@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -14,6 +15,7 @@ from relay.model.event import CapturedEvent, EventRow, NewEvent
 from relay.model.search import EVERYTHING, Query
 from relay.model.values import dataclass
 from relay.store import row_mappers
+from relay.store.event_keys import EventKeys
 from relay.store.full_text import Indexer
 from relay.store.new_events import EventInsert, StoredEvent, insert_events, prepare_insert
 from relay.store.readers import Readers, Repository, limit_id
@@ -26,7 +28,6 @@ _BODIES = 2_000  # the same, where that means reading bodies
 _INDEXING = 0.3  # seconds that a search waits for older events to be indexed
 _AT_ONCE = 500  # events in one statement, or one page, of something done to many
 _MAX_ID = 2**62
-_KEYS = 500  # keys looked up in one statement
 _HINT = "relay events lists those that there are"
 
 
@@ -53,8 +54,9 @@ class EventCounts:
 class Events(Repository):
     """Reads and writes events."""
 
-    def __init__(self, writer: Writer, readers: Readers, indexer: Indexer) -> None:
+    def __init__(self, writer: Writer, readers: Readers, indexer: Indexer, keys: EventKeys) -> None:
         super().__init__(writer, readers)
+        self._insert = partial(insert_events, keys)
         self._indexer = indexer
 
     async def add(self, event: NewEvent, planned: tuple[NewDelivery, ...] = (), *, answerer: str = "") -> StoredEvent:
@@ -64,7 +66,7 @@ class Events(Repository):
         duplicates, or its sender waits for the target `answerer`, which has not taken it yet. Raises
         StoreError when nothing could be kept.
         """
-        return await self._writer.write_together(insert_events, prepare_insert(event, planned, answerer))
+        return await self._writer.write_together(self._insert, prepare_insert(event, planned, answerer))
 
     def add_nowait(self, insert: EventInsert, callback: Callback) -> None:
         """Store a prepared event as `add` does, without a task or a future: see `Writer.submit`.
@@ -72,23 +74,12 @@ class Events(Repository):
         `callback(stored, None)` is called on the loop's thread once the event is on disk, `callback(None, error)`
         when nothing could be kept.
         """
-        self._writer.submit(insert_events, insert, callback, is_light=insert.is_light)
+        self._writer.submit(self._insert, insert, callback, is_light=insert.is_light)
 
     async def get(self, id_: int) -> CapturedEvent:
         """Return an event whole. Raises NotFoundError."""
         row = await self._get(f"{row_mappers.WHOLE_EVENTS} WHERE events.id = ?", id_, "event", _HINT)
         return row_mappers.read_whole_event(row)
-
-    async def claimed(self, source: str, keys: Iterable[str]) -> frozenset[str]:
-        """Return those idempotency keys that an event of the source has claimed."""
-        listed = list(keys)
-        found: set[str] = set()
-        for start in range(0, len(listed), _KEYS):
-            some = listed[start : start + _KEYS]
-            marks = ",".join("?" * len(some))
-            sql = f"SELECT key FROM keys WHERE source = ? AND key IN ({marks})"
-            found |= {row[0] for row in await self._readers.all(sql, (source, *some))}
-        return frozenset(found)
 
     async def row(self, id_: int) -> EventRow | None:
         """Return the narrow row of an event, or None."""
@@ -243,6 +234,10 @@ class ImportedEvent:
 class Imports(Repository):
     """Keeps events that were exported from a store, each once."""
 
+    def __init__(self, writer: Writer, readers: Readers, keys: EventKeys) -> None:
+        super().__init__(writer, readers)
+        self._keys = keys
+
     async def add(self, imported: Iterable[ImportedEvent], now: datetime) -> tuple[int | None, ...]:
         """Keep events in one transaction; return the id of each, None for what was here already.
 
@@ -251,16 +246,16 @@ class Imports(Repository):
         listed = tuple(imported)
 
         def step(connection: sqlite3.Connection) -> tuple[int | None, ...]:
-            return tuple(_insert_import(connection, one, to_micros(now)) for one in listed)
+            return tuple(_insert_import(self._keys, connection, one, to_micros(now)) for one in listed)
 
         return await self._writer.write(step)
 
 
-def _insert_import(connection: sqlite3.Connection, imported: ImportedEvent, now: int) -> int | None:
+def _insert_import(keys: EventKeys, connection: sqlite3.Connection, imported: ImportedEvent, now: int) -> int | None:
     values = prepare_insert(imported.event, ())
     if _is_imported(connection, imported, values.received_at):
         return None
-    (stored,) = insert_events(connection, [values])
+    (stored,) = insert_events(keys, connection, [values])
     connection.execute("INSERT INTO imports (digest, event_id, at) VALUES (?, ?, ?)", (imported.digest, stored.id, now))
     if imported.pinned or imported.note:
         connection.execute(

@@ -5,8 +5,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from functools import cache, partial
-from itertools import chain
+from functools import partial
 from typing import Any
 
 from relay.model.counters import CounterLabel, CounterValue
@@ -18,8 +17,9 @@ from relay.model.signals import MessageChanged
 from relay.model.values import dataclass
 from relay.store import counters, row_mappers
 from relay.store.delivery_queue import AwaitedDelivery, resolve_earlier_tries
+from relay.store.event_keys import Claim, EventKeys, KeyHolder
 from relay.store.message_statuses import apply_statuses, is_message_known
-from relay.store.row_mappers import MAX_ROWS, dump_delivery, insert_rows, round_up, to_micros
+from relay.store.row_mappers import dump_delivery, insert_rows, to_micros
 
 _LIGHT_BODY = 8 * 1024  # bytes
 
@@ -57,7 +57,7 @@ class EventInsert(StoredEvent):
     waits for, "" for none.
     """
 
-    claim: tuple[str, str] | None
+    claim: Claim | None
     deliver_duplicates: bool
     unless_known: bool
     received_at: int
@@ -143,16 +143,16 @@ def _build_blob(text: str) -> str | bytes:
     return text if text.isascii() else text.encode("latin-1", "replace")
 
 
-def insert_events(connection: sqlite3.Connection, batch: list[EventInsert]) -> list[StoredEvent]:
+def insert_events(keys: EventKeys, connection: sqlite3.Connection, batch: list[EventInsert]) -> list[StoredEvent]:
     """Insert events with their bytes, claims and deliveries inside the writer's transaction, and return them."""
     for item in batch:
         if item.id:
             _reset(item)
-    taken = _find_key_holders(connection, [item.claim for item in batch if item.claim is not None])
+    taken = keys.find_holders(connection, [item.claim for item in batch if item.claim is not None])
     # Ids are known beforehand: there is one writer, and AUTOINCREMENT counts up by one.
     last = dict(connection.execute("SELECT name, seq FROM sqlite_sequence WHERE name IN ('events', 'deliveries')"))
     first_id = next_id = last.get("events", 0) + 1
-    claimed: dict[tuple[str, str], int] = {}
+    claimed: dict[Claim, int] = {}
     kept: list[EventInsert] = []
     results: list[StoredEvent] = []
     for item in batch:
@@ -162,7 +162,9 @@ def insert_events(connection: sqlite3.Connection, batch: list[EventInsert]) -> l
                 results.append(StoredEvent(id=holder.id, outcome=EventOutcome.DUPLICATE, duplicate_of=holder.id))
                 continue
             if holder is None or _take_key(connection, item, holder, stored_below=first_id):
-                taken[item.claim] = _Holder(next_id, item.outcome is EventOutcome.IGNORED)
+                if holder is not None and holder.id < first_id:
+                    keys.release(connection, item.claim, holder)
+                taken[item.claim] = KeyHolder(next_id, item.outcome is EventOutcome.IGNORED)
                 claimed[item.claim] = next_id
         item.id = next_id
         kept.append(item)
@@ -179,7 +181,7 @@ def insert_events(connection: sqlite3.Connection, batch: list[EventInsert]) -> l
         stored += item.stored
     insert_rows(connection, "events", rows, len(kept))
     insert_rows(connection, "event_bytes", stored, len(kept))
-    insert_rows(connection, "keys", [value for claim, id_ in claimed.items() for value in (*claim, id_)], len(claimed))
+    keys.claim(connection, claimed)
     _insert_deliveries(connection, kept, last.get("deliveries", 0) + 1)
     _count_events(connection, kept)
     _apply_statuses(connection, kept)
@@ -192,15 +194,7 @@ def _reset(item: EventInsert) -> None:
     item.duplicate_of, item.awaited, item.deliveries, item.moved, item.unknown = None, None, (), (), 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Holder:
-    """The event that has a key. One that was `ignored` gives it up to the first that is not."""
-
-    id: int
-    ignored: bool
-
-
-def _take_key(connection: sqlite3.Connection, item: EventInsert, holder: _Holder, *, stored_below: int) -> bool:
+def _take_key(connection: sqlite3.Connection, item: EventInsert, holder: KeyHolder, *, stored_below: int) -> bool:
     """Decide the outcome of an event whose key another one has; return whether it has the key from now on."""
     delivers = item.outcome is EventOutcome.ACCEPTED and not item.deliver_duplicates
     if delivers and holder.ignored:
@@ -266,24 +260,3 @@ def _apply_statuses(connection: sqlite3.Connection, kept: list[EventInsert]) -> 
         if unknown and item.tracked.matching.unknown != 200:
             item.unknown = item.tracked.matching.unknown
             connection.execute("UPDATE events SET status = ? WHERE id = ?", (item.unknown, item.id))
-
-
-def _find_key_holders(connection: sqlite3.Connection, claims: list[tuple[str, str]]) -> dict[tuple[str, str], _Holder]:
-    found: dict[tuple[str, str], _Holder] = {}
-    for at in range(0, len(claims), MAX_ROWS):
-        some = claims[at : at + MAX_ROWS]
-        size = round_up(len(some))
-        values = [*chain.from_iterable(some), *[0, 0] * (size - len(some))]
-        for source, key, id_, ignored in connection.execute(_build_key_query(size), values):
-            found[source, key] = _Holder(id_, bool(ignored))
-    return found
-
-
-@cache
-def _build_key_query(size: int) -> str:
-    # Walked from the list into the index; `(source, key) IN (…)` would read every key there is.
-    return (
-        f"WITH claims (source, key) AS (VALUES {','.join(['(?,?)'] * size)}) SELECT keys.source, keys.key, event_id, "
-        "(SELECT outcome = 'ignored' FROM events WHERE id = event_id) "
-        "FROM claims CROSS JOIN keys ON keys.source = claims.source AND keys.key = claims.key"
-    )

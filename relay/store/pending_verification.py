@@ -12,10 +12,12 @@ from relay.model.message import MessageTracking
 from relay.model.signals import MessageChanged
 from relay.model.values import dataclass
 from relay.store import row_mappers
+from relay.store.event_keys import EventKeys
 from relay.store.message_statuses import apply_statuses
 from relay.store.new_events import StoredEvent
-from relay.store.readers import Repository
+from relay.store.readers import Readers, Repository
 from relay.store.row_mappers import insert_delivery, to_micros
+from relay.store.writer import Writer
 
 # Word for word as the index says it, or SQLite would not use it.
 _PENDING = "reason = 'vault_locked' AND outcome <> 'rejected'"
@@ -61,6 +63,10 @@ def build_checked_event(id_: int, event: NewEvent, planned: tuple[NewDelivery, .
 class PendingVerification(Repository):
     """Reads and writes events that wait for the vault."""
 
+    def __init__(self, writer: Writer, readers: Readers, keys: EventKeys) -> None:
+        super().__init__(writer, readers)
+        self._keys = keys
+
     async def page(self, after: int, last: int, limit: int) -> tuple[tuple[int, str], ...]:
         """Return ids and sources of events that wait, above `after` and up to `last`, as they came."""
         sql = f"SELECT id, source {_FROM_PENDING} AND id > ? AND id <= ? ORDER BY id LIMIT ?"
@@ -81,17 +87,17 @@ class PendingVerification(Repository):
         wait any more, is passed over; the others come back as they stand now, in order.
         """
         made = await self._writer.write(
-            lambda connection: [_record_verdict(connection, one, to_micros(now)) for one in batch]
+            lambda connection: [_record_verdict(self._keys, connection, one, to_micros(now)) for one in batch]
         )
         return tuple(one for one in made if one is not None)
 
 
-def _record_verdict(connection: sqlite3.Connection, one: CheckedEvent, now: int) -> StoredEvent | None:
+def _record_verdict(keys: EventKeys, connection: sqlite3.Connection, one: CheckedEvent, now: int) -> StoredEvent | None:
     waits = connection.execute(f"SELECT 1 FROM events WHERE id = ? AND {_PENDING}", (one.id,)).fetchone()
     if waits is None:
         return None
     outcome, planned = one.outcome, one.planned
-    duplicate_of = _claim_key(connection, one)
+    duplicate_of = _claim_key(keys, connection, one)
     if duplicate_of is not None and not one.deliver_duplicates and outcome is EventOutcome.ACCEPTED:
         outcome, planned = EventOutcome.DUPLICATE, ()
     connection.execute(
@@ -108,17 +114,15 @@ def _record_verdict(connection: sqlite3.Connection, one: CheckedEvent, now: int)
     return StoredEvent(id=one.id, outcome=outcome, duplicate_of=duplicate_of, deliveries=tuple(made), moved=moved)
 
 
-def _claim_key(connection: sqlite3.Connection, one: CheckedEvent) -> int | None:
+def _claim_key(keys: EventKeys, connection: sqlite3.Connection, one: CheckedEvent) -> int | None:
     """Claim the key of an event; return the event that has it already, if any."""
     if one.claim is None:
         return None
-    key = (one.source, one.claim)
-    found = connection.execute(
-        "SELECT event_id, (SELECT outcome = 'ignored' FROM events WHERE id = event_id) FROM keys "
-        "WHERE source = ? AND key = ?",
-        key,
-    ).fetchone()
-    if found is not None and not (found[1] and one.outcome is EventOutcome.ACCEPTED):
-        return int(found[0])
-    connection.execute("REPLACE INTO keys VALUES (?, ?, ?)", (*key, one.id))
+    claim = (one.source, one.claim)
+    holder = keys.find_holders(connection, [claim]).get(claim)
+    if holder is not None:
+        if not (holder.ignored and one.outcome is EventOutcome.ACCEPTED):
+            return holder.id
+        keys.release(connection, claim, holder)
+    keys.claim(connection, {claim: one.id})
     return None

@@ -68,6 +68,7 @@ _TABLES = {
         blobs=("path", "query"),
     ),
     "event_bytes": _Table("INSERT", "event_id, url, headers, body, checks, problems, batch", blobs=("url", "headers")),
+    "new_keys": _Table("INSERT", "event_id, source, key"),
     "keys": _Table("REPLACE", "source, key, event_id"),
     "deliveries": _Table(
         "INSERT",

@@ -65,6 +65,6 @@ async def test_the_keys_that_are_claimed_are_told(store):
     await store.events.add(replace(live("evt_2"), claims_key=False))
     await store.events.add(replace(live("evt_3"), capture=replace(live("x").capture, source="other")))
     asked = {f"evt_{number}" for number in range(1200)}
-    assert await store.events.claimed("stripe", asked) == {"evt_1"}
-    assert await store.events.claimed("other", asked) == {"evt_3"}
-    assert await store.events.claimed("stripe", ()) == frozenset()
+    assert await store.keys.filter_claimed("stripe", asked) == {"evt_1"}
+    assert await store.keys.filter_claimed("other", asked) == {"evt_3"}
+    assert await store.keys.filter_claimed("stripe", ()) == frozenset()

@@ -327,9 +327,9 @@ async def test_small_events_are_committed_by_the_loop_while_that_is_quick_and_al
 
     def note(connection, items):
         threads.append(threading.current_thread() is threading.main_thread())
-        return insert_events(connection, items)
+        return insert_events(store.keys, connection, items)
 
-    monkeypatch.setattr("relay.store.events.insert_events", note)
+    monkeypatch.setattr(store.events, "_insert", note)
 
     async def add(*bodies):
         stored = [asyncio.get_running_loop().create_future() for _ in bodies]

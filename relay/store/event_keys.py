@@ -1,0 +1,133 @@
+"""Which event has an idempotency key. Later events of the source with the same key are its duplicates.
+
+Keys are mostly random: in a table in their order each one writes a page, a seventh of what an event costs. So a key is
+appended to `new_keys`, in the order of events, and found through memory; `sort_in` moves it to `keys` behind commits.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from functools import cache
+from itertools import chain
+
+from relay.model.values import dataclass
+from relay.store.readers import Readers, Repository
+from relay.store.row_mappers import MAX_ROWS, insert_rows, round_up
+from relay.store.writer import Writer
+
+Claim = tuple[str, str]
+"""A source and a key."""
+
+_MAX_RECENT = 50_000  # keys found through memory, about 130 bytes each; more are sorted in at once
+_MIN_RECENT = 1_000  # keys that are worth sorting in
+_BATCH = 500  # keys sorted in by one commit: some milliseconds of the writer's time
+_AT_ONCE = 500  # keys looked up in one statement
+_NEW_HOLDER = (
+    "SELECT id, outcome = 'ignored' FROM new_keys JOIN events ON id = event_id WHERE new_keys.source = ? AND key = ?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """The event that has a key. One that was `ignored` gives it up to the first that is not."""
+
+    id: int
+    ignored: bool
+
+
+class EventKeys(Repository):
+    """Reads and writes keys. What takes a connection runs inside the writer's transaction.
+
+    Memory says by a key's hash that `new_keys` may have it, and for which event, but only the table is believed: what
+    a transaction adds to memory stays when it is rolled back. What one moves is forgotten once that is committed.
+    """
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        super().__init__(writer, readers)
+        self._recent: dict[int, int] | None = None
+
+    def find_holders(self, connection: sqlite3.Connection, claims: list[Claim]) -> dict[Claim, KeyHolder]:
+        """Return the events that have those keys."""
+        recent = self._load_recent(connection)
+        found: dict[Claim, KeyHolder] = {}
+        for claim in claims:
+            id_ = recent.get(hash(claim))
+            if id_ is None:
+                continue
+            # By the key alone where that number was of a transaction that was rolled back, or its event is deleted.
+            row = connection.execute(f"{_NEW_HOLDER} AND event_id = ?", (*claim, id_)).fetchone()
+            row = row or connection.execute(_NEW_HOLDER, claim).fetchone()
+            if row is not None:
+                found[claim] = KeyHolder(row[0], bool(row[1]))
+        left = [claim for claim in claims if claim not in found] if found else claims
+        for at in range(0, len(left), MAX_ROWS):
+            some = left[at : at + MAX_ROWS]
+            size = round_up(len(some))
+            values = [*chain.from_iterable(some), *[0, 0] * (size - len(some))]
+            for source, key, id_, ignored in connection.execute(_build_key_query(size), values):
+                found[source, key] = KeyHolder(id_, bool(ignored))
+        return found
+
+    def claim(self, connection: sqlite3.Connection, claims: dict[Claim, int]) -> None:
+        """Give keys that no event has to the events with those ids."""
+        recent = self._load_recent(connection)
+        if len(recent) > _MAX_RECENT:
+            rows = [value for claim, id_ in claims.items() for value in (*claim, id_)]
+            insert_rows(connection, "keys", rows, len(claims))
+            return
+        insert_rows(connection, "new_keys", [x for claim, id_ in claims.items() for x in (id_, *claim)], len(claims))
+        for claim, id_ in claims.items():
+            recent[hash(claim)] = id_
+
+    def release(self, connection: sqlite3.Connection, claim: Claim, holder: KeyHolder) -> None:
+        """Take a key from the event that has it."""
+        connection.execute("DELETE FROM keys WHERE source = ? AND key = ?", claim)
+        connection.execute("DELETE FROM new_keys WHERE event_id = ?", (holder.id,))
+
+    async def sort_in(self) -> int:
+        """Move a batch of keys to their places, and return how many; 0 means that there are few."""
+        if self._recent is not None and len(self._recent) < _MIN_RECENT:
+            return 0
+        moved = await self._writer.write(self._move, is_durable=False)
+        if len(moved) < _BATCH:
+            self._recent = None  # what it has left is of events that were deleted, or never kept
+        elif recent := self._recent:
+            for source, key, id_ in moved:
+                if recent.get(hash((source, key))) == id_:
+                    del recent[hash((source, key))]
+        return len(moved)
+
+    async def filter_claimed(self, source: str, keys: Iterable[str]) -> frozenset[str]:
+        """Return those idempotency keys that an event of the source has claimed."""
+        listed = list(keys)
+        found: set[str] = set()
+        for start in range(0, len(listed), _AT_ONCE):
+            some = listed[start : start + _AT_ONCE]
+            where = f"WHERE source = ?1 AND key IN ({','.join(f'?{place}' for place in range(2, len(some) + 2))})"
+            sql = f"SELECT key FROM keys {where} UNION SELECT key FROM new_keys {where}"
+            found |= {row[0] for row in await self._readers.all(sql, (source, *some))}
+        return frozenset(found)
+
+    def _load_recent(self, connection: sqlite3.Connection) -> dict[int, int]:
+        if self._recent is None:
+            rows = connection.execute("SELECT event_id, source, key FROM new_keys ORDER BY event_id")
+            self._recent = {hash((source, key)): id_ for id_, source, key in rows}
+        return self._recent
+
+    def _move(self, connection: sqlite3.Connection) -> list[tuple[str, str, int]]:
+        if len(self._load_recent(connection)) < _MIN_RECENT:
+            return []
+        rows = connection.execute("SELECT source, key, event_id FROM new_keys ORDER BY event_id LIMIT ?", (_BATCH,))
+        moved = sorted(tuple(row) for row in rows)  # neighbours share pages
+        insert_rows(connection, "keys", list(chain.from_iterable(moved)), len(moved))
+        connection.execute("DELETE FROM new_keys WHERE event_id <= ?", (max((id_ for *_, id_ in moved), default=0),))
+        return moved
+
+
+@cache
+def _build_key_query(size: int) -> str:
+    # Walked from the list into the index; `(source, key) IN (…)` would read every key there is.
+    return (
+        f"WITH claims (source, key) AS (VALUES {','.join(['(?,?)'] * size)}) SELECT keys.source, keys.key, event_id, "
+        "(SELECT outcome = 'ignored' FROM events WHERE id = event_id) "
+        "FROM claims CROSS JOIN keys ON keys.source = claims.source AND keys.key = claims.key"
+    )

@@ -400,6 +400,15 @@ def test_templates_use_others_of_the_project_and_none_beyond_it(tmp_path):
     options = replace(OPTIONS, template=project / "emails/orders/paid.html", folder=project, text=None)
     assert check_template(options) == ()
     assert render_mail(options, event()).html == "<b>LAYOUT ABCFOOT</b>"
+    words = (
+        '{% include "shared/foot.html" %}{% include "gone" ignore missing %}{% include ["gone", "shared/foot.html"] %}'
+    )
+    in_toml = replace(options, template=None, text=words)
+    assert check_template(in_toml) == ()
+    assert render_mail(in_toml, event()).text == "FOOTFOOT"
+    assert check_template(replace(in_toml, text='{% include "gone" %}')) == (
+        "emails.receipt: gone: there is no template gone",
+    )
     for name in ("../../../secret.html", "/etc/hostname", str(tmp_path / "secret.html"), "emails/../../secret.html"):
         options.template.write_text(f'{{% include "{name}" %}}')
         with pytest.raises(MailError, match=r"emails\.receipt: emails/orders/paid\.html, line 1: there is no template"):

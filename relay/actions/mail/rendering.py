@@ -108,7 +108,7 @@ def _render_parts(plain: Templates, options: EmailOptions, context: Mapping[str,
 
 
 def _make_templates(options: EmailOptions, *, autoescape: bool) -> Templates:
-    folder = _include_folder(options, options.template) if options.template else None
+    folder = _include_folder(options, options.template) if options.template else options.folder
     return Templates(f"emails.{options.name}", folder, autoescape=autoescape)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from traceback import extract_tb
 
-from jinja2 import TemplateNotFound, TemplateSyntaxError, UndefinedError, meta, nodes
+from jinja2 import Template, TemplateNotFound, TemplateSyntaxError, UndefinedError, nodes
 
 from relay.actions.mail.sandbox import MAX_CHARACTERS, MISSING_PREFIX, Sandbox, split_items
 from relay.errors import MailError
@@ -39,31 +39,31 @@ class Templates:
         return self._fill(self._jinja, _TemplateLocation(file=name), context)
 
     def check(self, key: str, text: str) -> None:
-        """Raise MailError for a text that is no template."""
-        try:
-            self._jinja.from_string(text)
-        except Exception as error:
-            raise self._build_error(_TemplateLocation(key=key, text=text), error) from error
+        """Raise MailError for a text that is no template, or leads to one that is none or not there."""
+        self._check(_TemplateLocation(key=key, text=text))
 
     def check_file(self, name: str) -> None:
         """Raise MailError for a file that is no template, or leads to one that is none or not there."""
+        self._check(_TemplateLocation(file=name))
+
+    def _check(self, start: "_TemplateLocation") -> None:
         seen: set[str] = set()
-        waiting = [name]
+        waiting = [start]
         while waiting:
             here = waiting.pop()
-            seen.add(here)
+            seen.add(here.file)
             try:
-                self._jinja.get_template(here)
-                named = meta.find_referenced_templates(self._jinja.parse(self._source(here)))
-                found = [self._jinja.join_path(one, here) for one in named if one]
+                _load(self._jinja, here)
+                source = self._source(here.file) if here.file else here.text
+                found = [self._jinja.join_path(one, here.file) for one in _find_required(self._jinja.parse(source))]
             except Exception as error:
-                raise self._build_error(_TemplateLocation(file=here), error) from error
-            waiting += [one for one in found if one not in seen]
+                raise self._build_error(here, error) from error
+            waiting += [_TemplateLocation(file=one) for one in found if one not in seen]
 
     def _fill(self, jinja: Sandbox, start: "_TemplateLocation", context: Mapping[str, object]) -> str:
         try:
             jinja.start()
-            template = jinja.get_template(start.file) if start.file else jinja.from_string(start.text)
+            template = _load(jinja, start)
             return _join_limited(template.generate(context))
         except Exception as error:
             raise self._build_error(start, error) from error
@@ -128,6 +128,20 @@ class _TemplateLocation:
     text: str = ""
     file: str = ""
     line: int = 0
+
+
+def _load(jinja: Sandbox, place: _TemplateLocation) -> Template:
+    return jinja.get_template(place.file) if place.file else jinja.from_string(place.text)
+
+
+_Reference = nodes.Extends | nodes.FromImport | nodes.Include | nodes.Import
+
+
+def _find_required(tree: nodes.Template) -> list[str]:
+    """Return the templates that one cannot do without: named as text, not one of a list, not with `ignore missing`."""
+    found: Iterable[_Reference] = tree.find_all((nodes.Extends, nodes.FromImport, nodes.Include, nodes.Import))
+    named = [getattr(node.template, "value", None) for node in found if not getattr(node, "ignore_missing", False)]
+    return [name for name in named if isinstance(name, str)]
 
 
 def _node_path(node: nodes.Node) -> str:

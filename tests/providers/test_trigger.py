@@ -54,7 +54,7 @@ def payload(capture):
     return Payload(capture.body, capture.content_type)
 
 
-@pytest.mark.parametrize("name", ["stripe", "github", "slack", "twilio", "svix", "shopify", "gitlab"])
+@pytest.mark.parametrize("name", ["stripe", "github", "slack", "twilio", "svix", "shopify", "gitlab", "resend-simple"])
 def test_a_trigger_is_recognised_as_its_provider(name):
     types = sample_types(name)
     assert recognise_provider(made(name, types[0] if types else "event")).name == name

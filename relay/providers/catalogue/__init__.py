@@ -42,9 +42,9 @@ _ENTRIES = (
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
 
-# Gitea and Forgejo send GitHub's headers along, and GitLab those of Standard Webhooks: the
-# more particular provider comes first.
-_FIRST = ("forgejo", "gitea", "gitlab")
+# Gitea and Forgejo send GitHub's headers along, GitLab those of Standard Webhooks, and the simplified form of Resend
+# may come with Svix's: the more particular provider comes first.
+_FIRST = ("forgejo", "gitea", "gitlab", "resend-simple")
 _ORDER = (*_FIRST, *(name for name in PROVIDERS if name not in _FIRST))
 _RANKS = {
     header.lower(): rank for rank, name in reversed(tuple(enumerate(_ORDER))) for header in PROVIDERS[name].own_headers

@@ -29,7 +29,13 @@ LINEAR = Provider(
         # The age comes from the body, not from Linear-Timestamp (linear-sdk 98.0.0).
         header_hmac(
             "Linear-Signature",
-            time=Time(place=InJson(("webhookTimestamp",), number=True), unit="ms", past=60, future=60),
+            time=Time(
+                place=InJson(("webhookTimestamp",), number=True),
+                unit="ms",
+                past=60,
+                future=60,
+                copy=InHeader("Linear-Timestamp"),
+            ),
         ),
     ),
     event_type=join(".", first_of("type", header("Linear-Event")), "action"),

@@ -206,6 +206,7 @@ class SignedText(SteppedScheme):
         """Return the capture with fresh time, an id and a body hash, all that is signed but the signature."""
         if self.time is not None and self.time.place is not None:
             capture = self.time.place.write(capture, ts)
+            capture = self.time.copy.write(capture, ts) if self.time.copy else capture
         if self.ident is not None:
             # The delivery id stays on a replay, so that the app's own check for duplicates is exercised.
             kept = next(iter(self.ident.read(capture)), b"").strip()

@@ -34,6 +34,8 @@ class Time:
     # The limits are the providers' own: Stripe looks at the past alone, Box allows no second of the future, Zoom none.
     past: float | None = None
     future: float | None = None
+    # Where a copy of it stands that is not signed: written, never read.
+    copy: Location | None = None
 
     def check_age(self, text: bytes, now: datetime) -> tuple[str, Check]:
         """Return the reason to refuse, "" for none, and the step. Raises RefusalError."""

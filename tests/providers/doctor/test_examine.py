@@ -91,6 +91,29 @@ def test_of_every_provider_that_limits_age_lateness_is_found(provider, scheme, c
     assert found.findings[0].title.startswith("Signature fits, but it is")
 
 
+@pytest.mark.parametrize("time", ["1795356346.25", "+1795356346"])
+@pytest.mark.parametrize("name", ["stripe", "standard-webhooks", "slack"])
+def test_a_time_that_is_none_is_not_blamed_on_the_signature_beside_it(name, time, capture, now, secret_for):
+    scheme = PROVIDERS[name].schemes[-1]
+    secret = secret_for(scheme)
+    key, written = scheme.read_key(secret), time.encode()
+    ready = scheme.prepare(capture(), written)
+    signature = scheme.make(key, scheme._text(key, ready, written), ready)
+    signed = scheme.place.write(ready, scheme.layout.write(signature, written))
+    (finding,) = examine(source_of(PROVIDERS[name], scheme, secret), signed).findings
+    assert (finding.cause, finding.title) == ("header_malformed", "Signature header cannot be read")
+    assert f"{time} is not a time" in finding.sentence
+
+
+def test_an_algorithm_that_is_not_known_is_named(capture, now):
+    twilio, secret = PROVIDERS["twilio"], Secret("env:A", "token")
+    signed = twilio.scheme.sign(secret, capture(b"a=1", [("Content-Type", "application/x-www-form-urlencoded")]), now)
+    settings = ("X-Twilio-Webhooks-Signature-Settings", "key=k1,algorithm=HMAC_SHA512")
+    request = dataclasses.replace(signed, headers=(*signed.headers, settings))
+    (finding,) = examine(source_of(twilio, twilio.scheme, secret), request).findings
+    assert "names an algorithm that is not known" in finding.sentence
+
+
 def test_minifying_keeps_numbers_and_texts_as_they_are_written():
     assert minify_json(b'{ "a" : 12.50,\n "b": "x  \\" y" }') == b'{"a":12.50,"b":"x  \\" y"}'
 

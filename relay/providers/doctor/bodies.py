@@ -243,13 +243,13 @@ def find_symptoms(tester: VariantTester) -> Iterator[SignatureFinding]:
     case = tester.case
     capture, title = case.capture, case.title
     has_body = bool(capture.body)
-    # RFC 9110, 15.4: a client may change POST to GET on 301 and 302, and nearly all do.
-    if capture.method in ("GET", "HEAD") and not has_body:
+    # RFC 9110, 15.4: a client may change POST to GET on 301 and 302, and nearly all do. What Twilio and HubSpot send as
+    # GET has a query.
+    if capture.method in ("GET", "HEAD") and not has_body and not capture.query:
         yield SignatureFinding(
             cause="redirected",
             title=f"It came as {capture.method} without a body: a redirect does that",
-            sentence=f"{title} posts its events. A redirect from http to https, or to a path with or without its last "
-            "slash, turns a POST into a GET.",
+            sentence="A redirect from http to https, or to a path with or without its last slash, makes a POST a GET.",
             fix=f"Give {title} the address that answers by itself, without a redirect.",
         )
     if not has_body and capture.method not in ("GET", "HEAD", "DELETE"):

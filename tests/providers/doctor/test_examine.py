@@ -1,6 +1,8 @@
 """The doctor on its own: every provider of the catalogue, every kind of variant, and wild input."""
 
+import base64
 import dataclasses
+import hmac
 import itertools
 import json
 from datetime import UTC, datetime, timedelta
@@ -92,17 +94,23 @@ def test_of_every_provider_that_limits_age_lateness_is_found(provider, scheme, c
 
 
 @pytest.mark.parametrize("time", ["1795356346.25", "+1795356346"])
-@pytest.mark.parametrize("name", ["stripe", "standard-webhooks", "slack"])
-def test_a_time_that_is_none_is_not_blamed_on_the_signature_beside_it(name, time, capture, now, secret_for):
-    scheme = PROVIDERS[name].schemes[-1]
-    secret = secret_for(scheme)
-    key, written = scheme.read_key(secret), time.encode()
-    ready = scheme.prepare(capture(), written)
-    signature = scheme.make(key, scheme._text(key, ready, written), ready)
-    signed = scheme.place.write(ready, scheme.layout.write(signature, written))
-    (finding,) = examine(source_of(PROVIDERS[name], scheme, secret), signed).findings
+def test_a_time_that_is_none_is_not_blamed_on_the_signature_beside_it(time, capture):
+    body, key = b'{"id":"evt_1"}', b"c2VjcmV0LXNlY3JldC1zZWNyZXQ="
+    digest = hmac.digest(base64.b64decode(key), b"msg_1.%s.%s" % (time.encode(), body), "sha256")
+    signature = f"v1,{base64.b64encode(digest).decode()}"
+    named = {"webhook-id": "msg_1", "webhook-timestamp": time, "webhook-signature": signature}
+    entry, secret = PROVIDERS["standard-webhooks"], Secret("env:A", f"whsec_{key.decode()}")
+    (finding,) = examine(source_of(entry, entry.schemes[-1], secret), capture(body, list(named.items()))).findings
     assert (finding.cause, finding.title) == ("header_malformed", "Signature header cannot be read")
     assert f"{time} is not a time" in finding.sentence
+
+
+@pytest.mark.parametrize(("query", "cause"), [("CallSid=CA1&CallStatus=ringing", "unknown"), ("", "redirected")])
+def test_a_get_that_says_something_came_from_no_redirect(query, cause, capture):
+    twilio = PROVIDERS["twilio"]
+    request = capture(b"", [("X-Twilio-Signature", "AAAA")], method="GET", query=query)
+    (finding,) = examine(source_of(twilio, twilio.scheme, Secret("env:A", "token")), request).findings
+    assert finding.cause == cause
 
 
 def test_an_algorithm_that_is_not_known_is_named(capture, now):

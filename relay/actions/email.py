@@ -16,6 +16,7 @@ from relay.actions.mail.addresses import check_recipients, parse_named_address
 from relay.actions.mail.compose import Mail, MailMetadata, compose_mail
 from relay.actions.mail.rendering import render_mail
 from relay.actions.mail.smtp import Envelope, send_mail
+from relay.actions.outgoing_request import edit_request
 from relay.errors import MailError, NotFoundError, StoreError
 from relay.model.clock import Clock
 from relay.model.delivery import (
@@ -72,6 +73,7 @@ class EmailAction(Action[EmailOptions]):
     async def run(self, event: CapturedEvent, delivery: Delivery, options: EmailOptions) -> ActionResult:
         """Render the mail and send it once. What cannot be rendered or may not be sent is Failed."""
         back: Outcome | None = None
+        event = replace(event, capture=edit_request(event.capture, delivery.changes))
         try:
             if delivery.changes.template is not None:
                 options = self._template(delivery.changes.template)

@@ -8,13 +8,13 @@ from typing import Self
 
 from relay.actions.base import Action, AwaitedResponses
 from relay.actions.http_client import KEPT_BODY
-from relay.actions.outgoing_request import apply_changes
+from relay.actions.outgoing_request import edit_request
 from relay.handlers.environment import HandlerOptions
 from relay.handlers.event import event_metadata
 from relay.handlers.worker import BrokenFileError, WorkerPool
 from relay.model.clock import Clock
-from relay.model.delivery import ActionResult, AttemptRetry, Delivery, DeliveryChanges, ReceivedResponse
-from relay.model.event import Capture, CapturedEvent
+from relay.model.delivery import ActionResult, AttemptRetry, Delivery, ReceivedResponse
+from relay.model.event import CapturedEvent
 from relay.model.signals import HandlersChanged, Signal
 
 __all__ = ["HandlerAction", "HandlerOptions"]
@@ -61,7 +61,7 @@ class HandlerAction(Action[HandlerOptions]):
         """Call the functions that the event is for, once each; what they printed comes back too."""
         pool = self._get_pool(options)
         try:
-            run = await pool.run(_with_changes(event.capture, delivery.changes), event_metadata(event))
+            run = await pool.run(edit_request(event.capture, delivery.changes), event_metadata(event))
         except BrokenFileError as error:
             self._note(options.target, error)
             return ActionResult(outcome=AttemptRetry(error.message, unreachable=True), output=error.output)
@@ -98,10 +98,3 @@ class HandlerAction(Action[HandlerOptions]):
             del self._broken[target]
             log.info("the handlers of %s are loaded again", target)
         self._publish(HandlersChanged(target, now))
-
-
-def _with_changes(capture: Capture, changes: DeliveryChanges) -> Capture:
-    request, _ = apply_changes(capture, changes)
-    path = request.path if changes.path is None else changes.path
-    query = request.query if changes.query is None else changes.query
-    return replace(request, path=path, query=query)

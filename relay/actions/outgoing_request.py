@@ -199,6 +199,14 @@ def apply_changes(capture: Capture, changes: DeliveryChanges) -> tuple[Capture, 
     )
 
 
+def edit_request(capture: Capture, changes: DeliveryChanges) -> Capture:
+    """Return the request with all of a person's edits, for what reads it here and sends it nowhere."""
+    request, _ = apply_changes(capture, changes)
+    path = request.path if changes.path is None else changes.path
+    query = request.query if changes.query is None else changes.query
+    return replace(request, path=path, query=query)
+
+
 def describe_header_changes(before: Headers, after: Headers) -> str:
     """Return which headers differ, by name and never by value: `X-A changed, X-B added, Host left to relay`."""
     names = {name.lower(): name for name, _ in (*before, *after)}

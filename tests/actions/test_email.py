@@ -277,6 +277,22 @@ async def test_somebody_may_ask_for_another_template_and_recipient(tmp_path, sin
     assert b"Subject: invoice.paid" in sink.mails[0][2]
 
 
+async def test_a_delivery_with_edits_mails_the_edited_event(tmp_path):
+    edits = DeliveryChanges(
+        body=b'{"email": "grace@example.com", "number": 2}', headers=(("X-Env", "dev"),), method="PUT", query="n=1"
+    )
+    options = replace(
+        RECEIPT, text="{{ event.method }} {{ event.query }} {{ event.headers['x-env'] }}", attach=("body",)
+    )
+    async with desk(tmp_path, changes=edits) as it:
+        await it.run(options)
+        (message,) = await it.messages()
+        mail = message_from_bytes(await it.store.messages.source(message.id), policy=default)
+    assert (message.recipient, message.subject) == ("grace@example.com", "Paid: 2")
+    assert mail.get_body(("plain",)).get_content().strip() == "PUT n=1 dev"
+    assert b'"number": 2' in next(mail.iter_attachments()).get_content()
+
+
 async def test_a_template_that_is_gone_from_the_configuration_fails(tmp_path):
     async with desk(tmp_path, changes=DeliveryChanges(template="gone", to=("a@b.c",))) as it:
         assert (await it.run()).outcome == AttemptFailed("no mail template 'gone'")

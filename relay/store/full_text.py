@@ -83,7 +83,8 @@ class Indexer(Repository):
         if found:
             # Thousands of escapes to undo take a while, and the event loop has other work.
             texts = await asyncio.to_thread(lambda: [(row["id"], build_searchable_text(*row[1:])) for row in found])
-            await self._writer.write(lambda connection: _insert_texts(connection, texts))
+            # A power cut takes the words and the mark of how far they are together.
+            await self._writer.write(lambda connection: _insert_texts(connection, texts), is_durable=False)
         return len(found)
 
     async def _read(self, where: str, number: int) -> list[sqlite3.Row]:

@@ -44,12 +44,6 @@ export function announceArrivals(events, rejected) {
   }, wait);
 }
 
-async function fetchText(url) {
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(response.statusText);
-  return response.text();
-}
-
 /** Copy a text, or what a promise brings. */
 export async function copyText(text) {
   try {
@@ -64,7 +58,7 @@ on("click", (event) => {
   const button = event.target.closest("[data-copy], [data-copy-url]");
   if (!button) return;
   const url = button.dataset.copyUrl;
-  copyText(url ? fetchText(url) : button.dataset.copy);
+  copyText(url ? fetch(url).then((response) => response.ok ? response.text() : Promise.reject()) : button.dataset.copy);
 });
 
 on("relay:toast", (event) => showToast(event.detail.text));

@@ -84,11 +84,12 @@ async def test_a_phone_shows_list_and_detail_as_two_pages(site):
 
 
 async def test_paper_gets_the_event_and_nothing_around_it(site):
-    await site.stripe()
+    await site.stripe({"description": "long " * 500})
     page = await site.page("/events/1")
     await page.emulate_media(media="print")
-    for part, wanted in {"h2": 1, "#hops": 1, "#payload": 1, ".side": 0, "#rows": 0, ".tabs": 0}.items():
+    for part, wanted in {"h2": 1, "#hops": 1, "#payload": 1, ".side": 0, ".bar": 0, "#rows": 0, ".tabs": 0}.items():
         assert await page.evaluate(f"document.querySelector('{part}').checkVisibility()") == bool(wanted), part
+    assert await page.evaluate("document.querySelector('#payload .k').offsetHeight") < 40  # on one line
 
 
 async def test_reduced_motion_leaves_nothing_moving(site):
@@ -124,6 +125,21 @@ async def test_a_keyboard_alone_reaches_everything_in_order(site):
         if place == "pane":
             break
     assert order == ["side", "bar", "list-tools", "rows", "pane"]
+    # What is chosen is drawn again, and keeps the focus; a filter leaves it to the field.
+    await page.focus("[data-tab='2']")
+    await page.keyboard.press("Enter")
+    await until(page, "document.querySelector('[data-tab=\"2\"][aria-current]')?.matches(':focus')")
+    await page.keyboard.press("f")
+    await until(page, "document.querySelector('#filters[style]') && document.activeElement.dataset.key === 'f'")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await until(page, "document.querySelector('.tok') && document.activeElement.id === 'q'")
+    await page.focus(".tok a")
+    await page.keyboard.press("Enter")
+    await until(page, "!document.querySelector('.tok') && document.activeElement.id === 'q'")
+    await page.focus("#views a:last-child")
+    await page.keyboard.press("Enter")
+    await until(page, "document.querySelector('#views a:last-child[aria-current]')?.matches(':focus')")
 
 
 async def test_the_theme_is_the_systems_until_one_is_chosen_and_remembered_without_a_flash(site):

@@ -45,8 +45,8 @@ class _Copies(Experiment):
     def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict:
         """Return failed where a copy was not taken, or the answers show that the app acted on several."""
         refused = [copy for copy in sends if not copy.good]
+        answers = ", ".join(dict.fromkeys(copy.short_answer for copy in refused))
         if len(refused) == len(sends):
-            answers = ", ".join(dict.fromkeys(copy.short_answer for copy in refused))
             return TrialVerdict(
                 LabFinding.FAILED,
                 f"no copy of #{event} was taken ({answers}), so nothing shows what it does with duplicates",
@@ -55,7 +55,7 @@ class _Copies(Experiment):
         if refused:
             return TrialVerdict(
                 LabFinding.FAILED,
-                f"{len(refused)} of {len(sends)} copies of #{event} {refused[0].answered} rather than 2xx: "
+                f"{len(refused)} of {len(sends)} copies of #{event} got no 2xx ({answers}): "
                 "a provider would send it again and again",
                 _DEDUPE_HINT,
             )

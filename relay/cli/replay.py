@@ -74,9 +74,9 @@ async def replay_command(
         if how["edit"]:
             edits = await edit_body(call, api, events[0], edits)
         request = {"sign": how["sign"]} | edits
+        if dry_run or (edits and len(steps) > 1):
+            await _check_steps(api, steps, request)
         if dry_run:
-            for step in steps:
-                await _post_step(api, step, request | {"dry_run": True})
             _print_plan(call, steps)
             return 0
         return await _send_steps(call, api, steps, request)
@@ -147,6 +147,16 @@ def _print_plan(call: Call, steps: list[ReplayStep]) -> None:
     else:
         call.terminal.print_table([f"#{event['id']}", event["type"], f"-> {to}"] for event, to in steps)
     call.terminal.print_message(f"{format_count(len(steps), 'delivery')} would be made; nothing was sent")
+
+
+async def _check_steps(api: ApiClient, steps: list[ReplayStep], how: Json) -> None:
+    """Raise ApiError for what would be refused, before anything is sent."""
+    for step in steps:
+        try:
+            await _post_step(api, step, how | {"dry_run": True})
+        except ApiError as error:
+            text = f"#{step[0]['id']}: {error.message}; nothing was sent" if len(steps) > 1 else error.message
+            raise ApiError(text, hint=error.hint, code=error.code, status=error.status) from error
 
 
 async def _send_steps(call: Call, api: ApiClient, steps: list[ReplayStep], how: Json) -> int:

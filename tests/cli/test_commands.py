@@ -154,6 +154,9 @@ def test_a_bulk_replay_leaves_out_forged_events_unless_they_are_included(ask, sh
     forged = b'{"id": "evt_forged"}'
     with pytest.raises(OSError, match="401"):
         shared.send("stripe", forged, Stripe_Signature=signed(forged, b"wrong"))
+    shared.send(body=b"[]")
+    listed = genuine + 2
+    arrived(ask, [genuine, listed])
     query = f"id:{genuine}..{genuine + 1}"
     for how in ([], ["--to", "app"], ["--set", "x=1"]):
         plan = ask("replay", "--query", query, "--dry-run", *how)
@@ -165,6 +168,11 @@ def test_a_bulk_replay_leaves_out_forged_events_unless_they_are_included(ask, sh
     assert ask("replay", "--query", f"id:{genuine + 1}", "--to", "app").code == 4
     assert ask("replay", "--query", query, "--include", "forged").code == 2
     assert ask("replay", str(genuine), "--include", "rejected").code == 2
+    sent = len(shared.app.seen)
+    half = ask("replay", "--query", query, "--include", "rejected", "--to", "app", "--set", "data.object.amount.x=1")
+    assert (half.code, f"relay: #{genuine}: " in half.err, "nothing was sent" in half.err) == (2, True, True)
+    half = ask("replay", str(genuine), str(listed), "--to", "app", "--set", "x=1")
+    assert (half.code, f"relay: #{listed}: " in half.err, len(shared.app.seen)) == (2, True, sent)
     one = ask("replay", str(genuine + 1), "--to", "app")
     assert f"event {genuine + 1} failed verification, and is sent with the signature it came with" in one.err
 

@@ -126,7 +126,14 @@ def _read_head(capture: Capture) -> str | None:
 # https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
 def _read_sns(capture: Capture) -> str | None:
     kind = "SubscriptionConfirmation"
-    return "confirm" if kind.encode() in capture.body and capture.payload.json_at("Type") == kind else None
+    is_asked = kind.encode() in capture.body and capture.payload.json_at("Type") == kind
+    return find_subscription_link(capture) or "" if is_asked else None
+
+
+def _subscription_reply(link: str, _: Secret | None) -> ChallengeReply:
+    if not link:
+        return ChallengeReply(todo="do not open the SubscribeURL of its body, which does not lead to SNS")
+    return ChallengeReply(todo="open the SubscribeURL of its body to confirm the subscription")
 
 
 def _empty_reply(*_: object) -> ChallengeReply:
@@ -182,12 +189,7 @@ X_CHALLENGES = (
 )
 SNS_CHALLENGES = (
     # Never fetched by relay itself: anyone who can write a body would choose where relay connects to.
-    Challenge(
-        "SNS subscription confirmation",
-        _read_sns,
-        lambda *_: ChallengeReply(todo="open the SubscribeURL of its body to confirm the subscription"),
-        proof=Proof.SIGNATURE,
-    ),
+    Challenge("SNS subscription confirmation", _read_sns, _subscription_reply, proof=Proof.SIGNATURE),
 )
 _HEAD = Challenge("HEAD request", _read_head, lambda *_: ChallengeReply(body=b""))
 SLACK_CHALLENGES = (

@@ -302,3 +302,11 @@ async def test_an_sns_confirmation_is_kept_and_its_link_shown_but_never_fetched(
     kept = await event(at)
     assert kept["type"] == "handshake"
     assert kept["hints"][0]["line"] == link
+    forged = body.replace(b"amazonaws.com", b"amazonaws.com.evil.example")
+    assert (await ask(at, "/webhooks/aws-sns", data=forged, headers=headers))[0] == 200
+    kept = await event(at, 2)
+    assert "do not open the SubscribeURL" in kept["summary"]
+    assert (kept["hints"][0]["fix"], kept["hints"][0]["line"]) == (
+        "Do not open the SubscribeURL of its body, which does not lead to SNS.",
+        "",
+    )

@@ -286,21 +286,20 @@ def _explain_handshake(case: SignatureCase, verification: Verification) -> Itera
         provider = find_provider(case.source.provider)
         variable = provider.secret_variable if provider else "its secret"
         todo = reply.todo.format(variable=variable)
-        next_step = _explain_next_step(todo, verification, link)
+        line = link or ("" if "Subscribe" in todo else f"{variable}=")
+        content = f"relay answered it and {case.title} is content so far. {_explain_next_step(todo, verification)}"
         yield SignatureFinding(
             cause="handshake",
-            title=f"{challenge.name}: one thing is left to you",
-            sentence=f"relay answered it and {case.title} is content so far. {next_step}",
-            fix=f"{todo[0].upper()}{todo[1:]}:",
-            line=link or ("" if "Subscribe" in todo else f"{variable}="),
+            title=f"{challenge.name}: {'one thing is left to you' if line else 'it is not what SNS sends'}",
+            sentence=content if line else "Whoever sent it chose another address to be opened.",
+            fix=f"{todo[0].upper()}{todo[1:]}{':' if line else '.'}",
+            line=line,
         )
 
 
-def _explain_next_step(todo: str, verification: Verification, link: str | None) -> str:
+def _explain_next_step(todo: str, verification: Verification) -> str:
     if "SubscribeURL" not in todo:
         return "Until it is saved, only this run of relay knows it, and only if no other secret is set."
-    if link is None:
-        return "Its link does not lead to SNS, so do not open it."
     return "Open the link only if you know the topic." if verification.verdict is not Verdict.VERIFIED else ""
 
 

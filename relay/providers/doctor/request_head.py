@@ -232,13 +232,18 @@ def try_other_addresses(tester: VariantTester) -> SignatureFinding | None:
     found = tester.find_match("Other addresses", ((url, dataclasses.replace(case.capture, url=url)) for url in urls))
     if found is None:
         return None
+    address = _strip_below(case, found[0])
+    # Only the query differs, and that is the one which came, whatever public_url says.
+    is_query = bool(case.capture.query) and address == _strip_below(case, checked)
     return SignatureFinding(
         cause="url_differs",
         title=f"Signed for another URL: {_describe_difference(found[0], checked)}",
         sentence=f"The signature fits {found[1]} for {escape_unprintable(found[0], 300)}, and "
         f"relay checked {escape_unprintable(checked, 300)}.",
-        fix=f"Say under {case.header} which address {case.title} calls, or paste relay's own address there:",
-        line=f'public_url = "{escape_unprintable(_strip_below(case, found[0]), 300)}"',
+        fix="Let every proxy between pass the query on as it came."
+        if is_query
+        else f"Say under {case.header} which address {case.title} calls, or paste relay's own address there:",
+        line="" if is_query else f'public_url = "{escape_unprintable(address, 300)}"',
     )
 
 

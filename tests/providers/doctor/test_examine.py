@@ -113,6 +113,16 @@ def test_a_get_that_says_something_came_from_no_redirect(query, cause, capture):
     assert finding.cause == cause
 
 
+@pytest.mark.parametrize(("query", "line"), [("utm=1", ""), ("", 'public_url = "https://relay.example/webhooks/test"')])
+def test_no_other_address_corrects_a_query_that_was_added(query, line, capture, now):
+    square, secret = PROVIDERS["square"], Secret("env:A", "key")
+    signed = square.scheme.sign(secret, capture(), now)
+    source = dataclasses.replace(source_of(square, square.scheme, secret), path="/webhooks/test")
+    arrived = dataclasses.replace(signed, query=query, url=f"{signed.url}?{query or 'of=public_url'}")
+    (finding,) = examine(source, arrived).findings
+    assert (finding.cause, finding.line) == ("url_differs", line)
+
+
 def test_an_algorithm_that_is_not_known_is_named(capture, now):
     twilio, secret = PROVIDERS["twilio"], Secret("env:A", "token")
     signed = twilio.scheme.sign(secret, capture(b"a=1", [("Content-Type", "application/x-www-form-urlencoded")]), now)

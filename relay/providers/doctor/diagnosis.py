@@ -291,7 +291,7 @@ def _explain_handshake(case: SignatureCase, verification: Verification) -> Itera
         yield SignatureFinding(
             cause="handshake",
             title=f"{challenge.name}: {'one thing is left to you' if line else 'it is not what SNS sends'}",
-            sentence=content if line else "Whoever sent it chose another address to be opened.",
+            sentence=content if line else "Amazon SNS sends no other address to open.",
             fix=f"{todo[0].upper()}{todo[1:]}{':' if line else '.'}",
             line=line,
         )

@@ -196,7 +196,7 @@ async def _index_events(store: Store, bus: Bus, clock: Clock) -> None:
     with bus.subscribe(EventStored, EventChanged) as listening:
         while True:
             try:
-                while await store.indexer.step() + await store.keys.sort_in():
+                while await store.work_behind_commits():
                     # What comes in has the right of way: while it does, a batch now and then.
                     await clock.sleep(_INDEX_PAUSE_BUSY if listening.waiting else _INDEX_PAUSE)
             except StoreError as error:

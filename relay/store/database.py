@@ -15,7 +15,7 @@ from relay.store.counters import Counters
 from relay.store.deliveries import Deliveries
 from relay.store.event_keys import EventKeys
 from relay.store.events import Events, Imports
-from relay.store.full_text import Indexer
+from relay.store.full_text import INDEX_BATCH, Indexer
 from relay.store.labs import Labs
 from relay.store.messages import Messages, SentMails
 from relay.store.migrate import MigrationPlan, plan_migration
@@ -44,6 +44,11 @@ class Store:
         self.mails = SentMails(writer, readers)
         self.unchecked = PendingVerification(writer, readers, self.keys)
         self.pruning = Pruning(writer, readers)
+
+    async def work_behind_commits(self) -> int:
+        """Index a batch of events, and sort keys in unless more events wait; return how much was done."""
+        indexed = await self.indexer.step()
+        return indexed if indexed == INDEX_BATCH else indexed + await self.keys.sort_in()
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from relay.errors import HandlersError
+from relay.errors import HandlersError, NotFoundError, VaultLockedError
 from relay.handlers import registry, user_code
 from relay.handlers.event import Event
 from relay.handlers.registry import Rule, collect_rules
@@ -254,6 +254,10 @@ def _load_error(error: BaseException, path: Path, home: ProjectFolders) -> Handl
     hint = "correct that line"
     if isinstance(error, ModuleNotFoundError):
         hint = f"install it where relay is installed, {sys.prefix}, or correct its name"
+    elif isinstance(error, VaultLockedError):
+        hint = "ask for it inside of the function, or set RELAY_VAULT_PASSWORD"
+    elif isinstance(error, NotFoundError):
+        hint = error.hint
     elif isinstance(error, ImportError) and "relative import" in str(error):
         hint = "write it without the dots: from words import …"
         folder = home.short(str(path.parent))

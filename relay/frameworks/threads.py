@@ -26,7 +26,7 @@ class BackgroundLoop:
 
         Raises UsageError in a thread where an event loop runs, which this would bring to a halt.
         """
-        if _is_loop_running():
+        if self._is_inside_loop():
             work.close()
             raise UsageError(
                 "receive_sync waits, which nothing may do inside a running event loop",
@@ -41,6 +41,14 @@ class BackgroundLoop:
         if loop is not None and thread is not None and self._pid == os.getpid():
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
+
+    def _is_inside_loop(self) -> bool:
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+        # gevent makes greenlets of threads: this loop then seems to run in those of all callers.
+        return running is not self._loop or threading.current_thread() is self._thread
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._pid != os.getpid():
@@ -68,14 +76,6 @@ def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
-
-
-def _is_loop_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 class KeyStore(Protocol):

@@ -93,6 +93,18 @@ async def test_waiting_inside_a_running_loop_is_refused_with_what_to_do(project,
         made.receive_sync(request(*paid()))
 
 
+def test_callers_that_are_greenlets_of_gevent_may_wait(project, paid):
+    made = project.receiver()
+    assert made.receive_sync(request(*paid())).status == 200
+    # There every caller sees the loop that runs in another greenlet of its thread.
+    asyncio._set_running_loop(made._loop._loop)
+    try:
+        assert made.receive_sync(request(*paid())).status == 200
+    finally:
+        asyncio._set_running_loop(None)
+    made.close()
+
+
 async def test_of_many_at_once_one_alone_is_handled(project, paid):
     made = project.receiver()
     body, headers = paid()

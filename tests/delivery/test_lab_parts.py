@@ -14,7 +14,7 @@ from relay.delivery.lab.experiment import select_worst_verdict
 from relay.delivery.lab.fresh_ids import find_event_ids, find_object_id, renew_ids
 from relay.delivery.lab.report import max_concurrency, summarise_latency
 from relay.delivery.lab.retries import format_span
-from relay.delivery.lab.sequence import Shuffle
+from relay.delivery.lab.sequence import Burst, Duplicates, Shuffle
 from relay.model.delivery import DeliveryChanges
 from relay.model.event import Verdict
 from relay.model.lab import LabFinding, LabSend, LabSettings, TrialVerdict
@@ -202,3 +202,22 @@ def test_every_experiment_says_what_it_finds_and_what_is_good():
         assert "finds" in experiment.finds
         assert experiment.good
         assert not experiment.finds.endswith(".")
+
+
+def test_copies_of_a_burst_that_are_asked_to_come_again_fail_nothing():
+    def judge(experiment, *statuses):
+        sends = [
+            LabSend(
+                place=number, trial=0, round=0, role="copy", label="", event_id=1, good=status == 200, status=status,
+                answer="new" if number == 1 else str(status),
+            )
+            for number, status in enumerate(statuses, start=1)
+        ]  # fmt: skip
+        return experiment.judge_event(1, sends)
+
+    asked = judge(Burst(), 200, 503, 503, 200)
+    assert asked.finding is LabFinding.UNCLEAR
+    assert asked.sentence.startswith("2 of 4 copies of #1 got 503, which asks")
+    assert judge(Burst(), 200, 503, 200, 500).finding is LabFinding.FAILED
+    assert judge(Burst(), 503, 503).finding is LabFinding.FAILED
+    assert judge(Duplicates(), 200, 503, 200).finding is LabFinding.FAILED

@@ -373,7 +373,7 @@ def check_scrape(text, shop):
 RUNNERS = {
     ("docs/add-a-provider.md", "json", "thing.created"): "test_add_a_provider.py",
     ("docs/architecture.md", "mermaid", "flowchart"): "tests/conformance/test_architecture.py",
-    ("docs/in-your-app.md", "text", "relay.frameworks.receive"): check_log,
+    ("docs/in-your-app.md", "text", "relay.receiver.receive"): check_log,
     ("docs/in-your-app.md", "text", "relay.events"): check_log,
     ("docs/lab.md", "text", "duplicates"): check_lab_report,
     ("docs/metrics.md", "yaml", "scrape_configs"): check_scrape,

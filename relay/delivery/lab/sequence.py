@@ -116,6 +116,20 @@ class Burst(_Copies):
     usual = 20
     at_once = True
 
+    def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict:
+        """Return unclear where nothing is wrong but that copies were asked to come again."""
+        asked = [copy for copy in sends if copy.status in _COME_AGAIN]
+        taken = [copy for copy in sends if copy.status not in _COME_AGAIN]
+        verdict = super().judge_event(event, taken or sends)
+        if not asked or verdict.finding is LabFinding.FAILED:
+            return verdict
+        return TrialVerdict(
+            LabFinding.UNCLEAR,
+            f"{len(asked)} of {len(sends)} copies of #{event} got {asked[0].status}, which asks to send it again later: "
+            "right while another copy is being handled, wrong if the app is overloaded",
+            "look into the log of the app; a later copy has to be answered 2xx, as the experiment duplicates shows",
+        )
+
     def _compare_answers(self, event: int, copies: Sequence[LabSend]) -> TrialVerdict:
         answers = Counter(_answer_key(copy) for copy in copies)
         if len(answers) == 1 or (len(answers) == 2 and min(answers.values()) == 1):
@@ -132,6 +146,9 @@ class Burst(_Copies):
             "claim the id of an event in the same transaction that acts on it, with a unique key; "
             "if only the wording differs, compare statuses alone",
         )
+
+
+_COME_AGAIN = frozenset({409, 425, 429, 503})
 
 
 def _answer_key(send: LabSend) -> tuple[int | None, str]:

@@ -47,7 +47,7 @@ class SignatureOptions:
     item: Annotated[str | None, "The name of the signature in a list such as `t=1699,v1=ab`."] = None
     separator: Annotated[str | None, "What separates the items of that list."] = None
     equals: Annotated[str, "What separates name and value of an item."] = "="
-    key: Annotated[str | None, "How the secret is written: `text`, `base64` or `hex`."] = None
+    key: Annotated[str | None, "How the secret is written: `text`, `base64`, `base64url` or `hex`."] = None
     key_prefix: Annotated[str, 'What the secret begins with and the key does not, such as `"whsec_"`.'] = ""
     content: Annotated[
         str | None, "The signed text: `{body}`, `{timestamp}`, `{id}`, `{url}`, `{method}`, `{path}` and others."

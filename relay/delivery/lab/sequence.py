@@ -125,7 +125,7 @@ class Burst(_Copies):
             return verdict
         return TrialVerdict(
             LabFinding.UNCLEAR,
-            f"{len(asked)} of {len(sends)} copies of #{event} got {asked[0].status}, which asks to send it again later: "
+            f"{len(asked)} of {len(sends)} copies of #{event} got {asked[0].status}, which asks to send it again: "
             "right while another copy is being handled, wrong if the app is overloaded",
             "look into the log of the app; a later copy has to be answered 2xx, as the experiment duplicates shows",
         )

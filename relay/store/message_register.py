@@ -51,12 +51,14 @@ def register_message(connection: sqlite3.Connection, new: NewMessage, created_at
 def add_own_message(connection: sqlite3.Connection, new: NewMessage, source: bytes, created_at: int) -> int:
     """Write down a mail that relay sent itself; sent again, its id leads to the latest. Inside a transaction.
 
-    One that had failed and was tried again is the same mail, and keeps its number.
+    One that failed here and was tried again is the same mail, and keeps its number; of one that a provider reported
+    about there are two.
     """
     key = (normalize_id(new.external_id), new.provider, MatchWay.EXTERNAL_ID.value)
     failed = connection.execute(
         "DELETE FROM messages WHERE status = 'failed' AND id = (SELECT message_id FROM external_ids "
-        "WHERE external_id = ? AND provider = ? AND way = ?) RETURNING id",
+        "WHERE external_id = ? AND provider = ? AND way = ?) AND NOT EXISTS (SELECT 1 FROM history "
+        "WHERE message_id = messages.id AND event_id IS NOT NULL) RETURNING id",
         key,
     ).fetchone()
     message = _insert_message(connection, new, created_at, source, failed and failed[0])

@@ -328,16 +328,25 @@ def test_a_mail_in_the_outbox_was_not_sent_so_time_does_not_find_it():
 
 
 def test_a_mail_sent_twice_is_told_of_at_its_latest_row():
+    delivered = StatusReport(
+        status=S.DELIVERED, provider="mailgun", channel="email", external_ids=("relay.1@example.com",)
+    )
     with opened() as connection:
-        for status in (S.FAILED, S.SENT):
+        for status in (S.FAILED, S.SENT, S.SENT):
             add_own_message(connection, mail(status=status), b"", to_micros(NOW))
-        tell(
-            connection,
-            StatusReport(
-                status=S.DELIVERED, provider="mailgun", channel="email", external_ids=("relay.1@example.com",)
-            ),
-        )
-        assert (standing(connection, 1), standing(connection, 2)) == ("failed", "delivered")
+        tell(connection, delivered)
+        # The one that failed was tried again: it is the first that was sent.
+        assert [standing(connection, number) for number in (1, 2)] == ["sent", "delivered"]
+        assert connection.execute("SELECT COUNT(*) FROM messages").fetchone()[0] == 2
+
+
+def test_a_mail_that_a_provider_says_failed_stays_beside_the_one_sent_again():
+    failed = StatusReport(status=S.FAILED, provider="mailgun", channel="email", external_ids=("relay.1@example.com",))
+    with opened() as connection:
+        add_own_message(connection, mail(status=S.SENT), b"", to_micros(NOW))
+        tell(connection, failed)
+        add_own_message(connection, mail(status=S.SENT), b"", to_micros(NOW))
+        assert [standing(connection, number) for number in (1, 2)] == ["failed", "sent"]
 
 
 def test_a_deleted_event_takes_its_waiting_statuses_and_leaves_the_history_of_messages():

@@ -141,6 +141,14 @@ def test_workos_accepts_our_events(type_):
     verify_header(event_body=made.body, event_signature=made.header("WorkOS-Signature"), secret="s3cret")
 
 
+@pytest.mark.parametrize("names", [("PRIMARY", "SECONDARY"), ("SECONDARY", "PRIMARY"), ("SECONDARY",)])
+def test_box_s_new_signature_stands_where_the_primary_key_checks_it(names, capture, now):
+    box, secret = PROVIDERS["box"].scheme, Secret("env:A", "primary")
+    signed = box.sign(secret, capture(headers=[(f"BOX-SIGNATURE-{name}", "old") for name in names]), now)
+    assert [name for name, _ in signed.headers if name.startswith("BOX-SIGNATURE")] == ["BOX-SIGNATURE-PRIMARY"]
+    assert box.verify((secret,), signed, now).verdict is Verdict.VERIFIED
+
+
 def test_box_accepts_either_key_and_nothing_from_the_future(capture):
     # boxsdk 10.18.0: HMAC of body and time, one header for each of the two keys.
     now = datetime.now(UTC)

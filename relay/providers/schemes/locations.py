@@ -72,8 +72,12 @@ class InEveryHeader(InHeader):
         return tuple(to_wire_bytes(value) for value in values)
 
     def write(self, capture: Capture, text: bytes) -> Capture:
-        names = tuple(name for name, _ in capture.headers if self._counts(name))
-        return with_header(capture, names or (self.names[0].replace("#", "1"),), text.decode("latin-1"))
+        # Under another name the app would check it with another key.
+        known = self.names[0].lower()
+        kept = tuple(one for one in capture.headers if not self._counts(one[0]) or _matches_name(known, one[0].lower()))
+        names = tuple(name for name, _ in kept if self._counts(name))
+        written = dataclasses.replace(capture, headers=kept)
+        return with_header(written, names or (self.names[0].replace("#", "1"),), text.decode("latin-1"))
 
     def _counts(self, name: str) -> bool:
         lower = name.lower()

@@ -14,7 +14,7 @@ from relay.cli.error_output import NothingMatched
 from relay.cli.events import query_option
 from relay.cli.formatting import format_count
 from relay.cli.lab_report import print_lab_plan, print_lab_report
-from relay.cli.options import Call, parse_event_id, parse_seconds, shared_options
+from relay.cli.options import Call, parse_event_id, parse_seconds, parse_target, shared_options
 from relay.cli.output import Json, quote, show_progress
 from relay.errors import UsageError
 from relay.model.text import escape_unprintable, find_similar
@@ -54,7 +54,9 @@ def _parse_speed(text: str) -> float:
 @click.command("lab", cls=LabCommand)
 @click.argument("words", nargs=-1, metavar="EXPERIMENT... [EVENT]...")
 @query_option("On every event that matches, oldest first; see relay help search.")
-@click.option("--to", metavar="TARGET|URL", help="The app to try; may be left out where there is one target.")
+@click.option(
+    "--to", type=parse_target, metavar="TARGET|URL", help="The app to try; may be left out where there is one target."
+)
 @click.option("--times", type=click.IntRange(2, 200), metavar="N", help="Copies of each event, or orders of a shuffle.")
 @click.option("--seed", type=click.IntRange(0), metavar="S", help="Shuffle as the run that printed it did.")
 @click.option(

@@ -166,6 +166,13 @@ def parse_rate(text: str) -> float:
     raise click.BadParameter(f"{quote(text)} is not a number of deliveries a second, from 0.01 to 10,000")
 
 
+def parse_target(text: str) -> str:
+    """Return a target's name or a URL. Raises a usage error for "", as an unset variable of a shell gives."""
+    if not text.strip():
+        raise click.BadParameter(f"{quote(text)} is neither a target nor a URL")
+    return text
+
+
 def parse_seconds(text: str | float) -> float:
     """Return the seconds of 500ms, 60s, 5m or a bare number. Raises a usage error that quotes what was typed."""
     match = _DURATION_PATTERN.fullmatch(str(text))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relay.cli.formatting import UNVERIFIED
-from relay.cli.options import Call, shared_options
+from relay.cli.options import Call, parse_target, shared_options
 from relay.cli.output import Json, Part, quote
 from relay.errors import ConfigError, NotFoundError, UsageError
 from relay.model.text import find_similar
@@ -135,7 +135,9 @@ async def samples_command(call: Call, source: str | None) -> None:
 @click.argument("type_", metavar="TYPE")
 @click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a field of the sample.")
 @click.option("--body", "body", metavar="FILE", help="A body of your own instead of the sample; - is stdin.")
-@click.option("--to", metavar="TARGET|URL", help="Send the stored event there as well: a target or a URL.")
+@click.option(
+    "--to", type=parse_target, metavar="TARGET|URL", help="Send the stored event there as well: a target or a URL."
+)
 @shared_options
 async def trigger_command(
     call: Call, source: str, type_: str, changes: tuple[str, ...], *, body: str | None, to: str | None

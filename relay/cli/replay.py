@@ -12,7 +12,7 @@ from relay.cli.deliveries import has_succeeded, print_delivery, report_delivery
 from relay.cli.error_output import NothingMatched
 from relay.cli.events import fetch_events, fetch_list, query_option
 from relay.cli.formatting import format_count, format_moment
-from relay.cli.options import Call, parse_event_id, parse_rate, parse_replay_id, shared_options
+from relay.cli.options import Call, parse_event_id, parse_rate, parse_replay_id, parse_target, shared_options
 from relay.cli.output import Json, quote, show_progress
 from relay.cli.request_edits import add_edit_options, edit_body, read_edits
 from relay.errors import UsageError
@@ -30,7 +30,7 @@ ReplayStep = tuple[Json, str]
 @click.command("replay")
 @click.argument("ids", type=parse_event_id, nargs=-1, metavar="[EVENT]...")
 @query_option("Every event that matches, oldest first; see relay help search.")
-@click.option("--to", metavar="TARGET|URL", help="Where to; by default where its routes lead.")
+@click.option("--to", type=parse_target, metavar="TARGET|URL", help="Where to; by default where its routes lead.")
 @click.option("--sign", type=click.Choice(SIGN_MODES), default="auto", show_default=True)
 @add_edit_options
 @click.option("--rate", type=parse_rate, metavar="N", help="At most N deliveries a second; for --query.")

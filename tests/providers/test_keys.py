@@ -33,6 +33,12 @@ ZOOM = {
     "event_ts": 1,
     "payload": {"object": {"uuid": "u", "participant": {"user_id": "1"}}},
 }
+ZOOM_REGISTRATION = {
+    "event": "meeting.registration_created",
+    "event_ts": 1,
+    "payload": {"object": {"uuid": "u", "id": 7, "registrant": {"id": "a"}}},
+}
+ZOOM_USER = {"event": "user.created", "event_ts": 1, "payload": {"object": {"id": "u"}}}
 LEMON = {"meta": {"event_name": "subscription_updated"}, "data": {"id": "1", "attributes": {"updated_at": "t"}}}
 PAYSTACK = {"event": "charge.dispute.remind", "data": {"id": 1, "dueAt": "2026-01-02"}}
 ADYEN = {
@@ -80,6 +86,8 @@ def key_of(capture, name, body, *headers):
         ("postmark", POSTMARK, ("OriginalLink",), "https://example.com/2"),
         ("brevo", BREVO, ("email",), "b@example.com"),
         ("zoom", ZOOM, ("payload", "object", "participant", "user_id"), "2"),
+        ("zoom", ZOOM_REGISTRATION, ("payload", "object", "registrant", "id"), "b"),
+        ("zoom", ZOOM_USER, ("payload", "object", "id"), "v"),
         ("lemonsqueezy", LEMON, ("data", "attributes", "status"), "paused"),
         ("paystack", PAYSTACK, ("data", "dueAt"), "2026-01-03"),
         ("paystack", {"event": "subscription.create", "data": {"subscription_code": "a"}}, ("data",), {"a": "b"}),

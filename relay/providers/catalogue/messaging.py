@@ -2,7 +2,7 @@
 
 from relay.model.request_items import ItemPaths
 from relay.providers import challenges
-from relay.providers.derived_extractors import each_item, first_key, lookup, only_single, text_if
+from relay.providers.derived_extractors import body_digest, each_item, first_key, lookup, only_single, text_if
 from relay.providers.extractors import add_prefix, body, first_of, header, join, join_key
 from relay.providers.provider import MINUTE, Provider, Schedule
 from relay.providers.schemes.content import template
@@ -195,12 +195,13 @@ ZOOM = Provider(
         ),
     ),
     event_type=body("event"),
-    # A meeting reports each participant, several in one millisecond.
-    # https://developers.zoom.us/docs/api/meetings/events/
+    # A meeting reports each participant and each registrant, several in one millisecond. What is about users
+    # and chats has no uuid. https://developers.zoom.us/docs/api/meetings/events/
     idempotency_key=join_key(
         "event",
         "event_ts",
-        "payload.object.uuid",
+        first_of("payload.object.uuid", body_digest()),
+        "payload.object.registrant.id?",
         "payload.object.participant.user_id?",
         "payload.object.participant.participant_uuid?",
     ),

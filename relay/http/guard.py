@@ -113,7 +113,7 @@ async def _run_handler(request: web.Request, handler: Handler) -> web.StreamResp
     except TimeoutError:
         return _refuse(request, 503, "too_slow", "the answer took too long to find", "narrow the search")
     except ConnectionError:
-        if request.transport is not None:
+        if request.transport is not None and not request.transport.is_closing():
             raise
         # The caller is gone and reads no answer; raised, the error would be logged as a fault.
         return error_response(400, "gone", "the caller hung up", "send it again")

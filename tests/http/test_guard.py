@@ -218,3 +218,22 @@ async def test_a_handler_that_stumbles_is_a_sentence_and_no_traceback(aiohttp_cl
     assert (await response.json())["error"]["hint"]
     assert "canary" not in body
     assert "Traceback" not in body
+
+
+async def test_a_caller_who_leaves_in_the_middle_of_an_answer_is_no_fault_of_relays(caplog):
+    async def answer(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        request.transport.abort()  # closing: that the connection is gone is not known yet
+        await response.write(b"more")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        guard = Guard(token=None, port=port, hosts=own_hosts(port, (), "127.0.0.1"))
+        app = web.Application(middlewares=[make_guard_middleware(guard)])
+        app.router.add_get("/", answer)
+        async with serve_app(listening, app), aiohttp.ClientSession() as session:
+            with pytest.raises(aiohttp.ClientError):
+                async with session.get(f"http://127.0.0.1:{port}/") as response:
+                    await response.read()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

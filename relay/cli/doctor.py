@@ -47,10 +47,12 @@ async def _run_checks(config: Config) -> AsyncIterator[HealthFinding]:
         yield finding
     yield health.check_data_folder(config.server.data_dir)
     yield health.check_disk(config.server.data_dir)
+    running = await _fetch_findings(config)
+    if (vault := running.get("vault")) and vault.state == "warning":  # locked, with what waits for it
+        yield vault
     for finding in await _check_vault(config):
         yield finding
     config = resolve_again(config)  # with what was found in the vault, where that could be opened
-    running = await _fetch_findings(config)
     yield running.get("tunnel") or health.check_tunnel_config(config)
     for finding in await asyncio.gather(*(health.check_target_health(config, name) for name in config.targets)):
         running.pop(finding.name, None)
@@ -114,7 +116,7 @@ async def _check_vault(config: Config) -> list[HealthFinding]:
     except NotFoundError as error:
         found = report_failure("vault", error.message, error.hint)
     else:
-        found = report_ok("vault", f"{count}; {'its password is right' if opened else 'locked'}")
+        found = report_ok("vault", f"{count}; {'its password is right' if opened else 'its password was not given'}")
     return [found, *health.check_secrets(needs, vault.names)]
 
 

@@ -274,7 +274,7 @@ def _check_vault(relay: "RunningRelay") -> tuple[HealthFinding, ...]:
     if now.problem:
         return (report_failure("vault", now.problem, "put a copy of the file back"),)
     if now.state == "locked":
-        return (report_warning("vault", f"locked. {' '.join(now.effects)}".strip(), "relay vault unlock"),)
+        return (report_warning("vault", " ".join(("locked.", *now.effects)).removesuffix("."), "relay vault unlock"),)
     if now.state == "none" and not now.needs:
         return (report_ok("vault", "none, and nothing needs one"),)
     return check_secrets(now.needs, now.names) or (

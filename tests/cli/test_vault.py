@@ -409,8 +409,11 @@ def test_a_start_without_a_terminal_runs_locked_and_is_opened_from_elsewhere(sta
         assert command("vault", "remove", "more").code == 0
         assert command("vault", "list").out.split() == ["stripe_key", "source", "'stripe'"]
         assert command("vault", "get", "stripe_key", stdin="").code == 3
+        # The command opens nothing by itself, and so the relay alone can say whether it is locked.
+        assert "locked" not in command("doctor").out
         done = command("vault", "lock")
         assert done.out == "the vault is locked. Source stripe cannot check signatures.\n"
+        assert "locked. Source stripe cannot check signatures; relay vault unlock" in command("doctor").out
         assert relay.object("notice")["text"].startswith("the vault is locked")
         waiting = command("replay", "1")
         assert (waiting.code, "waits: the secret of stripe is in the vault, which is locked" in waiting.err) == (

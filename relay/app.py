@@ -211,7 +211,11 @@ def _announce(data_dir: Path, relay: RunningRelay) -> Iterator[None]:
     # How other commands find this relay; the lock, not this file, says whether it is alive.
     path = data_dir / "running.json"
     plain = {"pid": os.getpid(), "ingress_url": relay.ingress_url, "dashboard_url": relay.dashboard_url}
-    write_private(path, json.dumps(plain).encode())
+    try:
+        write_private(path, json.dumps(plain).encode())
+    except OSError as error:
+        hint = "free some space, or give this user the right to write there"
+        raise StoreError(f"cannot write {path}: {error.strerror}", hint=hint) from error
     try:
         yield
     finally:

@@ -74,6 +74,8 @@ def build_reader_settings() -> tuple[str, ...]:
 def explain_error(error: sqlite3.Error, path: Path) -> StoreError:
     """Turn what SQLite said into a sentence with a hint."""
     name = read_error_name(error)
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")) and (found := _find_full_disk(name, path)) is not None:
+        return found
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreBusyError(f"{path} is in use by another program", hint="close it and try again")
     if name.startswith("SQLITE_FULL"):
@@ -236,7 +238,7 @@ def explain_outage(error: BaseException, path: Path) -> StoreError | None:
     if isinstance(error, StoreMovedError):
         found: StoreError = error
     elif isinstance(error, sqlite3.Error) and read_error_name(error).startswith(_OUTAGES):
-        found = _explain_full_disk(explain_error(error, path), error, path)
+        found = explain_error(error, path)
     else:
         return None
     found.is_outage = True
@@ -255,24 +257,22 @@ def is_commit_at_risk(path: Path, inode: int) -> bool:
     return status.st_ino != inode or bool(is_read_only) or not has_space
 
 
-def _explain_full_disk(found: StoreError, error: sqlite3.Error, path: Path) -> StoreError:
-    """Say that the disk is full where an I/O error means that."""
-    if not read_error_name(error).startswith(("SQLITE_IOERR", "SQLITE_FULL")):
-        return found
+def _find_full_disk(name: str, path: Path) -> StoreError | None:
+    """Return that the disk is full, or the file may not grow, where an error of that name means that."""
     try:
         free = shutil.disk_usage(path.parent).free
     except OSError:
-        return found
+        return None
     if free < _MIN_FREE_BYTES:
         return StoreError(
             f"the disk that holds {path} is full ({free:,} bytes free)", hint="free some space; senders will try again"
         )
-    if read_error_name(error).startswith("SQLITE_FULL"):
+    if name.startswith("SQLITE_FULL"):
         return StoreError(
             f"{path} cannot grow: a quota or a limit on the size of files is reached",
             hint="raise it (quota, ulimit -f), or free some space; senders will try again",
         )
-    return found
+    return None
 
 
 def read_error_name(error: sqlite3.Error) -> str:

@@ -216,6 +216,11 @@ def _back_up(connection: sqlite3.Connection, path: Path) -> None:
         os.close(create_private(half))
         connection.execute("VACUUM INTO ?", (str(half),))
         half.rename(backup)
+    except OSError as error:
+        raise StoreError(
+            f"cannot save a copy of {path} before its upgrade: {error.strerror}",
+            hint="free some space, or give this user the right to write there",
+        ) from error
     finally:
         half.unlink(missing_ok=True)
 

@@ -26,6 +26,12 @@ class _Reader(aiosqlite.Connection):
     def __init__(self, path: Path, functions: Iterable[Callable[..., Any]]) -> None:
         super().__init__(partial(self._open, path, functions), iter_chunk_size=64)
         self.ends = inf
+        self.stopped: asyncio.Future[Any] | None = None
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """End the thread; `stopped` is done once it has nothing more to say to the loop."""
+        self.stopped = super().stop()
+        return self.stopped
 
     def _open(self, path: Path, functions: Iterable[Callable[..., Any]]) -> sqlite3.Connection:
         # All at once and on the connection's own thread: each of these calls would be another trip to it.
@@ -54,11 +60,17 @@ class Readers:
         self._free: asyncio.LifoQueue[_Reader] = asyncio.LifoQueue()
 
     async def __aenter__(self) -> Self:
+        """Open the connections. Raises StoreError."""
         # The threads of connections are no daemons: one that is left open would keep the process alive for ever.
         async with AsyncExitStack() as stack:
             for _ in range(self._size):
                 reader = _Reader(self._path, self._functions)
-                await stack.enter_async_context(reader)
+                try:
+                    await stack.enter_async_context(reader)
+                except sqlite3.Error as error:
+                    if reader.stopped is not None:
+                        await reader.stopped
+                    raise explain_error(error, self._path) from error
                 self._free.put_nowait(reader)
             self._opened = stack.pop_all()
         return self

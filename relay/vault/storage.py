@@ -3,7 +3,6 @@
 import os
 import shlex
 import stat
-import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from relay.platform import (
     make_private_folder,
     open_private,
     sync_folder,
+    write_private,
 )
 from relay.vault.file_format import (
     LARGEST_FILE,
@@ -299,15 +299,7 @@ def _write_file(path: Path, content: bytes) -> None:
     # A vault may be a link to somewhere else: the file is replaced there, and the link stays.
     real = Path(os.path.realpath(path))
     try:
-        for left in real.parent.glob(".vault-*.new"):
-            left.unlink(missing_ok=True)  # by a writer that was killed; sealed all the same
-        handle, name = tempfile.mkstemp(dir=real.parent, prefix=".vault-", suffix=".new")
-        with os.fdopen(handle, "wb") as file:
-            Path(name).chmod(0o600)
-            file.write(content)
-            file.flush()
-            os.fsync(handle)
-        Path(name).replace(real)
+        write_private(real, content)
         sync_folder(real.parent)
     except OSError as error:
         raise _write_error(path, error) from error

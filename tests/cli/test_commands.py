@@ -1,9 +1,11 @@
 """Commands on events, with a running relay and without one."""
 
+import gzip
 import hashlib
 import hmac
 import json
 import re
+import resource
 import subprocess
 import sys
 import threading
@@ -12,6 +14,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -695,3 +698,23 @@ def test_a_sample_for_a_target_that_is_down_does_not_wait_along_with_it(started,
     assert (first.code, second.code) == (1, 1)
     assert "waits until the target answers" in first.out
     assert "delivery 2 waits until app answers: connection refused" in second.err
+
+
+def test_a_disk_that_takes_nothing_is_a_sentence_and_no_traceback(inside, tmp_path):
+    data_dir = tmp_path / ".relay"
+    data_dir.mkdir(mode=0o700)
+    packed = Path(__file__).parents[1] / "data" / "relay-0.1.0.db.gz"  # which has to be upgraded
+    (data_dir / "relay.db").write_bytes(gzip.decompress(packed.read_bytes()))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        upgrade = [inside("events"), inside("replay", "1", "--to", "http://localhost:1/")]
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert inside("events").code == 0
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        read = [inside("events"), inside("show", "1"), inside("replay", "1", "--to", "http://localhost:1/")]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    for done in (*upgrade, *read):
+        assert (done.code, done.out) == (1, "")
+        assert re.fullmatch(r"relay: \S+relay\.db cannot .*; .*\n", done.err)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiosmtpd import smtp as sinks
 
+from relay.errors import StoreError
 from relay.model.delivery import SignMode
 from relay.model.secret import Secret
 from relay.tunnel.base import TunnelOptions
@@ -200,3 +201,11 @@ async def test_mail_waits_untried_for_a_credential_that_is_missing_and_says_its_
         _, found = await at.api("/api/deliveries")
         assert [(one["state"], one["attempts_made"]) for one in found["deliveries"]] == [("pending", 0)]
         assert sink.logins == []
+
+
+async def test_a_relay_that_cannot_announce_itself_says_why(once, tmp_path):
+    (tmp_path / ".relay" / ".running.json.new").mkdir(parents=True)
+    with pytest.raises(ExceptionGroup) as caught:  # of the tasks that run by then; `relay start` prints what is in it
+        async with once(""):
+            pass
+    assert caught.group_contains(StoreError, match=r"cannot write \S+running\.json: ")

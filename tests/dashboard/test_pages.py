@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from relay.services.state import Preferences
+
 STRIPE = "[sources.stripe]\nsecret = 'env:STRIPE_WEBHOOK_SECRET'\n[targets.app]\nforward = 'http://localhost:9/hooks'\n"
 PARTIAL = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
@@ -180,14 +182,32 @@ async def test_a_crowd_of_new_rows_draws_the_list_again(at):
     assert ids(html) == list(range(55, 5, -1))
 
 
-async def test_going_to_a_time_becomes_a_filter(at):
+@pytest.fixture
+def new_york(monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "found"),
+    [
+        ("local", "2026-01-31T12:00", "2026-01-31T12%3A00-05%3A00"),
+        ("utc", "2026-01-31T12:00", "2026-01-31T12%3A00%2B00%3A00"),
+        ("local", "9999-12-31T23:59", ""),  # no such time in UTC
+    ],
+)
+async def test_going_to_a_time_becomes_a_filter_in_the_zone_of_the_page(at, new_york, zone, moment, found):
+    at.relay.state.preferences = Preferences(zone=zone)
     async with at.session.get(
-        at.dashboard + "/events?q=source:test&at=2026-01-31T12:00",
+        f"{at.dashboard}/events?q=source:test&at={moment}",
         headers={"Authorization": f"Bearer {at.token}"},
         allow_redirects=False,
     ) as response:
         assert response.status == 303
-        assert re.match(r"/events\?q=source%3Atest%20before%3A2026-01-31T12%3A00", response.headers["Location"])
+        assert f"/events?q=source%3Atest%20before%3A{found}" in response.headers["Location"]
 
 
 async def test_credentials_in_headers_are_not_part_of_the_page_until_asked_for(at):

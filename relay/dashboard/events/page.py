@@ -13,7 +13,7 @@ from relay.dashboard import event_list
 from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.events import tabs
 from relay.dashboard.events.detail import build_pipeline_bar
-from relay.dashboard.filters import build_url
+from relay.dashboard.filters import TIME_ZONE, build_url
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.responses import redirect, render_page, render_part
 from relay.errors import NotFoundError
@@ -148,10 +148,11 @@ async def _render_list(request: web.Request) -> web.Response:
 
 
 def _redirect_to_time(request: web.Request) -> web.Response:
-    # The field holds this machine's wall clock; the search language wants to know which one.
+    # The field holds a time as the page shows them, without its zone; the search language would take it as local.
     try:
-        when = datetime.fromisoformat(request.query["at"]).astimezone()
-    except ValueError:
+        when = datetime.fromisoformat(request.query["at"])
+        when = when.replace(tzinfo=TIME_ZONE.get()) if TIME_ZONE.get() else when.astimezone()
+    except (ValueError, OverflowError):
         when = get_relay(request).clock.now()
     parts = [part for part in request.query.get("q", "").split() if not part.startswith("before:")]
     query = " ".join((*parts, f"before:{when.isoformat(timespec='minutes')}"))

@@ -177,7 +177,8 @@ def _explain_route(event: CapturedEvent, route: Route) -> RouteMatch:
     row = event.row
     why = ""
     if row.outcome is not EventOutcome.ACCEPTED:
-        why = f"the event was {row.outcome.value}"
+        article = "a " if row.outcome is EventOutcome.DUPLICATE else ""
+        why = f"the event was {article}{row.outcome.value}"
     elif row.reason == "vault_locked":
         why = "the vault is locked, so the event was not checked yet"
     elif row.reason == "handshake":

@@ -225,6 +225,9 @@ def test_explain_says_which_route_was_taken(ask, shared):
     done = ask("explain", str(stripe(shared, 10)))
     assert re.match(r"taken +\* +-> app +source and type fit", done.out)
     assert "signature  -> app  the signature as received while it still verifies, else a fresh one" in done.out
+    again = ask("trigger", "stripe", "invoice.paid", "--json").objects[0]
+    again = ask("trigger", "stripe", "invoice.paid", "--set", f"id={again['idempotency_key']}", "--json").objects[0]
+    assert "the event was a duplicate" in ask("explain", str(again["id"])).out
 
 
 def test_diff_names_each_place_that_differs(ask, shared):

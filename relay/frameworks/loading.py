@@ -6,6 +6,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
+from weakref import WeakValueDictionary
 
 from relay.config.build import Config, Overrides, load, resolve_again
 from relay.config.secrets import explain_missing
@@ -69,7 +70,7 @@ def receiver(
             proxies=networks,
             unix=unix,
         ),
-        keys=keys or SqliteKeyStore(read.server.data_dir / KEYS_FILE, lease=max(CLAIM_LEASE, longest)),
+        keys=keys or _open_keys(read.server.data_dir / KEYS_FILE, max(CLAIM_LEASE, longest)),
     )
 
 
@@ -87,6 +88,18 @@ def _unlock_vault(read: Config) -> Config:
         return read
     read.vault.unlock(Secret(_PASSWORD, password))
     return resolve_again(read)
+
+
+# One for each file: a process that opens a file twice, and closes it once, loses SQLite's locks on it.
+_open_stores: WeakValueDictionary[Path, SqliteKeyStore] = WeakValueDictionary()
+
+
+def _open_keys(path: Path, lease: float) -> SqliteKeyStore:
+    path = path.resolve()
+    store = _open_stores.get(path) or SqliteKeyStore(path, lease=lease)
+    store.lease = max(store.lease, lease)
+    _open_stores[path] = store
+    return store
 
 
 def _make_runner(options: HandlerOptions, around: Callable[[Handlers], Handlers]) -> HandlerRunner:

@@ -52,7 +52,7 @@ class SqliteKeyStore:
 
     def __init__(self, path: Path, *, lease: float = CLAIM_LEASE) -> None:
         self._path = path
-        self._lease = lease
+        self.lease = lease
         self._clock = SystemClock()
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -73,7 +73,7 @@ class SqliteKeyStore:
     def claim(self, source: str, key: str) -> Claim:
         """Claim a key, or say that it is busy or done. Raises StoreError."""
         now = self._now()
-        parameters = {"source": source, "key": key, "now": now, "until": now + int(self._lease * _SECOND)}
+        parameters = {"source": source, "key": key, "now": now, "until": now + int(self.lease * _SECOND)}
         with self._opened() as connection:
             self._claims += 1
             if self._claims % _PRUNE_EVERY == 0:

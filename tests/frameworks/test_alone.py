@@ -210,6 +210,24 @@ def test_keys_are_shared_between_processes_and_a_claim_of_the_dead_ends(tmp_path
     assert elsewhere(300) == "done"
 
 
+def test_two_receivers_of_an_app_share_their_keys_with_other_processes(project, tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from relay.store.idempotency import SqliteKeyStore; "
+        "keys = SqliteKeyStore(Path(sys.argv[1])); print(keys.claim('s', sys.argv[2]).value); keys.close()"
+    )
+
+    def claim_elsewhere(key):
+        path = tmp_path / ".relay/received.db"
+        done = subprocess.run([sys.executable, "-c", code, path, key], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    first, second = project.receiver(), project.receiver()
+    assert [made._keys.claim("s", key) for made, key in ((first, "1"), (second, "2"))] == [Claim.MINE, Claim.MINE]
+    assert claim_elsewhere("3") == "mine"
+    assert first._keys.claim("s", "4") is Claim.MINE
+    assert claim_elsewhere("4") == "busy"
+
+
 def test_a_framework_that_is_missing_is_one_sentence():
     code = (
         "import sys; sys.modules['flask'] = None\n"

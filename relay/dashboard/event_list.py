@@ -202,6 +202,12 @@ def select_latest_deliveries(deliveries: Sequence[Delivery]) -> list[Delivery]:
     return list(newest.values())
 
 
+def select_replay_targets(deliveries: Sequence[Delivery], targets: Iterable[str]) -> list[str]:
+    """Return where a replay goes unless it is told: where its event went, else the first target."""
+    known = list(targets)
+    return [one.target for one in select_latest_deliveries(deliveries) if one.target in known] or known[:1]
+
+
 def build_delivery_chip(delivery: Delivery) -> StatusChip:
     """Return where one delivery stands, in the fewest words."""
     match delivery.state:

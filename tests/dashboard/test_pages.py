@@ -417,3 +417,16 @@ async def test_a_delivery_that_is_closed_stays_on_its_page(start):
     assert 'hx-get="/deliveries/1?closed=1&amp;before=2"' in html
     _, row = await page(at, "/deliveries/1?closed=1&before=2", "tbody#row-1")
     assert 'href="/deliveries/1?before=2"' in row
+
+
+async def test_a_replay_goes_where_its_event_went_unless_it_is_told(start):
+    targets = "".join(f"[targets.{name}]\nforward = 'http://localhost:9/{name}'\n" for name in "abc")
+    at = await start(f"[sources.test]\nprovider = 'custom'\n{targets}[[routes]]\nevents = ['x']\nto = ['b', 'c']\n")
+    for kind, chosen in (("x", ["b", "c"]), ("y", ["a"])):
+        await send(at, {"type": kind})
+        number = len(ids((await page(at, "/events"))[1]))
+        _, dialog = await page(at, f"/events/{number}/replay")
+        assert re.findall(r'name="target"\s+value="(\w)"\s+checked', dialog) == chosen
+        _, detail = await page(at, f"/events/{number}")
+        at_once = detail.partition(f'<form hidden hx-post="/events/{number}/replay"')[2].partition("</form>")[0]
+        assert re.findall(r'name="target" value="(\w)"', at_once) == chosen

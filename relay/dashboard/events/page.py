@@ -90,7 +90,7 @@ async def build_detail(request: web.Request, event: CapturedEvent, name: str) ->
         "tab": tab,
         "tab_template": template,
         "suffix": event_list.parse_list_suffix(request),
-        "target": next(iter(relay.config.targets), ""),
+        "targets": event_list.select_replay_targets(deliveries, relay.config.targets),
     }
 
 

@@ -1,13 +1,13 @@
 """The dialogs: replay an event or send it as a mail, with what will differ, and the result."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
 from markupsafe import escape
 
-from relay.dashboard.event_list import build_delivery_chip, parse_list_suffix
+from relay.dashboard.event_list import build_delivery_chip, parse_list_suffix, select_replay_targets
 from relay.dashboard.filters import build_url, format_duration
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial, sandboxed_response
 from relay.dashboard.replay.edits import (
@@ -40,11 +40,12 @@ _FINAL_STATES = (DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CA
 async def show_replay_form(request: web.Request, relay: RunningRelay, event: CapturedEvent) -> web.Response:
     """GET /events/{id}/replay: the dialog, or the same as a page; `delivery` begins with that one's edits."""
     edited_before = parse_number(request.query, "delivery", None)
-    form: dict[str, str] = {}
     if edited_before is not None:
         form = prefill_from_delivery(event, await relay.store.deliveries.get(edited_before))
-    chosen = (form.get("target", ""),)
-    return await _render_replay_form(request, event, form, {}, chosen)
+        return await _render_replay_form(request, event, form, {}, [form.get("target", "")])
+    deliveries = await relay.store.deliveries.of_events([event.id])
+    chosen = select_replay_targets(deliveries[event.id], relay.config.targets)
+    return await _render_replay_form(request, event, {}, {}, chosen)
 
 
 async def replay_event(request: web.Request, relay: RunningRelay, id_: int, form: dict[str, str]) -> web.Response:
@@ -93,7 +94,7 @@ async def _render_replay_form(
     event: CapturedEvent,
     form: Mapping[str, str],
     errors: Mapping[str, str],
-    chosen: tuple[str, ...],
+    chosen: Sequence[str],
 ) -> web.Response:
     relay, start = get_relay(request), build_original(event)
     targets = {name: relay.target_addresses.get(name, "") for name in relay.config.targets}
@@ -106,7 +107,7 @@ async def _render_replay_form(
         event=event.row,
         action=f"/events/{event.id}/replay",
         targets=targets,
-        chosen=chosen if form else list(targets)[:1],
+        chosen=chosen,
         url=form.get("url", ""),
         method=form.get("method", start.method),
         path=form.get("path", ""),

@@ -115,9 +115,10 @@ async def wait_for_delivery(api: ApiClient, id_: int, made: int = 0) -> Json:
 
 
 async def _find_obstacle(api: ApiClient, target: str, *states: str) -> str:
-    """Return why a target is in one of these states, "" where it is not: waiting longer would be in vain."""
-    targets = (await api.get("/api/status"))["targets"]
-    return next((one["detail"] for one in targets if one["name"] == target and one["state"] in states), "")
+    """Return why waiting is in vain: what ails the store, or a target in one of these states; "" for nothing."""
+    status = await api.get("/api/status")
+    targets = (one["detail"] for one in status["targets"] if one["name"] == target and one["state"] in states)
+    return str(status["store"]["detail"]) or next(targets, "")
 
 
 async def _is_locked(api: ApiClient, source: str) -> bool:

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from relay.cli.client import ApiClient
+from relay.cli.deliveries import wait_for_delivery
+from relay.cli.error_output import NothingMatched
 from relay.platform import SystemClock
 from relay.services.state import CHECK_SECONDS, REPEAT_SECONDS
 
@@ -187,6 +190,8 @@ def small_disk(tmp_path):
 async def test_a_full_disk_is_named_and_room_that_is_made_is_used(small_disk, start):
     at = await start(data_dir=str(small_disk / "data"))
     assert await post(at) == 200
+    # A delivery that waits: nothing listens there.
+    _, made = await at.api("/api/events/1/replay", "POST", json={"url": "http://127.0.0.1:9/"})
     with (small_disk / "filling").open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(b"z" * 4096)
@@ -194,6 +199,9 @@ async def test_a_full_disk_is_named_and_room_that_is_made_is_used(small_disk, st
     assert answers[-1] == 503
     _, status = await at.api("/api/status")
     assert f"the disk that holds {at.relay.store.path} is full" in status["store"]["detail"]
+    api = ApiClient(at.dashboard, at.token, is_persistent=True)
+    with pytest.raises(NothingMatched, match=f"delivery {made['delivery']} to .* waits: the disk .* is full"):
+        await wait_for_delivery(api, made["delivery"], 99)
     (small_disk / "filling").unlink()
     await until(lambda: heals(at))
     assert await post(at) == 200

@@ -203,9 +203,9 @@ def select_latest_deliveries(deliveries: Sequence[Delivery]) -> list[Delivery]:
 
 
 def select_replay_targets(deliveries: Sequence[Delivery], targets: Iterable[str]) -> list[str]:
-    """Return where a replay goes unless it is told: where its event went, else the first target."""
-    known = list(targets)
-    return [one.target for one in select_latest_deliveries(deliveries) if one.target in known] or known[:1]
+    """Return where a replay goes unless it is told: where its event went, except as a mail, else the first target."""
+    known, latest = list(targets), select_latest_deliveries(deliveries)
+    return [one.target for one in latest if one.target in known and one.action != "email"] or known[:1]
 
 
 def build_delivery_chip(delivery: Delivery) -> StatusChip:

@@ -430,3 +430,18 @@ async def test_a_replay_goes_where_its_event_went_unless_it_is_told(start):
         _, detail = await page(at, f"/events/{number}")
         at_once = detail.partition(f'<form hidden hx-post="/events/{number}/replay"')[2].partition("</form>")[0]
         assert re.findall(r'name="target" value="(\w)"', at_once) == chosen
+
+
+@pytest.mark.parametrize(
+    ("fields", "made", "words"),
+    [
+        ({"target": "app", "url": "ftp://x"}, 0, "a target must be http:// or https://"),
+        ([("target", "app"), ("target", "gone")], 1, "(sent to app already)"),
+    ],
+)
+async def test_a_replay_that_is_refused_says_what_was_sent(start, fields, made, words):
+    at = await start(STRIPE)
+    await at.send()
+    status, text = await at.api("/events/1/replay", "POST", data=fields, headers=PARTIAL | {"HX-Target": "form"})
+    assert (status, words in text.decode()) == (200 if made else 422, True)
+    assert len(await at.relay.store.deliveries.page()) == 1 + made  # the event went to the app when it came

@@ -53,7 +53,7 @@ async def replay_event(request: web.Request, relay: RunningRelay, id_: int, form
     event = await relay.store.events.get(id_)
     chosen = await read_values(request, "target")
     url = form.get("url", "").strip()
-    targets = [*chosen, *([url] if url else [])]
+    targets = [*([url] if url else []), *chosen]  # a URL that is refused before anything is sent
     edits = parse_replay_form(event, form)
     errors = dict(edits.errors)
     if not targets:
@@ -61,10 +61,13 @@ async def replay_event(request: web.Request, relay: RunningRelay, id_: int, form
     made: list[int] = []
     if not errors:
         try:
-            made += [await relay.replays.replay_event(event.id, target, edits.changes) for target in targets]
+            for target in targets:
+                delivery_id = await relay.replays.replay_event(event.id, target, edits.changes)
+                made.append(delivery_id)
         except RelayError as error:
-            errors["target"] = format_error(error)
-    if errors and not made:
+            sent_to = escape_unprintable(", ".join(targets[: len(made)]), 200)
+            errors["target"] = format_error(error) + (f" (sent to {sent_to} already)" if made else "")
+    if errors and (not made or get_target_id(request) is None):
         return await _render_refused_form(request, event, form, errors)
     if get_target_id(request) is None:
         return redirect(f"/deliveries/{made[-1]}" if len(made) == 1 else f"/events/{event.id}/deliveries")
@@ -72,8 +75,8 @@ async def replay_event(request: web.Request, relay: RunningRelay, id_: int, form
     renderer = request.app[RENDERER]
     lines = "".join(renderer.part("replay/sent.html", sent=one) for one in sent)
     return html_response(
-        lines + make_partial("#errors-replay", "innerHTML", ""),
-        headers=toast_header("; ".join(map(format_result, sent))),
+        lines + make_partial("#errors-replay", "innerHTML", renderer.part("errors.html", errors=errors)),
+        headers=toast_header("; ".join([*errors.values(), *map(format_result, sent)])),
     )
 
 
@@ -136,7 +139,8 @@ async def _render_refused_form(
     request: web.Request, event: CapturedEvent, form: dict[str, str], errors: dict[str, str]
 ) -> web.Response:
     if get_target_id(request) is not None:
-        return render_part(request, "errors.html", 422, errors=errors)
+        text = request.app[RENDERER].part("errors.html", errors=errors)
+        return html_response(text, 422, toast_header("; ".join(errors.values())))
     return await _render_replay_form(request, event, form, errors, tuple(await read_values(request, "target")))
 
 

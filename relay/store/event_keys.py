@@ -37,13 +37,14 @@ class KeyHolder:
 class EventKeys(Repository):
     """Reads and writes keys. What takes a connection runs inside the writer's transaction.
 
-    Memory says by a key's hash that `new_keys` may have it, and for which event, but only the table is believed: what
-    a transaction adds to memory stays when it is rolled back. What one moves is forgotten once that is committed.
+    Memory says by a key's hash that `new_keys` may have it, and for which event. Only transactions read and change
+    it, and after one that was rolled back it is read from the table anew.
     """
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
         super().__init__(writer, readers)
-        self._recent: dict[int, int] | None = None
+        self._recent: dict[int, int] = {}
+        self._rollbacks = -1  # of the writer when memory was read
 
     def find_holders(self, connection: sqlite3.Connection, claims: list[Claim]) -> dict[Claim, KeyHolder]:
         """Return the events that have those keys."""
@@ -53,7 +54,7 @@ class EventKeys(Repository):
             id_ = recent.get(hash(claim))
             if id_ is None:
                 continue
-            # By the key alone where that number was of a transaction that was rolled back, or its event is deleted.
+            # By the key alone where two keys have one hash, or that event is deleted.
             row = connection.execute(f"{_NEW_HOLDER} AND event_id = ?", (*claim, id_)).fetchone()
             row = row or connection.execute(_NEW_HOLDER, claim).fetchone()
             if row is not None:
@@ -85,16 +86,9 @@ class EventKeys(Repository):
 
     async def sort_in(self) -> int:
         """Move a batch of keys to their places, and return how many; 0 means that there are few."""
-        if self._recent is not None and len(self._recent) < _MIN_RECENT:
+        if self._rollbacks == self._writer.rollbacks and len(self._recent) < _MIN_RECENT:
             return 0
-        moved = await self._writer.write(self._move, is_durable=False)
-        if len(moved) < _BATCH:
-            self._recent = None  # what it has left is of events that were deleted, or never kept
-        elif recent := self._recent:
-            for source, key, id_ in moved:
-                if recent.get(hash((source, key))) == id_:
-                    del recent[hash((source, key))]
-        return len(moved)
+        return await self._writer.write(self._move, is_durable=False)
 
     async def filter_claimed(self, source: str, keys: Iterable[str]) -> frozenset[str]:
         """Return those idempotency keys that an event of the source has claimed."""
@@ -108,19 +102,26 @@ class EventKeys(Repository):
         return frozenset(found)
 
     def _load_recent(self, connection: sqlite3.Connection) -> dict[int, int]:
-        if self._recent is None:
+        if self._rollbacks != self._writer.rollbacks:
             rows = connection.execute("SELECT event_id, source, key FROM new_keys ORDER BY event_id")
             self._recent = {hash((source, key)): id_ for id_, source, key in rows}
+            self._rollbacks = self._writer.rollbacks
         return self._recent
 
-    def _move(self, connection: sqlite3.Connection) -> list[tuple[str, str, int]]:
-        if len(self._load_recent(connection)) < _MIN_RECENT:
-            return []
+    def _move(self, connection: sqlite3.Connection) -> int:
+        recent = self._load_recent(connection)
+        if len(recent) < _MIN_RECENT:
+            return 0
         rows = connection.execute("SELECT source, key, event_id FROM new_keys ORDER BY event_id LIMIT ?", (_BATCH,))
         moved = sorted(tuple(row) for row in rows)  # neighbours share pages
         insert_rows(connection, "keys", list(chain.from_iterable(moved)), len(moved))
         connection.execute("DELETE FROM new_keys WHERE event_id <= ?", (max((id_ for *_, id_ in moved), default=0),))
-        return moved
+        for source, key, id_ in moved:
+            if recent.get(hash((source, key))) == id_:
+                del recent[hash((source, key))]
+        if len(moved) < _BATCH:
+            recent.clear()  # what it has left is of events that were deleted
+        return len(moved)
 
 
 @cache

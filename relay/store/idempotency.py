@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from relay.errors import StoreError
+from relay.errors import StoreBusyError, StoreError
 from relay.model.admission import Claim
 from relay.platform import SystemClock, make_private_folder
 from relay.store.connection import connect, explain_error
@@ -126,7 +126,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         try:
             return connect(path, _refuse_foreign)
         except StoreError as error:
-            if not isinstance(error.__cause__, sqlite3.Error):
+            if isinstance(error, StoreBusyError) or not isinstance(error.__cause__, sqlite3.Error):
                 raise
             time.sleep(pause)
     return connect(path, _refuse_foreign)

@@ -59,6 +59,7 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.outages = Outages()
+        self.rollbacks = 0  # transactions of which nothing was kept
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._waiting: list[_Work] = []
         self._callbacks: list[Callback] = []
@@ -260,12 +261,11 @@ class Writer:
         connection = connect(self.path, plan_migration)
         try:
             migrate(connection, self.path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, RelayError) as error:
             connection.close()
+            if isinstance(error, RelayError):
+                raise
             raise explain_error(error, self.path) from error
-        except RelayError:
-            connection.close()
-            raise
         self._connection = connection
         self._inode = self.path.stat().st_ino
 
@@ -307,6 +307,7 @@ class Writer:
             self._has_written = connection.total_changes > changes
             self._took += (time.perf_counter() - began - self._took) / 10
         except BaseException:
+            self.rollbacks += 1
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
@@ -325,8 +326,7 @@ class Writer:
     def _sound(self) -> sqlite3.Connection:
         if self._connection is None:
             raise StoreError("the store is closed")
-        inode = self._find_inode()
-        if inode != self._inode:
+        if (inode := self._find_inode()) != self._inode:
             # Never acknowledge into a file that cannot be found again.
             why = "was deleted or moved away" if inode == 0 else "was replaced"
             raise StoreMovedError(f"{self.path} {why} while relay runs", hint="put it back, or restart relay")

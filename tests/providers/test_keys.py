@@ -134,6 +134,18 @@ def test_a_further_attempt_keeps_the_key_although_it_counts_up(capture, name, bo
     assert key_of(capture, name, body) == key_of(capture, name, changed(body, path, other))
 
 
+@pytest.mark.parametrize(
+    ("name", "body", "key"),
+    [
+        ("hubspot", HUBSPOT, "1-2-3-4-5-"),
+        ("zoom", ZOOM, "meeting.participant_joined-1-u-1-"),
+        ("paystack", {"event": "e", "data": {"id": 1}}, "e-1-b3e486a525eaf0a201ee9c83ffbe4e7f"),
+    ],
+)
+def test_a_key_is_that_of_earlier_versions_or_a_retry_after_an_upgrade_is_delivered_twice(capture, name, body, key):
+    assert key_of(capture, name, body) == key
+
+
 def test_a_further_attempt_of_box_has_another_delivery_id_and_the_same_key(capture):
     event = {"id": "1", "trigger": "FILE.UPLOADED"}
     first, second = (key_of(capture, "box", event, ("BOX-DELIVERY-ID", attempt)) for attempt in "ab")

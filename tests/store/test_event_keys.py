@@ -114,3 +114,18 @@ async def test_keys_are_sorted_in_once_there_are_many(store, limits):
 async def test_few_keys_stay_where_they_are(store):
     await store.events.add(build_keyed_event("key"))
     assert await store.keys.sort_in() == 0
+
+
+async def test_a_deletion_that_is_rolled_back_leaves_the_key(tmp_path):
+    async with open_store(tmp_path) as store:
+        first = await store.events.add(build_keyed_event("key"))
+
+    def fail(connection):
+        connection.execute("DELETE FROM events")
+        insert_events(store.keys, connection, [prepare_insert(build_keyed_event("another"), ())])
+        raise StoreError("on purpose")
+
+    async with open_store(tmp_path) as store:  # its memory is read by that transaction
+        with pytest.raises(StoreError, match="on purpose"):
+            await store.writer.write(fail)
+        assert (await store.events.add(build_keyed_event("key"))).duplicate_of == first.id

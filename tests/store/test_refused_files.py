@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.errors import StoreError
-from relay.store import open_store
+from relay.errors import StoreBusyError, StoreError
+from relay.store import idempotency, open_store
 from relay.store.idempotency import SqliteKeyStore
 
 RELAY = (sys.executable, "-m", "relay")
@@ -173,6 +173,19 @@ def test_a_file_for_keys_that_another_process_is_making_is_opened_when_it_is_mad
     assert keys.claim("s", "k") == "mine"
     assert len(pauses) == 1
     keys.close()
+
+
+def test_a_file_for_keys_that_another_program_holds_is_waited_for_once(tmp_path, monkeypatch):
+    tries = []
+
+    def connect(path, _):
+        tries.append(path)
+        raise StoreBusyError("in use") from sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(idempotency, "connect", connect)
+    with pytest.raises(StoreBusyError):
+        SqliteKeyStore(tmp_path / "received.db")
+    assert len(tries) == 1
 
 
 def test_keys_that_an_earlier_version_kept_are_still_known(tmp_path):

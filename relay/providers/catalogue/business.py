@@ -58,6 +58,7 @@ CALCOM = Provider(
     summary=body("payload.title"),
 )
 
+_HUBSPOT_KEY = ("eventId", "subscriptionId", "occurredAt", "portalId?", "objectId?", "propertyName?")
 HUBSPOT = Provider(
     name="hubspot",
     title="HubSpot",
@@ -102,11 +103,7 @@ HUBSPOT = Provider(
     # HubSpot does not promise that an eventId is unique, so what it is about counts too.
     # https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide
     # An association has no objectId, and one between two contacts is told from both sides.
-    idempotency_key=each_item(
-        "",
-        *("eventId", "subscriptionId", "occurredAt", "portalId?", "objectId?", "propertyName?"),
-        *("fromObjectId?", "toObjectId?"),
-    ),
+    idempotency_key=first_of(each_item("", *_HUBSPOT_KEY, "fromObjectId", "toObjectId"), each_item("", *_HUBSPOT_KEY)),
     summary=body("0.objectId"),
     companions=(("User-Agent", "HubSpot Connect 2.0 (http://dev.hubspot.com/)"),),
 )

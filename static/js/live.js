@@ -193,7 +193,7 @@ export function receiveRows() {
   const rows = findRows();
   markNewRows(rows);
   cutRows(rows);
-  if (isNewDay()) pull();
+  if (isNewDay() && isOpen()) pull();
 }
 
 export function keepPaused() {

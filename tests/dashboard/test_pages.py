@@ -390,6 +390,8 @@ async def test_an_event_as_a_command_leaves_credentials_out(at):
     assert "-X POST" in command
     assert "canary" not in command
     assert "-H 'X-A: b'" in command
+    at.relay.ingress_url = "http://[::1]:8400"  # in brackets, which zsh takes for a pattern
+    assert "curl -sS 'http://[::1]:8400'/webhooks/test " in (await page(at, "/events/1/curl"))[1]
 
 
 async def test_an_events_page_stays_light(at):

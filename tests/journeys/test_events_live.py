@@ -105,25 +105,33 @@ def authorize(site):
     return {"Authorization": f"Bearer {site.relay.login_url.partition('token=')[2]}"}
 
 
+async def import_event(site, *, days_ago):
+    old = build_event(build_capture(received_at=datetime.now(UTC) - timedelta(days=days_ago)))
+    headers = authorize(site) | {"Content-Type": "application/x-ndjson"}
+    line = json.dumps(event_to_record(old)).encode()
+    async with site.session.post(f"{site.dashboard}/api/import", data=line, headers=headers) as response:
+        assert response.status == 200
+
+
+async def delete_event(site, id_):
+    async with site.session.delete(f"{site.dashboard}/api/events/{id_}", headers=authorize(site)) as response:
+        assert response.status == 200
+
+
 async def test_an_event_that_was_deleted_elsewhere_leaves_the_list_and_is_not_copied(site):
     site.allowed = ("404",)
     await site.send()
     await site.send()
     page = await site.page()
     await until(page, LIVE)
-    async with site.session.delete(f"{site.dashboard}/api/events/2", headers=authorize(site)) as response:
-        assert response.status == 200
+    await delete_event(site, 2)
     await until(page, f"{COUNT} === 1")
     await page.keyboard.press("c")
     await until(page, "document.querySelector('#toast').innerText.includes('Copy failed')")
 
 
 async def test_the_first_event_of_a_day_stands_below_a_heading_of_its_own(site):
-    old = build_event(build_capture(received_at=datetime.now(UTC) - timedelta(days=2)))
-    headers = authorize(site) | {"Content-Type": "application/x-ndjson"}
-    line = json.dumps(event_to_record(old)).encode()
-    async with site.session.post(f"{site.dashboard}/api/import", data=line, headers=headers) as response:
-        assert response.status == 200
+    await import_event(site, days_ago=2)
     page = await site.page()
     await until(page, LIVE)
     await site.send()
@@ -133,6 +141,19 @@ async def test_the_first_event_of_a_day_stands_below_a_heading_of_its_own(site):
     await until(page, f"{LIVE} && document.querySelector('#list .nothing')")
     await site.send(path="/webhooks/later")
     await until(page, f"{COUNT} === 1 && {days}[0].includes('Today') && !document.querySelector('#list .nothing')")
+
+
+async def test_older_events_stay_when_the_last_of_the_first_day_is_deleted(site, settle):
+    site.allowed = ("404",)
+    for days_ago in (5, 2):
+        await import_event(site, days_ago=days_ago)
+    await site.send()
+    page = await site.page("/events?before=3")
+    await until(page, f"{LIVE} && {COUNT} === 2")
+    await delete_event(site, 2)
+    await until(page, f"{COUNT} === 1")
+    await settle()
+    assert await page.evaluate(f"{COUNT} === 1 && Boolean(document.querySelector('#e-1'))")
 
 
 async def test_a_search_while_paused_begins_to_count_again(site):

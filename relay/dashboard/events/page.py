@@ -288,4 +288,4 @@ async def show_curl(relay: RunningRelay, event: CapturedEvent) -> web.Response:
         (name, value) for name, value in event.capture.headers if not is_sensitive(name) or "signature" in name.lower()
     )
     sent = replace(event, capture=replace(event.capture, headers=headers))
-    return web.Response(text=format_curl(sent, relay.ingress_url))
+    return web.Response(text=format_curl(sent, shlex.quote(relay.ingress_url)))

@@ -58,7 +58,7 @@ def add_own_message(connection: sqlite3.Connection, new: NewMessage, source: byt
     failed = connection.execute(
         "DELETE FROM messages WHERE status = 'failed' AND id = (SELECT message_id FROM external_ids "
         "WHERE external_id = ? AND provider = ? AND way = ?) AND NOT EXISTS (SELECT 1 FROM history "
-        "WHERE message_id = messages.id AND event_id IS NOT NULL) RETURNING id",
+        "WHERE message_id = messages.id AND provider <> '') RETURNING id",
         key,
     ).fetchone()
     message = _insert_message(connection, new, created_at, source, failed and failed[0])

@@ -163,7 +163,7 @@ async def test_a_server_that_echoes_a_password_does_not_give_it_away():
             elif line.startswith(b"QUIT"):
                 break
             else:
-                said = f"bad: hunter2 {encoded} {plain}\x1b[31m"
+                said = f"bad: hunter2 {encoded} {plain} AKIASOMEONE\x1b[31m"
                 writer.write(f"535-{said}\r\n535 ask someone, not a@b.example\r\n".encode())
         writer.close()
 
@@ -172,9 +172,14 @@ async def test_a_server_that_echoes_a_password_does_not_give_it_away():
         outcome = await send_mail(MAIL, ENVELOPE, options(port, security="none", **secret))
         named = secret | {"username": Secret("env:U", "a@b.example")}
         hidden = await send_mail(MAIL, ENVELOPE, options(port, security="none", **named))
+        named = secret | {"username": Secret("env:U", "AKIASOMEONE")}
+        key_hidden = await send_mail(MAIL, ENVELOPE, options(port, security="none", **named))
     # A name that is a word is left in the server's sentences; its lines are one.
-    assert outcome == AttemptFailed("535 bad: •••• •••• ••••\\x1b[31m ask someone, not a@b.example; check env:P")
+    assert outcome == AttemptFailed(
+        "535 bad: •••• •••• •••• AKIASOMEONE\\x1b[31m ask someone, not a@b.example; check env:P"
+    )
     assert hidden.detail.endswith("ask someone, not ••••; check env:P")
+    assert "AKIASOMEONE" not in key_hidden.detail
 
 
 async def test_451_is_tried_again_and_then_accepted():

@@ -345,6 +345,7 @@ def test_a_mail_that_a_provider_says_failed_stays_beside_the_one_sent_again():
     with opened() as connection:
         add_own_message(connection, mail(status=S.SENT), b"", to_micros(NOW))
         tell(connection, failed)
+        connection.execute("DELETE FROM events")
         add_own_message(connection, mail(status=S.SENT), b"", to_micros(NOW))
         assert [standing(connection, number) for number in (1, 2)] == ["failed", "sent"]
 

@@ -245,8 +245,9 @@ def _without_secrets(text: str, options: SmtpOptions) -> str:
     """Return a server's words with our credentials taken out, should it echo them."""
     name, word = (secret.reveal() if secret else "" for secret in (options.username, options.password))
     encoded = (base64.b64encode(form.encode()).decode() for form in (f"\0{name}\0{word}", word, name))
-    # A name that is a word (`resend`, `apikey`) tells nothing, and servers use it in their sentences.
-    for form in (*encoded, word, "" if name.isalpha() else name):
+    # A name that is a word (`resend`, `apikey`) tells nothing, and servers use it in their sentences; a key in capitals
+    # (`AKIA…`) may have letters alone.
+    for form in (*encoded, word, "" if name.isalpha() and name.islower() else name):
         if len(form) >= 4:
             text = text.replace(form, "••••")
     return text

@@ -5,9 +5,11 @@ import inspect
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from relay.errors import UsageError
+from relay.handlers.file import THREADS
 
 T = TypeVar("T")
 
@@ -57,6 +59,8 @@ class BackgroundLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
+                # For stores of keys, and for the `asyncio.to_thread` of handlers.
+                self._loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="relay"))
                 self._thread = threading.Thread(
                     target=_run_loop, args=(self._loop,), name="relay-receiver", daemon=True
                 )

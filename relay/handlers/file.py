@@ -26,7 +26,7 @@ from relay.model.values import dataclass
 
 LONGEST_REPLY = 1_000_000  # bytes of what a handler returns
 _LONGEST_DETAIL = 500  # characters of a detail
-_THREADS = 64  # plain functions at the same time: no less than a server has threads
+THREADS = 64  # plain functions at the same time: no less than a server has threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ async def _call_function(function: Callable[[Event], Any], event: Event) -> obje
 @cache
 def _make_threads(_pid: int) -> ThreadPoolExecutor:
     # One for each process: a fork has none of its parent's threads.
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="relay")
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="relay")
 
 
 def _call_catching(function: Callable[[Event], Any], event: Event) -> tuple[Any, BaseException | None]:

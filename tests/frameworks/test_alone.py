@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import types
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -313,16 +314,24 @@ async def test_a_handler_in_an_app_is_called_for_any_event_of_a_request_and_may_
     assert (tmp_path / "told").read_text() == "[('delivered', 'bounce'), ['a@b.c', 'd@e.f']]"
 
 
-async def test_as_many_plain_handlers_run_at_once_as_requests_are_there(tmp_path):
-    (tmp_path / "relay.toml").write_text('[sources.s]\nverify = "off"\n[targets.app]\nhandler = "handlers.py"\n')
+async def test_as_many_handlers_run_at_once_as_requests_are_there(tmp_path):
+    (tmp_path / "relay.toml").write_text(
+        '[sources.s]\nverify = "off"\n[sources.t]\nverify = "off"\n[targets.app]\nhandler = "handlers.py"\n'
+    )
     (tmp_path / "handlers.py").write_text(
-        "import threading\n"
+        "import asyncio, threading\n"
         "from relay import on\n"
         "everybody = threading.Barrier(40, timeout=10)\n"  # an event loop has 32 threads of its own at most
         '@on("s")\n'
         "def meet(event):\n"
         "    everybody.wait()\n"
+        '@on("t")\n'
+        "async def meet_in_threads(event):\n"
+        "    await asyncio.to_thread(everybody.wait)\n"
     )
     made = receiver(tmp_path / "relay.toml", environ={})
     told = await asyncio.gather(*(made.receive(request(b"{}", {}, "/webhooks/s")) for _ in range(40)))
+    with ThreadPoolExecutor(40) as callers:  # as a server without an event loop
+        told += callers.map(made.receive_sync, [request(b"{}", {}, "/webhooks/t") for _ in range(40)])
+    made.close()
     assert {answer.status for answer in told} == {200}

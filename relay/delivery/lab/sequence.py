@@ -123,9 +123,10 @@ class Burst(_Copies):
         verdict = super().judge_event(event, taken or sends)
         if not asked or verdict.finding is LabFinding.FAILED:
             return verdict
+        statuses = " or ".join(dict.fromkeys(str(copy.status) for copy in asked))
         return TrialVerdict(
             LabFinding.UNCLEAR,
-            f"{len(asked)} of {len(sends)} copies of #{event} got {asked[0].status}, which asks to send it again: "
+            f"{len(asked)} of {len(sends)} copies of #{event} got {statuses}, which asks to send it again: "
             "right while another copy is being handled, wrong if the app is overloaded",
             "look into the log of the app; a later copy has to be answered 2xx, as the experiment duplicates shows",
         )

@@ -134,9 +134,11 @@ async def test_the_first_event_of_a_day_stands_below_a_heading_of_its_own(site):
     await import_event(site, days_ago=2)
     page = await site.page()
     await until(page, LIVE)
+    await page.focus("#e-1 .go")
     await site.send()
     days = "[...document.querySelectorAll('[data-list] .day')].map(day => day.innerText)"
     await until(page, f"{COUNT} === 2 && {days}.length === 2 && {days}[0].includes('Today')")
+    await until(page, "document.activeElement.closest('#e-1')")
     await site.visit(page, "/events?q=source:later")
     await until(page, f"{LIVE} && document.querySelector('#list .nothing')")
     await site.send(path="/webhooks/later")

@@ -127,7 +127,17 @@ function refreshDetail(change) {
   htmx.trigger(isRead || !showsDeliveries ? "#look" : "#see", "relay:look");
 }
 
-onMessage("delivery", refreshDetail);
+/** Bring opened deliveries up to date, unless they are being read. */
+function refreshOpened(rows) {
+  for (const row of document.querySelectorAll(`${rows} .xp`)) {
+    if (!row.matches(":focus-within") && getSelection().isCollapsed) htmx.trigger(row, "relay:look");
+  }
+}
+
+onMessage("delivery", (change) => {
+  refreshDetail(change);
+  refreshOpened(`#row-${change.delivery}`);
+});
 onMessage("message", refreshDetail);
 
 on("htmx:config:request", (event) => {
@@ -166,6 +176,7 @@ on("htmx:sse:error", (event) => {
 on("htmx:sse:after:connection", () => {
   find("#stopped").hidden = true;
   refreshDetail({ event: Number(shownId()) });
+  refreshOpened("");
   if (find("#rows")) pullOrHold(0);
 });
 

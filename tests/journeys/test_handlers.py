@@ -42,6 +42,15 @@ async def test_a_failed_run_shows_its_lines_and_a_broken_file_is_said_until_it_i
     await until(page, f"{TEXT}.includes('charging 4900')")
     shown = await page.evaluate(TEXT)
     assert "it ran" in shown
+    # An opened delivery that is under way is brought up to date when it is over.
+    gate = site.folder / "gate"
+    waits = f"    while not os.path.exists({str(gate)!r}):\n        time.sleep(0.01)\n"
+    handlers.write_text(f"import os, time\n{GOOD}{waits}")
+    await site.send({"amount": 5000})
+    page = await site.page("/deliveries/3")
+    await until(page, f"{TEXT}.includes('by a route\\nRunning')")
+    gate.touch()
+    await until(page, f"{TEXT}.includes('charging 5000')")
     # Sent again from the page, the first one goes through as well.
     page = await site.page("/deliveries/1")
     await page.click("#delivery-1 form[action$=retry] button")

@@ -1,7 +1,7 @@
 /* New rows come in while nothing would move under the reader; else a pill counts them. */
 
 import { announceArrivals, formatNewEvents, showToast } from "./announcements.js";
-import { find, on, onMessage } from "./dom.js";
+import { find, findAll, on, onMessage } from "./dom.js";
 import { eventId, findRows, focusRow, newestId, shownId } from "./rows.js";
 
 const MOST_ROWS = 300;
@@ -127,16 +127,14 @@ function refreshDetail(change) {
   htmx.trigger(isRead || !showsDeliveries ? "#look" : "#see", "relay:look");
 }
 
-/** Bring opened deliveries up to date, unless they are being read. */
-function refreshOpened(rows) {
-  for (const row of document.querySelectorAll(`${rows} .xp`)) {
-    if (!row.matches(":focus-within") && getSelection().isCollapsed) htmx.trigger(row, "relay:look");
-  }
+/** Bring an opened delivery up to date, unless it is being read. */
+function refreshOpened(row) {
+  if (!row.matches(":focus-within") && getSelection().isCollapsed) htmx.trigger(row, "relay:look");
 }
 
 onMessage("delivery", (change) => {
   refreshDetail(change);
-  refreshOpened(`#row-${change.delivery}`);
+  findAll(`#row-${change.delivery} .xp`).forEach(refreshOpened);
 });
 onMessage("message", refreshDetail);
 
@@ -176,7 +174,7 @@ on("htmx:sse:error", (event) => {
 on("htmx:sse:after:connection", () => {
   find("#stopped").hidden = true;
   refreshDetail({ event: Number(shownId()) });
-  refreshOpened("");
+  findAll(".xp").forEach(refreshOpened);
   if (find("#rows")) pullOrHold(0);
 });
 

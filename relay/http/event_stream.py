@@ -63,8 +63,9 @@ class EventStreams:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         self._viewers[task] = request
         try:
-            await response.prepare(request)
+            # Before the answer begins: what a page asks for then is not older than what it is told.
             with get_relay(request).bus.subscribe() as listening:
+                await response.prepare(request)
                 async for frame in viewer.greet():
                     await response.write(frame)
                 while True:

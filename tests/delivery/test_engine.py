@@ -289,24 +289,31 @@ async def test_all_that_waits_is_given_up_together(world, app, eventually):
         for _ in range(5):
             await it.event("app", "other")
         await eventually(lambda: len(engine.circuit_breaker.down) == 2)
+        for one in await it.store.deliveries.page():
+            await it.until(one.id, lambda delivery: delivery.state == "pending")
         assert await it.replays.cancel_deliveries("app") == 5
         assert await it.replays.cancel_deliveries(None) == 5
         assert (await it.store.deliveries.counts())["cancelled"] == 10
 
 
+async def has_counted(it, state, number):
+    return (await it.store.deliveries.counts())[state] == number
+
+
 async def test_what_is_claimed_and_not_sent_yet_can_be_cancelled(world, app, eventually):
-    async with world() as it, it.running():
+    async with world() as it:
         app.room = 8
-        ids = [(await it.event("app")).deliveries[0] for _ in range(30)]
-        await eventually(lambda: not app.gate.is_set() and app.at_once == engine_room.CONCURRENCY_PER_TARGET)
-        await it.until(ids[7], lambda delivery: delivery.state == "succeeded")
-        await it.until(ids[20], lambda delivery: delivery.state == "running")
-        assert (await it.replays.cancel_delivery(ids[20])).state == "cancelled"
-        assert await it.replays.cancel_deliveries("app") == 30 - 8 - engine_room.CONCURRENCY_PER_TARGET - 1
-        app.gate.set()
-        for id_ in ids:
-            await it.settled(id_)
-        assert len(app.got) == 8 + engine_room.CONCURRENCY_PER_TARGET
+        ids = [(await it.event("app")).deliveries[0] for _ in range(30)]  # before it runs: claimed together
+        async with it.running():
+            await eventually(lambda: not app.gate.is_set() and app.at_once == engine_room.CONCURRENCY_PER_TARGET)
+            await eventually(lambda: has_counted(it, "succeeded", 8))
+            await it.until(ids[20], lambda delivery: delivery.state == "running")
+            assert (await it.replays.cancel_delivery(ids[20])).state == "cancelled"
+            assert await it.replays.cancel_deliveries("app") == 30 - 8 - engine_room.CONCURRENCY_PER_TARGET - 1
+            app.gate.set()
+            for id_ in ids:
+                await it.settled(id_)
+            assert len(app.got) == 8 + engine_room.CONCURRENCY_PER_TARGET
 
 
 async def test_a_person_may_try_a_target_that_is_down_and_so_bring_it_up(world, app, eventually):

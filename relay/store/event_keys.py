@@ -14,7 +14,7 @@ from relay.store.readers import Readers, Repository
 from relay.store.row_mappers import MAX_ROWS, insert_rows, round_up
 from relay.store.writer import Writer
 
-Claim = tuple[str, str]
+SourceKey = tuple[str, str]
 """A source and a key."""
 
 _MAX_RECENT = 50_000  # keys found through memory, about 130 bytes each; more are sorted in at once
@@ -38,7 +38,7 @@ class EventKeys(Repository):
     """Reads and writes keys. What takes a connection runs inside the writer's transaction.
 
     Memory says by a key's hash that `new_keys` may have it, and for which event. Only transactions read and change
-    it, and after one that was rolled back it is read from the table anew.
+    it, and after one that was rolled back it is read from the table again.
     """
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
@@ -46,10 +46,10 @@ class EventKeys(Repository):
         self._recent: dict[int, int] = {}
         self._rollbacks = -1  # of the writer when memory was read
 
-    def find_holders(self, connection: sqlite3.Connection, claims: list[Claim]) -> dict[Claim, KeyHolder]:
+    def find_holders(self, connection: sqlite3.Connection, claims: list[SourceKey]) -> dict[SourceKey, KeyHolder]:
         """Return the events that have those keys."""
         recent = self._load_recent(connection)
-        found: dict[Claim, KeyHolder] = {}
+        found: dict[SourceKey, KeyHolder] = {}
         for claim in claims:
             id_ = recent.get(hash(claim))
             if id_ is None:
@@ -68,7 +68,7 @@ class EventKeys(Repository):
                 found[source, key] = KeyHolder(id_, bool(ignored))
         return found
 
-    def claim(self, connection: sqlite3.Connection, claims: dict[Claim, int]) -> None:
+    def claim(self, connection: sqlite3.Connection, claims: dict[SourceKey, int]) -> None:
         """Give keys that no event has to the events with those ids."""
         recent = self._load_recent(connection)
         if len(recent) > _MAX_RECENT:
@@ -79,7 +79,7 @@ class EventKeys(Repository):
         for claim, id_ in claims.items():
             recent[hash(claim)] = id_
 
-    def release(self, connection: sqlite3.Connection, claim: Claim, holder: KeyHolder) -> None:
+    def release(self, connection: sqlite3.Connection, claim: SourceKey, holder: KeyHolder) -> None:
         """Take a key from the event that has it."""
         connection.execute("DELETE FROM keys WHERE source = ? AND key = ?", claim)
         connection.execute("DELETE FROM new_keys WHERE event_id = ?", (holder.id,))

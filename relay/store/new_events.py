@@ -17,7 +17,7 @@ from relay.model.signals import MessageChanged
 from relay.model.values import dataclass
 from relay.store import counters, row_mappers
 from relay.store.delivery_queue import AwaitedDelivery, resolve_earlier_tries
-from relay.store.event_keys import Claim, EventKeys, KeyHolder
+from relay.store.event_keys import EventKeys, KeyHolder, SourceKey
 from relay.store.message_statuses import apply_statuses, is_message_known
 from relay.store.row_mappers import dump_delivery, insert_rows, to_micros
 
@@ -57,7 +57,7 @@ class EventInsert(StoredEvent):
     waits for, "" for none.
     """
 
-    claim: Claim | None
+    claim: SourceKey | None
     deliver_duplicates: bool
     unless_known: bool
     received_at: int
@@ -152,7 +152,7 @@ def insert_events(keys: EventKeys, connection: sqlite3.Connection, batch: list[E
     # Ids are known beforehand: there is one writer, and AUTOINCREMENT counts up by one.
     last = dict(connection.execute("SELECT name, seq FROM sqlite_sequence WHERE name IN ('events', 'deliveries')"))
     first_id = next_id = last.get("events", 0) + 1
-    claimed: dict[Claim, int] = {}
+    claimed: dict[SourceKey, int] = {}
     kept: list[EventInsert] = []
     results: list[StoredEvent] = []
     for item in batch:

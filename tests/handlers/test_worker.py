@@ -421,20 +421,20 @@ async def test_a_broken_file_raises_until_it_is_mended(write, crew, run, tmp_pat
         assert raised.value.message.startswith(said)
         assert it.error is not None
         assert not await it.is_restarted()
-        write("@on('stripe')\ndef it(event):\n    print('mended')\n")
+        write("@on('stripe')\ndef it(event):\n    print('corrected')\n")
         assert await it.is_restarted()
         assert it.error is None
-        assert (await run(it)).output.text == "mended\n"
+        assert (await run(it)).output.text == "corrected\n"
 
 
 async def test_a_file_that_is_corrected_while_it_is_loaded_is_tried_again_at_once(write, crew, run):
-    good = "from relay import on\n@on('stripe')\ndef it(event):\n    print('mended')\n"
+    good = "from relay import on\n@on('stripe')\ndef it(event):\n    print('corrected')\n"
     write(f"import os, pathlib\npathlib.Path(__file__).write_text({good!r})\nos._exit(3)\n")
     async with crew() as it:
         with pytest.raises(BrokenFileError, match="ended while loading it"):
             await run(it)
         assert await it.is_restarted()
-        assert (await run(it)).output.text == "mended\n"
+        assert (await run(it)).output.text == "corrected\n"
 
 
 async def test_the_process_of_a_broken_file_is_gone_when_that_is_said(write, crew, run, tmp_path):

@@ -12,6 +12,7 @@ from relay.model.event import EventRow
 from relay.model.lab import LabFinding, LabSend, LabSettings, PlannedSend, SendRound, ShuffledOrder, TrialVerdict
 
 _DEDUPE_HINT = "keep the ids of events you have taken, and answer 2xx to one that is among them without acting again"
+_COME_AGAIN = frozenset({409, 425, 429, 503})  # statuses that ask a sender to try again later
 
 
 class _Copies(Experiment):
@@ -147,9 +148,6 @@ class Burst(_Copies):
             "claim the id of an event in the same transaction that acts on it, with a unique key; "
             "if only the wording differs, compare statuses alone",
         )
-
-
-_COME_AGAIN = frozenset({409, 425, 429, 503})
 
 
 def _answer_key(send: LabSend) -> tuple[int | None, str]:

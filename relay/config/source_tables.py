@@ -18,6 +18,7 @@ from relay.config.types import (
     TextOrNumber,
     Tolerance,
     as_list,
+    declare,
     schema_or_list,
 )
 from relay.providers.custom_schemes import SCHEMES
@@ -60,30 +61,26 @@ else:
 class AnswerTable(ConfigTable):
     """`answer = {…}`: what the provider gets back."""
 
-    mode: Literal["ack", "wait"] = Field(
-        default="ack",
-        description="`ack` answers at once; `wait` passes on the answer of the first target that is forwarded to.",
+    mode: Literal["ack", "wait"] = declare(
+        "ack", "`ack` answers at once; `wait` passes on the answer of the first target that is forwarded to."
     )
-    status: Annotated[int, Field(ge=200, le=599)] = Field(default=200, description="The status of the answer.")
-    body: str | None = Field(
-        default=None, description="The body of the answer, instead of relay's own JSON or what the provider expects."
+    status: int = declare(200, "The status of the answer.", ge=200, le=599)
+    body: str | None = declare(
+        None, "The body of the answer, instead of relay's own JSON or what the provider expects."
     )
-    content_type: MediaType | None = Field(
-        default=None,
-        description="The content type of the body; by default what it looks like: JSON, XML or plain text.",
+    content_type: MediaType | None = declare(
+        None, "The content type of the body; by default what it looks like: JSON, XML or plain text."
     )
-    timeout: Annotated[Duration, Field(gt=0, le=120)] = Field(
-        default=10.0, description="How long `wait` waits before it answers 202."
-    )
+    timeout: Duration = declare(10.0, "How long `wait` waits before it answers 202.", gt=0, le=120)
 
 
 class RateLimit(ConfigTable):
     """`rate_limit = {…}`."""
 
-    requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        description="How many requests a minute are taken from all callers together."
+    requests_per_minute: int = Field(
+        description="How many requests a minute are taken from all callers together.", ge=1, le=1_000_000
     )
-    burst: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=10, description="How many may come at once.")
+    burst: int = declare(10, "How many may come at once.", ge=1, le=1_000_000)
 
 
 class MessagesTable(ConfigTable):
@@ -94,117 +91,82 @@ class MessagesTable(ConfigTable):
         Field(min_length=1),
         BeforeValidator(as_list),
         schema_or_list({"enum": ["external_id", "embedded", "timestamp"]}),
-    ] = Field(
-        default=["external_id", "embedded", "timestamp"],
-        description="By what a status finds its message, any of them in this order.",
+    ] = declare(
+        ["external_id", "embedded", "timestamp"], "By what a status finds its message, any of them in this order."
     )
-    window: Annotated[Duration, Field(gt=0, le=604800)] = Field(
-        default=600.0, description="How far from the sending a status of `timestamp` may lie."
+    window: Duration = declare(600.0, "How far from the sending a status of `timestamp` may lie.", gt=0, le=604800)
+    unknown: Literal[200, 404] = declare(
+        200, '`404` answers "message not found" for a status that belongs to no message.'
     )
-    unknown: Literal[200, 404] = Field(
-        default=200, description='`404` answers "message not found" for a status that belongs to no message.'
-    )
-    id: str | None = Field(default=None, description=f"Where the embedded id is, if not at a usual place: {LOCATIONS}.")
+    id: str | None = declare(None, f"Where the embedded id is, if not at a usual place: {LOCATIONS}.")
 
 
 class CatchUpTable(ConfigTable):
     """`[sources.NAME.catch_up]`: how past events are asked for; which keys there are depends on `api`."""
 
-    api: Literal["github", "stripe", "svix"] | None = Field(
-        default=None, description="Whose API is asked; by default the source's provider."
+    api: Literal["github", "stripe", "svix"] | None = declare(
+        None, "Whose API is asked; by default the source's provider."
     )
-    base_url: str | None = Field(default=None, description="The address of that API, where it is not the usual one.")
-    token: Reference | None = Field(default=None, description="The token for GitHub or Svix.")
-    key: Reference | None = Field(default=None, description="The key for Stripe.")
-    repository: str | None = Field(
-        default=None, description="The repository on GitHub whose hook is asked: `owner/name`."
+    base_url: str | None = declare(None, "The address of that API, where it is not the usual one.")
+    token: Reference | None = declare(None, "The token for GitHub or Svix.")
+    key: Reference | None = declare(None, "The key for Stripe.")
+    repository: str | None = declare(None, "The repository on GitHub whose hook is asked: `owner/name`.")
+    organization: str | None = declare(None, "The organization on GitHub whose hook is asked.")
+    hook: Annotated[int, Field(ge=1)] | None = declare(
+        None, "The number of the hook on GitHub; by default the one that leads to this source's path."
     )
-    organization: str | None = Field(default=None, description="The organization on GitHub whose hook is asked.")
-    hook: Annotated[int, Field(ge=1)] | None = Field(
-        default=None,
-        description="The number of the hook on GitHub; by default the one that leads to this source's path.",
-    )
-    app: TextOrNumber | None = Field(
-        default=None, description="The id of the GitHub app, or of the application at Svix."
-    )
-    endpoint: str | None = Field(
-        default=None, description="The endpoint at Svix; by default all messages of the application."
-    )
-    account: str | None = Field(default=None, description="A connected account at Stripe.")
-    undelivered: bool | None = Field(
-        default=None, description="Whether Stripe is asked only for what not every endpoint took."
-    )
+    app: TextOrNumber | None = declare(None, "The id of the GitHub app, or of the application at Svix.")
+    endpoint: str | None = declare(None, "The endpoint at Svix; by default all messages of the application.")
+    account: str | None = declare(None, "A connected account at Stripe.")
+    undelivered: bool | None = declare(None, "Whether Stripe is asked only for what not every endpoint took.")
 
 
 class SourceTable(ConfigTable):
     """`[sources.NAME]`: one address events arrive at."""
 
-    provider: str | None = Field(
-        default=None,
-        description="Who sends: by default the provider of the table's name, else `custom`, a scheme of your own.",
+    provider: str | None = declare(
+        None, "Who sends: by default the provider of the table's name, else `custom`, a scheme of your own."
     )
-    path: str | None = Field(
-        default=None, description="Where it answers; `/webhooks/<name>` by default, and everything below."
+    path: str | None = declare(None, "Where it answers; `/webhooks/<name>` by default, and everything below.")
+    secret: References = declare([], "What signatures are checked with; several while a secret is rotated.")
+    verify_token: References = declare([], "The token that Meta and others send in their setup handshake.")
+    scheme: str | None = declare(None, "Pins one of the provider's schemes where it has several.")
+    verify: Literal["enforce", "report", "off"] = declare(
+        "enforce", "`enforce` answers 401 to what fails, `report` accepts and flags it, `off` checks nothing."
     )
-    secret: References = Field(
-        default=[], description="What signatures are checked with; several while a secret is rotated."
+    tolerance: Tolerance | None = declare(
+        None, "How old a signature may be; the provider's own limit by default. `off` checks no age."
     )
-    verify_token: References = Field(
-        default=[], description="The token that Meta and others send in their setup handshake."
+    public_url: str | None = declare(
+        None, "The URL the provider calls, where it signs it: no other counts then. The tunnel's by default."
     )
-    scheme: str | None = Field(default=None, description="Pins one of the provider's schemes where it has several.")
-    verify: Literal["enforce", "report", "off"] = Field(
-        default="enforce",
-        description="`enforce` answers 401 to what fails, `report` accepts and flags it, `off` checks nothing.",
+    events: Names = declare(
+        [], "The types that are taken, with `*`; what has none of them is stored, answered 200, marked ignored."
     )
-    tolerance: Tolerance | None = Field(
-        default=None,
-        description="How old a signature may be; the provider's own limit by default. `off` checks no age.",
+    duplicates: Literal["drop", "deliver"] = declare(
+        "drop", "`drop` stores a repeated key and does not deliver it, `deliver` delivers it again."
     )
-    public_url: str | None = Field(
-        default=None,
-        description="The URL the provider calls, where it signs it: no other counts then. The tunnel's by default.",
+    require_idempotency_key: bool = declare(False, "Whether an event without a key gets 400.")
+    deliver_handshakes: bool = declare(False, "Whether setup handshakes go to targets as well.")
+    idempotency_key: str | None = declare(
+        None, f"Where the key of an event is, instead of the provider's usual place: {LOCATIONS}."
     )
-    events: Names = Field(
-        default=[],
-        description="The types that are taken, with `*`; what has none of them is stored, answered 200, "
-        "marked ignored.",
+    event_type: str | None = declare(None, f"Where the type of an event is: {LOCATIONS}.")
+    email_field: str | None = declare(
+        None, "What must hold one mail address, else 400: `user.email`, or the forms of `event_type`."
     )
-    duplicates: Literal["drop", "deliver"] = Field(
-        default="drop", description="`drop` stores a repeated key and does not deliver it, `deliver` delivers it again."
-    )
-    require_idempotency_key: bool = Field(default=False, description="Whether an event without a key gets 400.")
-    deliver_handshakes: bool = Field(default=False, description="Whether setup handshakes go to targets as well.")
-    idempotency_key: str | None = Field(
-        default=None, description=f"Where the key of an event is, instead of the provider's usual place: {LOCATIONS}."
-    )
-    event_type: str | None = Field(default=None, description=f"Where the type of an event is: {LOCATIONS}.")
-    email_field: str | None = Field(
-        default=None,
-        description="What must hold one mail address, else 400: `user.email`, or the forms of `event_type`.",
-    )
-    json_schema: FilePath | None = Field(
-        default=None,
+    json_schema: FilePath | None = declare(
+        None,
+        'What a body must fit, else 400: a JSON Schema file, or a Pydantic model as `"models:Payment"`.',
         alias="schema",
-        description='What a body must fit, else 400: a JSON Schema file, or a Pydantic model as `"models:Payment"`.',
     )
-    allow_ips: Names = Field(default=[], description="The addresses and networks that may call; others get 403.")
-    rate_limit: RateLimit | None = Field(
-        default=None, description="How fast the source may be called; what is faster gets 429 with `Retry-After`."
+    allow_ips: Names = declare([], "The addresses and networks that may call; others get 403.")
+    rate_limit: RateLimit | None = declare(
+        None, "How fast the source may be called; what is faster gets 429 with `Retry-After`."
     )
-    content_types: Names = Field(
-        default=[], description='The content types that are taken, such as `"application/*"`; others get 400.'
-    )
-    max_body: BodyLimit | None = Field(
-        default=None, description="The largest body of this source, instead of the one of `[server]`."
-    )
-    answer: AnswerTable = Field(default=AnswerTable.model_construct(), description="What the provider gets back.")
-    signature: SignatureTable | None = Field(
-        default=None, description="How requests are signed, where no provider's scheme says so."
-    )
-    messages: MessagesTable | None = Field(
-        default=None, description="How statuses of mail and SMS find the messages they belong to."
-    )
-    catch_up: CatchUpTable | None = Field(
-        default=None, description="How events that relay missed are fetched from the provider's API."
-    )
+    content_types: Names = declare([], 'The content types that are taken, such as `"application/*"`; others get 400.')
+    max_body: BodyLimit | None = declare(None, "The largest body of this source, instead of the one of `[server]`.")
+    answer: AnswerTable = declare(AnswerTable.model_construct(), "What the provider gets back.")
+    signature: SignatureTable | None = declare(None, "How requests are signed, where no provider's scheme says so.")
+    messages: MessagesTable | None = declare(None, "How statuses of mail and SMS find the messages they belong to.")
+    catch_up: CatchUpTable | None = declare(None, "How events that relay missed are fetched from the provider's API.")

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from relay.vault.file_format import NAME, NAME_RULE
 
@@ -181,8 +181,8 @@ HeaderValue = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{_HEADER_VALUE.pattern}$"}),
 ]
 TextOrNumber = Annotated[str | int, BeforeValidator(_check_text_or_number)]
-ONLY_NUMBERS = BeforeValidator(_refuse_bool_and_text)
-"""For a float with `strict=False`, which may be written as a whole number, and as nothing else."""
+# Not strict: a whole number may be written too, and nothing else.
+Number = Annotated[float, Field(strict=False), BeforeValidator(_refuse_bool_and_text)]
 Tolerance = Annotated[float | Literal["off"], BeforeValidator(_parse_tolerance), WithJsonSchema(TOLERANCE_SCHEMA)]
 
 
@@ -194,3 +194,8 @@ class ConfigTable(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+
+def declare(default: Any, meaning: str, **limits: Any) -> Any:
+    """Declare a key of a table; `limits` are those of pydantic's Field."""
+    return Field(default=default, description=meaning, **limits)

@@ -6,7 +6,7 @@ from relay.errors import ConfigError
 from relay.model.text import escape_unprintable, find_similar
 from relay.model.values import dataclass
 from relay.providers.schemes.content import BodyHash, Template, UrlForm, template
-from relay.providers.schemes.encoding import Encoding, Items, KeyForm, Prefix, Raw
+from relay.providers.schemes.encoding import Encoding, Items, KeyForm, Layout, Prefix
 from relay.providers.schemes.locations import InEach, InEveryHeader, InForm, InHeader, InJson, InQuery, Location
 from relay.providers.schemes.shared_secret import Algo
 from relay.providers.schemes.timestamps import Time, Unit
@@ -177,11 +177,11 @@ def _split_location(key: str, text: str, kinds: tuple[str, ...], what: str, hint
 
 
 # Two families: one text with a prefix (GitHub, Slack) or a list of named items (Stripe, Paddle, Svix).
-def _parse_layout(options: SignatureOptions) -> Raw | Prefix | Items:
+def _parse_layout(options: SignatureOptions) -> Layout:
     kind, _, name = (options.timestamp or "").partition(":")
     stamp = name.encode() if kind == "item" else None
     if stamp is None and options.item is None and options.separator is None:
-        return Prefix(options.prefix.encode()) if options.prefix else Raw()
+        return Prefix(options.prefix.encode())
     if options.prefix:
         raise ConfigError("signature.prefix: a list of items has none", hint='name the signature\'s item: item = "v1"')
     separator, equals = (options.separator or ",").encode(), options.equals.encode()

@@ -12,7 +12,7 @@ from relay.providers.schemes.content import BodyHash, template
 from relay.providers.schemes.encoding import Prefix
 from relay.providers.schemes.locations import InForm, InHeader, InJson
 from relay.providers.schemes.public_key import Ecdsa
-from relay.providers.schemes.shared_secret import AnnouncedAlgorithm, Basic, Hmac, SharedToken, header_hmac
+from relay.providers.schemes.shared_secret import Basic, Hmac, SharedToken, header_hmac
 from relay.providers.schemes.timestamps import Time
 
 SENDGRID = Provider(
@@ -219,11 +219,7 @@ TWILIO = Provider(
             place=InHeader("X-Twilio-Signature"),
             urls=("no_port", "with_port"),
             body_hash=BodyHash(query="bodySHA256"),
-            announced=AnnouncedAlgorithm(
-                header="X-Twilio-Webhooks-Signature-Settings",
-                item="algorithm",
-                algos=(("HMAC_SHA1", "sha1"), ("HMAC_SHA256", "sha256")),
-            ),
+            announced="X-Twilio-Webhooks-Signature-Settings",
         ),
     ),
     event_type=first_of(

@@ -14,7 +14,15 @@ from relay.model.payload import PayloadError, parse_form
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.schemes.base import RefusalError, SignatureInput, to_wire_bytes
-from relay.providers.schemes.locations import InForm, InHeader, InJson, read_query_values, read_single, with_query
+from relay.providers.schemes.locations import (
+    InForm,
+    InHeader,
+    InJson,
+    Location,
+    read_query_values,
+    read_single,
+    with_query,
+)
 
 CONTENT_STEP = "Signed content"
 
@@ -35,10 +43,9 @@ class Template:
 
     text: str
     parts: tuple[bytes | Placeholder, ...]
-    # Whether the address, any part of it, or the secret itself is signed.
+    # Whether the address, or any part of it, is signed.
     uses_url: bool
     uses_address: bool
-    uses_secret: bool
 
     def render(self, reading: SignatureInput) -> bytes:
         """Return the signed bytes. Raises RefusalError where the request lacks a part."""
@@ -79,7 +86,6 @@ def template(text: str, *, distinct: bool = False) -> Template:
         tuple(part for part in parts if part != b""),
         uses_url="{url}" in text,
         uses_address=any(token in text for token in ("{url}", "{path}", "{query}", "{target}")),
-        uses_secret="{secret}" in text,
     )
 
 
@@ -94,13 +100,9 @@ def _find_placeholder(name: str, argument: str, distinct: bool) -> Placeholder:
         return _PLACEHOLDERS[name]
     if name == "form_sorted" and not argument:
         return _form_placeholder(distinct)
-    if name == "header" and argument:
-        return Placeholder(lambda reading: read_single(InHeader(argument), reading.capture))
-    if name == "json" and argument:
-        path = tuple(argument.split("."))
-        return Placeholder(lambda reading: read_single(InJson(path), reading.capture))
-    if name == "form" and argument:
-        return Placeholder(lambda reading: read_single(InForm(argument), reading.capture))
+    if name in _PLACES and argument:
+        place = _PLACES[name](argument)
+        return Placeholder(lambda reading: read_single(place, reading.capture))
     raise ConfigError(
         f"'{{{name}{':' + argument if argument else ''}}}' cannot be signed",
         hint="use {body}, {timestamp}, {url}, {path}, {query}, {target}, {method}, {id}, {header:NAME} or {json:a.b}",
@@ -113,11 +115,11 @@ def describe_body(size: int) -> str:
     return f"{size:,} body byte{'' if size == 1 else 's'} as received"
 
 
-def _read_target(reading: SignatureInput) -> bytes:
-    path, query = split_target(reading.url)
-    return path + b"?" + query if query else path
-
-
+_PLACES: dict[str, Callable[[str], Location]] = {
+    "header": InHeader,
+    "json": lambda path: InJson(tuple(path.split("."))),
+    "form": InForm,
+}
 _PLACEHOLDERS = {
     "body": Placeholder(lambda reading: reading.capture.body, lambda reading: describe_body(len(reading.capture.body))),
     "ts": Placeholder(lambda reading: reading.ts),
@@ -126,7 +128,7 @@ _PLACEHOLDERS = {
     "url": Placeholder(lambda reading: reading.url, lambda reading: f"the URL {escape_unprintable(reading.url, 120)}"),
     "path": Placeholder(lambda reading: split_target(reading.url)[0]),
     "query": Placeholder(lambda reading: split_target(reading.url)[1]),
-    "target": Placeholder(_read_target),
+    "target": Placeholder(lambda reading: read_target(reading.url)),
     "method": Placeholder(lambda reading: to_wire_bytes(reading.capture.method)),
     "crc32": Placeholder(lambda reading: str(zlib.crc32(reading.capture.body)).encode()),
     "secret": Placeholder(lambda reading: reading.secret, lambda _: "the secret"),
@@ -202,6 +204,12 @@ def split_target(url: bytes) -> tuple[bytes, bytes]:
     return path or b"/", query
 
 
+def read_target(url: bytes) -> bytes:
+    """Return path and query of a URL in one text, as a request line holds them."""
+    path, query = split_target(url)
+    return path + b"?" + query if query else path
+
+
 def spell_url(url: str, forms: tuple[UrlForm, ...]) -> tuple[bytes, ...]:
     """Return the distinct spellings of a URL to try, without and with its port."""
     wire = to_wire_bytes(url)
@@ -231,7 +239,6 @@ class BodyHash:
     """
 
     query: str
-    algo: str = "sha256"
 
     def check(self, reading: SignatureInput) -> Check | None:
         """Return the step, None where no hash is needed. Raises RefusalError when it is missing."""
@@ -250,7 +257,7 @@ class BodyHash:
                 step=_BODY_HASH_STEP,
             )
         reading.hashed = True
-        passed = len(values) == 1 and hmac.compare_digest(values[0], self._digest(body))
+        passed = len(values) == 1 and hmac.compare_digest(values[0], hashlib.sha256(body).hexdigest().encode())
         detail = f"{self.query} in the URL {'fits' if passed else 'does not fit'} {len(body):,} body bytes"
         return Check(name=_BODY_HASH_STEP, passed=passed, detail=detail, result="Match" if passed else "No match")
 
@@ -258,7 +265,4 @@ class BodyHash:
         """Return the capture with the hash of its body in its query and URL, where one is needed."""
         if capture.payload.is_form or not capture.body:
             return capture
-        return with_query(capture, self.query, self._digest(capture.body).decode())
-
-    def _digest(self, body: bytes) -> bytes:
-        return hashlib.new(self.algo, body).hexdigest().encode()
+        return with_query(capture, self.query, hashlib.sha256(capture.body).hexdigest())

@@ -4,7 +4,7 @@ import binascii
 import hmac
 import re
 from contextlib import suppress
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
@@ -105,51 +105,27 @@ class ParsedSignature(NamedTuple):
     """The signatures a request presents, any of which may match, and its timestamp if it is among them."""
 
     signatures: tuple[bytes, ...]
-    ts: bytes | None
+    ts: bytes = b""
     words: str = ""
-
-
-class Layout(Protocol):
-    """How signatures are read from a text and written as one."""
-
-    def read(self, text: bytes) -> ParsedSignature:
-        """Return what the text presents. Raises RefusalError."""
-        ...
-
-    def write(self, signature: bytes, ts: bytes) -> bytes:
-        """Return the text that presents one signature."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """The signature and nothing else."""
-
-    def read(self, text: bytes) -> ParsedSignature:
-        return ParsedSignature((text,), None)
-
-    def write(self, signature: bytes, ts: bytes) -> bytes:
-        del ts
-        return signature
 
 
 # GitHub, Slack and others: without the prefix the value is not theirs, even if the digest behind it were right.
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """The signature after a fixed text, such as `sha256=`; with `optional` the text may be missing."""
+    """The signature alone, or after a fixed text such as `sha256=`; with `optional` the text may be missing."""
 
-    prefix: bytes
+    prefix: bytes = b""
     optional: bool = False
 
     def read(self, text: bytes) -> ParsedSignature:
         if not text.startswith(self.prefix):
             if self.optional:
-                return ParsedSignature((text,), None)
+                return ParsedSignature((text,))
             raise RefusalError("header_malformed", f"does not start with {self.prefix.decode()}")
         signature = text[len(self.prefix) :]
-        if not signature:
+        if self.prefix and not signature:
             raise RefusalError("header_malformed", f"has nothing after {self.prefix.decode()}")
-        return ParsedSignature((signature,), None)
+        return ParsedSignature((signature,))
 
     def write(self, signature: bytes, ts: bytes) -> bytes:
         del ts
@@ -188,7 +164,7 @@ class Items:
             raise RefusalError("header_malformed", f"has no {escape_unprintable(self.ts)}")
         if not any(signatures):
             raise RefusalError("header_malformed", f"has no {escape_unprintable(self.sig)}")
-        return ParsedSignature(tuple(signatures), ts, self.describe(len(signatures)))
+        return ParsedSignature(tuple(signatures), ts or b"", self.describe(len(signatures)))
 
     def write(self, signature: bytes, ts: bytes) -> bytes:
         return self.emit.replace(b"{ts}", ts).replace(b"{sig}", signature)
@@ -198,6 +174,10 @@ class Items:
         number = "one" if count == 1 else str(count)
         stamp = f"{self.ts.decode()} and " if self.ts else ""
         return f"{stamp}{number} {self.sig.decode()}"
+
+
+Layout = Prefix | Items
+"""How signatures are read from a text (`read` raises RefusalError) and one of them is written as such a text."""
 
 
 def items(emit: str, *, trim: bool = False, bare: bool = False) -> Items:

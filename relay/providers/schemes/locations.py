@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from typing import Protocol
 from urllib.parse import parse_qsl, quote_plus, unquote_plus
 
 from relay.errors import SigningError
@@ -13,23 +12,6 @@ from relay.model.payload import MULTIPART, Payload, PayloadError
 from relay.model.text import parse_parameters
 from relay.model.values import dataclass
 from relay.providers.schemes.base import RefusalError, to_wire_bytes
-
-
-class Location(Protocol):
-    """A spot in a request that holds one text."""
-
-    @property
-    def title(self) -> str:
-        """Return what a person calls the spot."""
-        ...
-
-    def read(self, capture: Capture) -> tuple[bytes, ...]:
-        """Return the distinct texts found there; none when there is nothing."""
-        ...
-
-    def write(self, capture: Capture, text: bytes) -> Capture:
-        """Return the capture with that text there, all else as it was. Raises SigningError."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -190,6 +172,14 @@ class InQuery:
         return with_query(capture, self.name, _decode_value(text))
 
 
+Location = InHeader | InJson | InEach | InForm | InQuery
+"""A spot in a request that holds one text, `title` being what a person calls it.
+
+`read` returns the distinct texts found there, and `write` the capture with one there, all else as it was. Writing
+raises SigningError where the request has no such place.
+"""
+
+
 def _matches_name(known: str, name: str) -> bool:
     if not known.endswith("#"):
         return name == known
@@ -199,10 +189,12 @@ def _matches_name(known: str, name: str) -> bool:
 
 def with_query(capture: Capture, name: str, value: str) -> Capture:
     """Return the capture with one query parameter set, in the query and in the URL alike."""
-    query = set_query_value(capture.query, name, value)
     base, _, old = capture.url.partition("?")
-    url = f"{base}?{set_query_value(old, name, value)}" if capture.url else ""
-    return dataclasses.replace(capture, query=query, url=url)
+    query, called = (
+        set_form_value(text.encode("latin-1", "replace"), name, value).decode("latin-1")
+        for text in (capture.query, old)
+    )
+    return dataclasses.replace(capture, query=query, url=f"{base}?{called}" if capture.url else "")
 
 
 def read_query_values(query: str, name: str) -> tuple[bytes, ...]:
@@ -289,8 +281,3 @@ def set_part_value(body: bytes, content_type: str, name: str, value: bytes) -> b
     for part in reversed(found):
         body = body[: part.start] + value + body[part.start + len(part.value) :]
     return body if found else None
-
-
-def set_query_value(text: str, name: str, value: str) -> str:
-    """Return a query (without `?`) with one parameter replaced where it stood, or added at the end."""
-    return set_form_value(text.encode("latin-1", "replace"), name, value).decode("latin-1")

@@ -9,7 +9,7 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from relay.errors import ConfigError, SigningError
+from relay.errors import SigningError
 from relay.model.event import Capture, Check, Verification
 from relay.model.secret import Secret
 from relay.model.values import dataclass
@@ -24,47 +24,15 @@ from relay.providers.schemes.base import (
     to_wire_bytes,
 )
 from relay.providers.schemes.content import CONTENT_STEP, describe_body, format_literal, template
-from relay.providers.schemes.encoding import (
-    Encoding,
-    Items,
-    KeyFormat,
-    Layout,
-    Prefix,
-    Raw,
-    encode_digest,
-    is_same_text,
-)
+from relay.providers.schemes.encoding import Encoding, Items, KeyFormat, Layout, Prefix, encode_digest, is_same_text
 from relay.providers.schemes.locations import InHeader, Location, read_single, with_header
 from relay.providers.schemes.signed_text import SignedText
 
 Algo = Literal["sha1", "sha256", "sha512"]
-_ALONE = Raw()
-
+_ALONE = Prefix()
 
 # Twilio's shared keys, in public beta: twilio 9.13.0 for Python reads the header, the Node library not yet.
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnnouncedAlgorithm:
-    """A header that names the algorithm: `key=...,algorithm=HMAC_SHA256`; without it the default holds."""
-
-    header: str
-    item: str
-    algos: tuple[tuple[str, Algo], ...]
-
-    def read(self, capture: Capture) -> Algo | None:
-        """Return the algorithm a request names, None for none. Raises RefusalError for an unknown one."""
-        values = dict.fromkeys(capture.header_values(self.header))
-        named = [
-            value.strip().upper()
-            for text in values
-            for name, _, value in (part.partition("=") for part in text.split(","))
-            if name.strip() == self.item and value.strip()
-        ]
-        if not named:
-            return None
-        known = dict(self.algos)
-        if len(set(named)) > 1 or named[0] not in known:
-            raise RefusalError("header_malformed", f"{self.header} names an algorithm that is not known")
-        return known[named[0]]
+_ANNOUNCED: dict[str, Algo] = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
 
 
 # GitHub's SHA-1 beside SHA-256, Gitea's and Forgejo's copies for receivers made for GitHub or Gogs.
@@ -79,12 +47,15 @@ class EchoHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hmac(SignedText):
-    """HMAC of a text, compared as text: lower-case hex or standard base64, unless `any_case`."""
+    """HMAC of a text, compared as text: lower-case hex or standard base64, unless `any_case`.
+
+    `announced` is a header that may name the algorithm: `key=...,algorithm=HMAC_SHA256`.
+    """
 
     algo: Algo = "sha256"
     encoding: Encoding = "hex"
     any_case: bool = False
-    announced: AnnouncedAlgorithm | None = None
+    announced: str = ""
     echoes: tuple[EchoHeader, ...] = ()
     # How most requests are signed, None where this scheme signs in another way.
     _usual: "_UsualForm | None" = field(init=False, repr=False, compare=False)
@@ -130,7 +101,8 @@ class Hmac(SignedText):
             if key is not None and hmac.compare_digest(
                 self.layout.write(self.make(key, signed + capture.body, capture), ts), received
             ):
-                checks += (_build_content_check(signed, len(capture.body)), _build_match(usual.title, secret))
+                checks.append(_build_content_check(signed, len(capture.body)))
+                checks.append(build_check(usual.title, f"{format_reference(secret)} fits", "Match"))
                 return build_verification("", checks)
         return None
 
@@ -155,7 +127,17 @@ class Hmac(SignedText):
         return capture
 
     def _algo(self, capture: Capture) -> Algo:
-        return (self.announced.read(capture) if self.announced else None) or self.algo
+        if not self.announced:
+            return self.algo
+        named = {
+            value.strip().upper()
+            for text in capture.header_values(self.announced)
+            for name, _, value in (part.partition("=") for part in text.split(","))
+            if name.strip() == "algorithm" and value.strip()
+        }
+        if len(named) > 1 or not named <= _ANNOUNCED.keys():
+            raise RefusalError("header_malformed", f"{self.announced} names an algorithm that is not known")
+        return _ANNOUNCED[named.pop()] if named else self.algo
 
 
 class _UsualForm(NamedTuple):
@@ -183,7 +165,6 @@ def _compile_usual_form(scheme: Hmac) -> _UsualForm | None:
         or text == signed
         or "{" in signed.replace("{ts}", "", 1).replace("{id}", "", 1)
         or any(type(place) is not InHeader for place in places if place is not None)
-        or not isinstance(scheme.layout, Raw | Prefix | Items)
         or any((scheme.body_hash, scheme.only_if, scheme.expects, scheme.announced))
         or (scheme.time is None and "{ts}" in text)
         or (scheme.ident is None and "{id}" in text)
@@ -217,10 +198,6 @@ def _build_content_check(signed: bytes, size: int) -> Check:
     return Check(name=CONTENT_STEP, passed=True, detail=f"{format_literal(signed)} and {content}", result="Built")
 
 
-def _build_match(title: str, secret: Secret) -> Check:
-    return build_check(title, f"{format_reference(secret)} fits", "Match")
-
-
 # The secret is part of a text that is only hashed; SHA-256 can be extended, which is why newer schemes use HMAC.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest(SignedText):
@@ -228,10 +205,6 @@ class Digest(SignedText):
 
     algo: Algo = "sha256"
     encoding: Encoding = "hex"
-
-    def __post_init__(self) -> None:
-        if not self.signed.uses_secret:
-            raise ConfigError("a digest of a text without {secret} proves nothing")
 
     @property
     def title(self) -> str:

@@ -21,9 +21,10 @@ from relay.providers.schemes.base import (
     build_check,
     format_reference,
     read_keys,
+    to_wire_bytes,
 )
 from relay.providers.schemes.content import CONTENT_STEP, BodyHash, Template, UrlForm, sender_address, spell_url
-from relay.providers.schemes.encoding import KeyFormat, Layout, ParsedSignature, Raw
+from relay.providers.schemes.encoding import KeyFormat, Layout, ParsedSignature, Prefix
 from relay.providers.schemes.locations import InEveryHeader, Location, read_single
 from relay.providers.schemes.timestamps import Time
 
@@ -40,7 +41,7 @@ class SignedText(SteppedScheme):
     signed: Template
     place: Location
     key: KeyFormat = field(default_factory=KeyFormat)
-    layout: Layout = field(default_factory=Raw)
+    layout: Layout = field(default_factory=Prefix)
     time: Time | None = None
     ident: Location | None = None
     urls: tuple[UrlForm, ...] = ("as_given",)
@@ -103,8 +104,12 @@ class SignedText(SteppedScheme):
             )
         ts = self.time.write(now) if self.time else b""
         ready = self.prepare(capture, ts)
+        url = to_wire_bytes(sender_address(ready))
+        reading = SignatureInput(capture=ready, ts=ts, url=url, hashed=self.body_hash is not None)
+        reading.secret = self.shared_text(key)
         try:
-            text = self._text(key, ready, ts)
+            reading.ident = read_single(self.ident, ready) if self.ident else b""
+            text = self.content(reading)
             signature = self.make(key, text, ready)
         except RefusalError as problem:
             raise SigningError(f"The request cannot be signed: {problem.check.detail}.") from problem
@@ -119,10 +124,11 @@ class SignedText(SteppedScheme):
     # wrong age, for nothing in an unsigned request says anything.
     def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
         presented = self._present(capture)
-        checks.append(self._header_check(presented))
+        title = self.place.title
+        detail = f"{title} with {presented.words}" if presented.words else title
+        checks.append(build_check(HEADER_STEP, detail, "Present"))
         self._expect(capture)
-        ts = presented.ts or b""
-        late = ""
+        ts, late = presented.ts, ""
         if self.time is not None:
             ts = read_single(self.time.place, capture) if self.time.place else ts
             late, check = self.time.check_age(ts, now)
@@ -164,15 +170,11 @@ class SignedText(SteppedScheme):
             return False
         return True
 
-    def _header_check(self, presented: ParsedSignature) -> Check:
-        detail = f"{self.place.title} with {presented.words}" if presented.words else self.place.title
-        return build_check(HEADER_STEP, detail, "Present")
-
     def _build(self, reading: SignatureInput, checks: list[Check]) -> bool:
         """Add the steps of the body hash and the signed text; say whether the hash fits."""
         hash_fits = True
         if self.signed.uses_address:
-            reading.url = spell_url(sender_address(reading.capture), ("as_given",))[0]
+            reading.url = to_wire_bytes(sender_address(reading.capture))
         if self.body_hash is not None and (check := self.body_hash.check(reading)) is not None:
             checks.append(check)
             hash_fits = check.passed is True
@@ -183,20 +185,23 @@ class SignedText(SteppedScheme):
         self, secrets: tuple[Secret, ...], reading: SignatureInput, signatures: tuple[bytes, ...], checks: list[Check]
     ) -> None:
         step = self.step(reading.capture)
-        problem = f"{_format_secret_names(secrets)} cannot be read as a key of this scheme"
+        alone = format_reference(secrets[0]) if len(secrets) == 1 else ""
+        named = alone or f"none of the {len(secrets)} secrets"
+        problem = f"{named} cannot be read as a key of this scheme"
         for secret, key in read_keys(secrets, self.read_key, step, problem):
             for text in self.texts(key, reading):
                 if self.matches(key, text, signatures, reading.capture):
                     checks.append(build_check(step, f"{format_reference(secret)} fits", "Match"))
                     return
-        raise RefusalError("signature_mismatch", _explain_mismatch(secrets), result="No match", step=step)
+        detail = f"{named} gives {'another' if alone else 'this'} signature"
+        raise RefusalError("signature_mismatch", detail, result="No match", step=step)
 
     def texts(self, key: bytes, reading: SignatureInput) -> list[bytes]:
         """Return the text to compare with, once for each spelling of the address."""
         reading.secret = self.shared_text(key)
         if not self.signed.uses_url:
             return [self.content(reading)]
-        texts: list[bytes] = []
+        texts = []
         for url in spell_url(sender_address(reading.capture), self.urls):
             reading.url = url
             texts.append(self.content(reading))
@@ -215,27 +220,9 @@ class SignedText(SteppedScheme):
             capture = self.body_hash.write(capture)
         return capture
 
-    def _text(self, key: bytes, capture: Capture, ts: bytes) -> bytes:
-        ident = read_single(self.ident, capture) if self.ident else b""
-        url = spell_url(sender_address(capture), ("as_given",))[0]
-        hashed = self.body_hash is not None
-        secret = self.shared_text(key)
-        reading = SignatureInput(capture=capture, ts=ts, ident=ident, url=url, secret=secret, hashed=hashed)
-        return self.content(reading)
-
 
 # Apps drop a delivery id that they have seen; the same request must therefore not get a random one.
 def _make_id(capture: Capture, ts: bytes) -> bytes:
     """Return an id in the manner of Standard Webhooks; the same request at the same time gets the same."""
     digest = hashlib.sha256(b"\0".join((capture.source.encode("utf-8", "replace"), ts, capture.body)))
     return b"msg_" + digest.hexdigest()[:27].encode()
-
-
-def _format_secret_names(secrets: tuple[Secret, ...]) -> str:
-    return format_reference(secrets[0]) if len(secrets) == 1 else f"none of the {len(secrets)} secrets"
-
-
-def _explain_mismatch(secrets: tuple[Secret, ...]) -> str:
-    if len(secrets) == 1:
-        return f"{format_reference(secrets[0])} gives another signature"
-    return f"none of the {len(secrets)} secrets gives this signature"

@@ -22,7 +22,7 @@ from relay.providers.schemes.base import (
     read_keys,
     to_wire_bytes,
 )
-from relay.providers.schemes.content import CONTENT_STEP, Template, sender_address, split_target, template
+from relay.providers.schemes.content import CONTENT_STEP, Template, read_target, sender_address, template
 from relay.providers.schemes.encoding import KeyFormat, encode_digest
 from relay.providers.schemes.key_pairs import make_certificate
 from relay.providers.schemes.locations import InHeader, InJson, Location, set_json_value, with_body, with_header
@@ -204,8 +204,7 @@ def _list_signed_headers(capture: Capture) -> list[str]:
 
 
 def _read_signed_path(capture: Capture) -> str:
-    path, query = split_target(to_wire_bytes(sender_address(capture)))
-    return (path + b"?" + query if query else path).decode("latin-1")
+    return read_target(to_wire_bytes(sender_address(capture))).decode("latin-1")
 
 
 # As @contentful/node-apps-toolkit 3.16.1 does; a library of another language may not.

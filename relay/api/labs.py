@@ -223,7 +223,7 @@ async def list_labs(relay: RunningRelay, query: MultiMapping[str]) -> Answer:
     limit = parse_limit(query)
     found = await relay.store.labs.page(limit=limit, before=parse_number(query, "before", None))
     labs, next_before = [_extend_run(one) for one in found], find_next_before(found, limit)
-    return LabList.serialize(labs=labs, next_before=next_before, experiments=list(EXPERIMENTS))
+    return LabList.serialize(labs=labs, next_before=next_before, experiments=list(EXPERIMENTS.values()))
 
 
 @ApiRoute("POST", "/api/labs", {200: LabPlan, 202: LabDetail}, LabRequest)

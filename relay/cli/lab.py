@@ -40,7 +40,7 @@ class LabCommand(click.Command):
 
         del ctx
         with formatter.section("Experiments"):
-            explained = [(one.name, f"{one.finds}. Good: {one.good}.") for one in EXPERIMENTS]
+            explained = [(one.name, f"{one.finds}. Good: {one.good}.") for one in EXPERIMENTS.values()]
             formatter.write_dl([*explained, ("all", "every one of them, in this order.")])
 
 

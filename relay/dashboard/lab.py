@@ -87,7 +87,7 @@ async def _render_lab(
         form={**_EMPTY_FORM, **form},
         targets=[*targets, (_OTHER_TARGET, "Other URL", "")],
         target=target if target in names else _OTHER_TARGET,
-        experiments=EXPERIMENTS,
+        experiments=EXPERIMENTS.values(),
         chosen=chosen,
         error=error,
         **await _load_runs(request),

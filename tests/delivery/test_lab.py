@@ -14,7 +14,7 @@ from builders import build_capture, build_source
 from cases import check_each
 from relay.actions.egress import EgressRules
 from relay.actions.forward import ForwardAction
-from relay.delivery.lab import EXPERIMENT_NAMES
+from relay.delivery.lab import EXPERIMENTS
 from relay.delivery.lab.plan import Planner
 from relay.delivery.lab.runner import LabRunner
 from relay.delivery.signing import RequestSigner, SignatureForger
@@ -464,7 +464,7 @@ async def test_every_experiment_is_made_in_turn_and_runs_wait_for_each_other(wor
         first, second = await lab.start(new), await lab.start(new)
         assert second.state is LabState.WAITING  # the first may have begun meanwhile
         one, two = await over(lab, first.id), await over(lab, second.id)
-    assert [result.trial.experiment for result in one.results] == list(EXPERIMENT_NAMES)
+    assert [result.trial.experiment for result in one.results] == list(EXPERIMENTS)
     assert [result.verdict.finding for result in one.results] == [LabFinding.PASSED] * 8
     assert one.finding is two.finding is LabFinding.PASSED
     assert max(send.started_at for result in one.results for send in result.sends) < min(

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from relay.model.delivery import DeliveryChanges, SignMode
@@ -17,6 +18,11 @@ UNSEEN_NOTE = (
     "relay sees answers alone: an app that acts on each copy and answers alike looks the same; --check asks it"
 )
 _MOST_QUOTED = 3  # events that a sentence names; the report shows all
+
+# Each takes a sentence, and advice where there is some.
+report_passed = partial(TrialVerdict, LabFinding.PASSED)
+report_unclear = partial(TrialVerdict, LabFinding.UNCLEAR)
+report_failed = partial(TrialVerdict, LabFinding.FAILED)
 
 
 class Experiment(ABC):
@@ -38,12 +44,10 @@ class Experiment(ABC):
 
     def explain_refusal(self, event: CapturedEvent, forger: "SignatureForger") -> str:
         """Return why the experiment cannot be made on an event, "" where it can."""
-        del event, forger
         return ""
 
     def list_notes(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[str, ...]:
         """Return what a person should know of how it is made on these events."""
-        del events, settings
         return ()
 
     @abstractmethod
@@ -52,12 +56,10 @@ class Experiment(ABC):
 
     def build_changes(self, event: CapturedEvent, shot: PlannedSend, forger: "SignatureForger") -> DeliveryChanges:
         """Return how a send differs from its event. Raises SigningError where it cannot be made after all."""
-        del event, shot, forger
         return DeliveryChanges(sign=SignMode.AUTO)
 
     def change_retry(self, changes: DeliveryChanges, event: CapturedEvent, before: LabSend) -> DeliveryChanges:
         """Return how the next attempt of a delivery differs from its event, `before` being the last."""
-        del event, before
         return changes
 
     def judge_send(self, send: LabSend, headers: Mapping[str, str], event: CapturedEvent) -> LabSend:
@@ -65,23 +67,16 @@ class Experiment(ABC):
 
         `headers` are those of the answer by lower-case name.
         """
-        del headers, event
         return replace(send, good=send.status is not None and 200 <= send.status < 300)
 
     def ends_round(self, send: LabSend) -> bool:
         """Say whether the rest of a round is left out after this send."""
-        del send
         return False
 
     def judge(self, sends: Sequence[LabSend]) -> TrialVerdict:
         """Return what the answers mean, once all are there: the worst of all events."""
-        return select_worst_verdict(
-            [
-                (event, verdict)
-                for event, sent in group_by_event(sends).items()
-                if (verdict := self.judge_event(event, sent)) is not None
-            ]
-        )
+        judged = ((event, self.judge_event(event, sent)) for event, sent in group_by_event(sends).items())
+        return select_worst_verdict([(event, verdict) for event, verdict in judged if verdict is not None])
 
     def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict | None:
         """Return what the answers to the sends of one event mean; None where it was not sent as planned.
@@ -92,12 +87,10 @@ class Experiment(ABC):
 
     def find_differing(self, sends: Sequence[LabSend]) -> frozenset[int]:
         """Return the places of sends that were answered otherwise than the first of their event."""
-        del sends
         return frozenset()
 
     def list_orders(self, sends: Sequence[LabSend]) -> tuple[ShuffledOrder, ...]:
         """Return the orders in which events were sent, where that is what it is about."""
-        del sends
         return ()
 
 
@@ -107,9 +100,8 @@ def select_worst_verdict(verdicts: Sequence[tuple[int, TrialVerdict]]) -> TrialV
         alike = [(event, one) for event, one in verdicts if one.finding is finding]
         if alike:
             first, others = alike[0][1], [event for event, _ in alike[1:]]
-            return replace(
-                first, sentence=first.sentence + (f"; the same with {name_events(others)}" if others else "")
-            )
+            more = f"; the same with {name_events(others)}" if others else ""
+            return replace(first, sentence=first.sentence + more)
     return TrialVerdict(LabFinding.SKIPPED, "nothing was sent")
 
 

@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from random import Random
+from typing import Any
 
+from relay.actions.outgoing_request import edit_request
 from relay.delivery.signing import CHARACTER_CLASSES
-from relay.model.delivery import DeliveryChanges
+from relay.model.delivery import NO_CHANGES, DeliveryChanges
 from relay.model.event import CapturedEvent
 from relay.model.payload import Payload
 
@@ -47,7 +49,7 @@ def find_object_id(event: CapturedEvent) -> str | None:
     ids = (payload.pointer(pointer) for pointer in _OBJECT_IDS)
     own = find_event_ids(event)
     texts = (str(id_) for id_ in ids if isinstance(id_, str | int) and not isinstance(id_, bool))
-    return next((text for text in texts if _is_id(text) and text not in own), None)
+    return next((text for text in texts if len(text) >= _SHORTEST_ID and _has_digit(text) and text not in own), None)
 
 
 def renew_ids(changes: DeliveryChanges, event: CapturedEvent, ids: Iterable[str], seed: str) -> DeliveryChanges:
@@ -55,21 +57,15 @@ def renew_ids(changes: DeliveryChanges, event: CapturedEvent, ids: Iterable[str]
 
     A new id has the same form, and the same seed gives the same one in every event that holds it.
     """
-    capture = event.capture
-    before = capture.headers if changes.headers is None else changes.headers
-    headers, body = before, capture.body if changes.body is None else changes.body
-    before_query = capture.query if changes.query is None else changes.query
-    query = before_query
+    before = edit_request(event.capture, changes)
+    headers, body, query = before.headers, before.body, before.query
     for id_ in ids:
         fresh = _vary_id(id_, Random(f"{seed} {id_}"))  # noqa: S311 - an id that only has to be another one
         headers = tuple((name, fresh if value == id_ else value) for name, value in headers)
         body = _replace(body, id_, fresh)
         query = _replace_named(_FIELD, query.encode("latin-1"), id_, fresh).decode("latin-1")
-    if headers != before:
-        changes = replace(changes, headers=headers)
-    if query != before_query:
-        changes = replace(changes, query=query)
-    return replace(changes, body=body) if body != (changes.body or capture.body) else changes
+    made: dict[str, Any] = {"headers": headers, "body": body, "query": query}
+    return replace(changes, **{name: value for name, value in made.items() if value != getattr(before, name)})
 
 
 def _replace(body: bytes, id_: str, fresh: str) -> bytes:
@@ -116,12 +112,7 @@ def _contains_id(event: CapturedEvent, id_: str) -> bool:
     in_headers = any(value == id_ for _, value in event.capture.headers)
     if in_headers or (len(id_) >= _SHORTEST_ID and _id_pattern(id_).search(event.capture.body) is not None):
         return True
-    renewed = renew_ids(DeliveryChanges(), event, (id_,), "")
-    return renewed != DeliveryChanges()
-
-
-def _is_id(text: str) -> bool:
-    return len(text) >= _SHORTEST_ID and _has_digit(text)
+    return renew_ids(NO_CHANGES, event, (id_,), "") != NO_CHANGES
 
 
 def _has_digit(text: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import field
 
 from relay.actions.egress import EgressRules, check_target
-from relay.delivery.lab import EXPERIMENT_NAMES, find_experiment
+from relay.delivery.lab import EXPERIMENTS
 from relay.delivery.lab.experiment import Experiment, name_events
 from relay.delivery.lab.fresh_ids import find_event_ids
 from relay.delivery.signing import SignatureForger
@@ -121,21 +121,20 @@ class Planner:
 
     async def _rows(self, new: NewLabRun) -> tuple[EventRow, ...]:
         if new.events:
-            ids = sorted(set(new.events))
+            ids = set(new.events)
             if len(ids) > MOST_EVENTS:
                 raise _too_many_error()
-            rows = {row.id: row for row in await self.store.events.rows(ids)}
-            gone = next((id_ for id_ in ids if id_ not in rows), None)
-            if gone is not None:
-                raise NotFoundError(f"no event {gone}", hint="relay events lists those that there are")
-            return tuple(rows[id_] for id_ in ids)
+            rows = await self.store.events.rows(ids)
+            if gone := ids.difference(row.id for row in rows):
+                raise NotFoundError(f"no event {min(gone)}", hint="relay events lists those that there are")
+            return rows[::-1]
         query = parse_query_strictly(new.query, self.clock.now())
         found = [row async for row in self.store.events.iterate(query, most=MOST_EVENTS + 1)]
         if len(found) > MOST_EVENTS:
             raise _too_many_error()
         if not found:
             raise NotFoundError("no event matches", hint="relay events QUERY shows what does")
-        return tuple(found[::-1])
+        return tuple(reversed(found))
 
     async def _look(self, experiments: Sequence[Experiment], rows: Sequence[EventRow]) -> _Inspection:
         seen = _Inspection(refused={experiment.name: {} for experiment in experiments})
@@ -159,16 +158,14 @@ class Planner:
 
 
 def _find_experiments(names: Sequence[str]) -> tuple[Experiment, ...]:
-    wanted = set(EXPERIMENT_NAMES) if "all" in names else set(names)
-    strange = sorted(wanted - set(EXPERIMENT_NAMES))
-    if strange:
-        raise UsageError(
-            f"there is no experiment '{escape_unprintable(strange[0], 40)}'",
-            hint=f"there is: all, {', '.join(EXPERIMENT_NAMES)}",
-        )
-    if not wanted:
-        raise UsageError("a run needs an experiment", hint=f"there is: all, {', '.join(EXPERIMENT_NAMES)}")
-    return tuple(find_experiment(name) for name in EXPERIMENT_NAMES if name in wanted)
+    hint = f"there is: all, {', '.join(EXPERIMENTS)}"
+    if not names:
+        raise UsageError("a run needs an experiment", hint=hint)
+    if "all" in names:
+        return tuple(EXPERIMENTS.values())
+    if strange := sorted(set(names) - EXPERIMENTS.keys()):
+        raise UsageError(f"there is no experiment '{escape_unprintable(strange[0], 40)}'", hint=hint)
+    return tuple(experiment for name, experiment in EXPERIMENTS.items() if name in names)
 
 
 def _plan_trial(experiment: Experiment, rows: Sequence[EventRow], seen: _Inspection, settings: LabSettings) -> LabTrial:

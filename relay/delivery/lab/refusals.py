@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from relay.delivery.lab.experiment import CONTROL, Experiment
+from relay.delivery.lab.experiment import CONTROL, Experiment, report_failed, report_passed, report_unclear
 from relay.errors import SigningError
 from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import CapturedEvent, EventRow
@@ -19,25 +19,21 @@ class _Refusal(Experiment):
     """A genuine request first, so that a refusal means something; then the one to refuse."""
 
     role: str
-    label: str
-    taken: str  # what it means that the app took it
+    how: str  # what the request is like
     advice: str
 
     def plan_rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
-        """Return a round for each event: genuine, then forged."""
-        del settings
         return tuple(
             SendRound(
                 shots=(
                     PlannedSend(event_id=event.id, role=CONTROL, label="genuine"),
-                    PlannedSend(event_id=event.id, role=self.role, label=self.label),
+                    PlannedSend(event_id=event.id, role=self.role, label=self.how),
                 )
             )
             for event in events
         )
 
     def explain_refusal(self, event: CapturedEvent, forger: "SignatureForger") -> str:
-        """Return why this event cannot be forged."""
         try:
             self.forge_changes(event, forger)
         except SigningError as error:
@@ -45,7 +41,6 @@ class _Refusal(Experiment):
         return ""
 
     def build_changes(self, event: CapturedEvent, shot: PlannedSend, forger: "SignatureForger") -> DeliveryChanges:
-        """Return nothing that differs for the genuine request, and what is to be refused for the other."""
         if shot.role == CONTROL:
             return super().build_changes(event, shot, forger)
         return self.forge_changes(event, forger)
@@ -55,28 +50,23 @@ class _Refusal(Experiment):
         """Return how the request to refuse differs from its event. Raises SigningError where there is none."""
 
     def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict | None:
-        """Return failed where the app took what it should have refused."""
         if len(sends) != 2:
             return None
         control, forged = sends
         if forged.good:
-            return TrialVerdict(
-                LabFinding.FAILED, f"#{event}, {self.taken}, was taken: {forged.short_answer}", self.advice
-            )
+            return report_failed(f"#{event}, {self.how}, was taken: {forged.short_answer}", self.advice)
         if not control.good:
-            return TrialVerdict(
-                LabFinding.UNCLEAR,
-                f"#{event}, {self.taken}, {forged.answered}; but the genuine one {control.answered} too",
+            return report_unclear(
+                f"#{event}, {self.how}, {forged.answered}; but the genuine one {control.answered} too",
                 "make the app take the genuine event first; relay verify says how it is signed",
             )
         return self._judge_refusal(event, forged)
 
     def _judge_refusal(self, event: int, forged: LabSend) -> TrialVerdict:
         if forged.status is not None and 400 <= forged.status < 500:
-            return TrialVerdict(LabFinding.PASSED, f"#{event}, {self.taken}, was refused: {forged.status}")
-        return TrialVerdict(
-            LabFinding.UNCLEAR,
-            f"#{event}, {self.taken}, was not taken, but not refused either: {forged.short_answer}",
+            return report_passed(f"#{event}, {self.how}, was refused: {forged.status}")
+        return report_unclear(
+            f"#{event}, {self.how}, was not taken, but not refused either: {forged.short_answer}",
             "answer 400 or 401, so that it is not mistaken for an outage",
         )
 
@@ -91,8 +81,7 @@ class Stale(_Refusal):
     )
     good = "4xx, for its age"
     role = "stale"
-    label = "signed too long ago"
-    taken = "signed too long ago"
+    how = "signed too long ago"
     advice = "compare the signed time with the clock, as the provider's library does by default"
 
     def forge_changes(self, event: CapturedEvent, forger: "SignatureForger") -> DeliveryChanges:
@@ -108,12 +97,10 @@ class WrongSignature(_Refusal):
     finds = "signs an event with a secret that is not yours: finds an app that does not check signatures"
     good = "4xx: 401, or 400"
     role = "forged"
-    label = "signed with another secret"
-    taken = "signed with another secret"
+    how = "signed with another secret"
     advice = "verify the signature before anything else, over the bytes as they came"
 
     def forge_changes(self, event: CapturedEvent, forger: "SignatureForger") -> DeliveryChanges:
-        """Return a signature made with another secret."""
         forger.check_forgeable(event)
         return DeliveryChanges(sign=SignMode.FRESH, forged=True)
 
@@ -126,8 +113,7 @@ class Truncated(_Refusal):
     finds = "cuts the body in half, signed as it goes out where relay can: finds an app that acts on half an event"
     good = "4xx, and never 2xx"
     role = "cut"
-    label = "cut in half"
-    taken = "cut in half"
+    how = "cut in half"
     advice = "answer 400 to a body that cannot be read, before anything of it is used"
 
     def explain_refusal(self, event: CapturedEvent, forger: "SignatureForger") -> str:
@@ -151,7 +137,6 @@ class Truncated(_Refusal):
         JSON is signed as it goes out, so that the reading of it is tested and not the signature once more; of
         anything else half is as good as the whole, and only the signature of the whole tells.
         """
-        del forger
         body = event.capture.body
         mode = SignMode.AUTO if is_json(body) else SignMode.ORIGINAL
         return DeliveryChanges(sign=mode, body=_cut_in_half(body))
@@ -160,9 +145,8 @@ class Truncated(_Refusal):
         verdict = super()._judge_refusal(event, forged)
         if forged.status is None or verdict.finding is LabFinding.PASSED:
             return verdict
-        return TrialVerdict(
-            LabFinding.PASSED,
-            f"#{event}, {self.taken}, was not taken: {forged.status}",
+        return report_passed(
+            f"#{event}, {self.how}, was not taken: {forged.status}",
             "400 would tell the provider not to send it again" if forged.status >= 500 else "",
         )
 

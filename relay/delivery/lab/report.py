@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import accumulate
 
-from relay.delivery.lab import find_experiment
+from relay.delivery.lab import EXPERIMENTS
 from relay.delivery.lab.experiment import Experiment
 from relay.model.lab import (
     ENDED_STATES,
@@ -13,7 +14,6 @@ from relay.model.lab import (
     LabRun,
     LabSend,
     LabState,
-    LabTrial,
     Latency,
     TrialResult,
     TrialVerdict,
@@ -22,28 +22,20 @@ from relay.model.lab import (
 
 def build_report(run: LabRun, sends: Sequence[LabSend]) -> LabReport:
     """Return the report of a run from its sends."""
-    made: dict[int, list[LabSend]] = {}
-    for send in sends:
-        made.setdefault(send.trial, []).append(send)
-    return LabReport(
-        run=run,
-        results=tuple(
-            _build_result(run, number, trial, tuple(made.get(number, ()))) for number, trial in enumerate(run.trials)
-        ),
-    )
+    return LabReport(run=run, results=tuple(_build_result(run, number, sends) for number in range(len(run.trials))))
 
 
-def _build_result(run: LabRun, number: int, trial: LabTrial, sends: tuple[LabSend, ...]) -> TrialResult:
-    experiment = find_experiment(trial.experiment)
+def _build_result(run: LabRun, number: int, all_sends: Sequence[LabSend]) -> TrialResult:
+    trial, sends = run.trials[number], tuple(send for send in all_sends if send.trial == number)
+    experiment = EXPERIMENTS[trial.experiment]
     over = [send for send in sends if send.over]
-    counted = Counter(send.short_answer for send in over)
     return TrialResult(
         trial=trial,
         title=experiment.title,
         finds=experiment.finds,
         verdict=_judge_trial(run, number, experiment, sends),
         sends=sends,
-        statuses=tuple(counted.most_common()),
+        statuses=tuple(Counter(send.short_answer for send in over).most_common()),
         latency=summarise_latency([send.took for send in over if send.status is not None and send.took is not None]),
         differing=experiment.find_differing(sends),
         orders=experiment.list_orders(sends),
@@ -94,8 +86,4 @@ def max_concurrency(sends: Sequence[LabSend]) -> int:
     for send in sends:
         if send.started_at is not None and send.took is not None:
             moments += [(send.started_at, 1), (send.started_at + timedelta(seconds=send.took), -1)]
-    most = now = 0
-    for _, step in sorted(moments):
-        now += step
-        most = max(most, now)
-    return most
+    return max(accumulate(step for _, step in sorted(moments)), default=0)

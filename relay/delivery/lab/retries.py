@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from relay.delivery.lab.experiment import Experiment
+from relay.delivery.lab.experiment import Experiment, report_failed, report_passed
 from relay.model.delivery import DeliveryChanges
 from relay.model.event import CapturedEvent, EventRow
-from relay.model.lab import LabFinding, LabSend, LabSettings, PlannedSend, SendRound, TrialVerdict
+from relay.model.lab import LabSend, LabSettings, PlannedSend, SendRound, TrialVerdict
 
 if TYPE_CHECKING:  # `relay lab --help` lists the experiments, and needs no provider
     from relay.providers.provider import Schedule
@@ -33,8 +33,7 @@ class Retries(Experiment):
 
     def list_notes(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[str, ...]:
         """Return each provider's schedule in words, how fast it runs, and where it stands."""
-        notes = {event.provider: _describe_schedule(event.provider, settings) for event in events}
-        return tuple(notes.values())
+        return tuple(_describe_schedule(name, settings) for name in dict.fromkeys(event.provider for event in events))
 
     def plan_rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
         """Return a round for each event: the first attempt and every retry, as attempts of one delivery."""
@@ -49,7 +48,8 @@ class Retries(Experiment):
         if not marks:
             return changes
         reason = "connection_failed" if before.status is None else "http_error"
-        reason = "http_timeout" if before.note.startswith(_LATE) else reason
+        if before.note.startswith(_LATE):
+            reason = "http_timeout"
         added = tuple((name, text.format(n=before.attempt, reason=reason)) for name, text in marks)
         names = {name.lower() for name, _ in added}
         headers = event.capture.headers if changes.headers is None else changes.headers
@@ -57,13 +57,11 @@ class Retries(Experiment):
         return replace(changes, headers=kept + added)
 
     def judge_send(self, send: LabSend, headers: Mapping[str, str], event: CapturedEvent) -> LabSend:
-        """Return a send with what this provider makes of the answer."""
         schedule = _find_schedule(event.row.provider)[2]
         if send.status is None:
             return replace(send, good=False)
         if schedule.limit is not None and (send.took or 0.0) > schedule.limit:
-            late = f"{_LATE}: the provider waits {schedule.limit:g} s"
-            return replace(send, good=False, note=late)
+            return replace(send, good=False, note=f"{_LATE}: the provider waits {schedule.limit:g} s")
         if send.status in schedule.success_statuses:
             return replace(send, good=True)
         stops = send.status in schedule.stop_statuses or (
@@ -76,21 +74,18 @@ class Retries(Experiment):
         return bool(send.good) or send.note == _STOP_NOTE
 
     def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict:
-        """Return failed where the provider would have given the event up."""
         last, count = sends[-1], len(sends)
         if last.good and count == 1:
-            return TrialVerdict(
-                LabFinding.PASSED,
+            return report_passed(
                 f"#{event} was taken at the first attempt, so that nothing was retried",
                 "stop the app, or let it answer 500, to see the retries",
             )
         if last.good:
-            return TrialVerdict(LabFinding.PASSED, f"#{event} was taken at attempt {count}: {last.label}")
+            return report_passed(f"#{event} was taken at attempt {count}: {last.label}")
         reason = last.note or "the provider gives it up"
         late = sum(one.note.startswith(_LATE) for one in sends)
         why = f"{last.short_answer}, {reason}" if not late else f"{late} of {count} answers came {reason}"
-        return TrialVerdict(
-            LabFinding.FAILED,
+        return report_failed(
             f"#{event} was not taken in {count} {'attempt' if count == 1 else 'attempts'}: {why}",
             "answer 2xx as soon as the event is kept, and work on it afterwards"
             if late

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from relay.delivery.lab import find_experiment
+from relay.delivery.lab import EXPERIMENTS
 from relay.delivery.lab.experiment import Experiment
 from relay.delivery.lab.fresh_ids import find_event_ids, find_object_id, renew_ids
 from relay.delivery.lab.plan import Planner
@@ -172,8 +172,9 @@ class LabRunner:
         self._publish(id_, state)
 
     async def _run_trial(self, run: LabRun, number: int) -> None:
-        trial, experiment = run.trials[number], find_experiment(run.trials[number].experiment)
-        rows = sorted(await self._store.events.rows(trial.events), key=lambda row: row.id)
+        trial = run.trials[number]
+        experiment = EXPERIMENTS[trial.experiment]
+        rows = (await self._store.events.rows(trial.events))[::-1]
         if not rows:
             return
         shared = await self._find_shared(rows) if experiment.fresh_each_round else frozenset()

@@ -7,7 +7,16 @@ from itertools import permutations
 from math import factorial
 from random import Random
 
-from relay.delivery.lab.experiment import CONTROL, UNSEEN_NOTE, Experiment, group_by_event, name_events
+from relay.delivery.lab.experiment import (
+    CONTROL,
+    UNSEEN_NOTE,
+    Experiment,
+    group_by_event,
+    name_events,
+    report_failed,
+    report_passed,
+    report_unclear,
+)
 from relay.model.event import EventRow
 from relay.model.lab import LabFinding, LabSend, LabSettings, PlannedSend, SendRound, ShuffledOrder, TrialVerdict
 
@@ -22,7 +31,6 @@ class _Copies(Experiment):
     at_once: bool
 
     def plan_rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
-        """Return a round for each event: all its copies."""
         count = settings.times or self.usual
         return tuple(
             SendRound(
@@ -35,7 +43,6 @@ class _Copies(Experiment):
         )
 
     def find_differing(self, sends: Sequence[LabSend]) -> frozenset[int]:
-        """Return the copies that were answered otherwise than the first of their event."""
         return frozenset(
             copy.place
             for copies in group_by_event(sends).values()
@@ -48,14 +55,12 @@ class _Copies(Experiment):
         refused = [copy for copy in sends if not copy.good]
         answers = ", ".join(dict.fromkeys(copy.short_answer for copy in refused))
         if len(refused) == len(sends):
-            return TrialVerdict(
-                LabFinding.FAILED,
+            return report_failed(
                 f"no copy of #{event} was taken ({answers}), so nothing shows what it does with duplicates",
                 "make the app take the event once, then try again",
             )
         if refused:
-            return TrialVerdict(
-                LabFinding.FAILED,
+            return report_failed(
                 f"{len(refused)} of {len(sends)} copies of #{event} got no 2xx ({answers}): "
                 "a provider would send it again and again",
                 _DEDUPE_HINT,
@@ -80,24 +85,19 @@ class Duplicates(_Copies):
     def _compare_answers(self, event: int, copies: Sequence[LabSend]) -> TrialVerdict:
         answers = [_answer_key(copy) for copy in copies]
         if len(set(answers)) == 1:
-            return TrialVerdict(
-                LabFinding.PASSED, f"all {len(copies)} copies of #{event} were taken and answered alike", UNSEEN_NOTE
-            )
+            return report_passed(f"all {len(copies)} copies of #{event} were taken and answered alike", UNSEEN_NOTE)
         if len(copies) > 2 and len(set(answers[1:])) == 1:
-            return TrialVerdict(
-                LabFinding.PASSED,
+            return report_passed(
                 f"the first of {len(copies)} copies of #{event} was answered otherwise than the later "
-                "ones, which are alike",
+                "ones, which are alike"
             )
         if len(copies) > 2:
-            return TrialVerdict(
-                LabFinding.FAILED,
+            return report_failed(
                 f"the later copies of #{event} were taken, but answered in {len(set(answers[1:]))} ways, "
                 "as an app does that acts on each of them",
                 f"{_DEDUPE_HINT}; if only the wording differs, compare statuses alone",
             )
-        return TrialVerdict(
-            LabFinding.UNCLEAR,
+        return report_unclear(
             f"the two copies of #{event} were taken, but not answered alike; "
             "three would show whether the later ones are",
             _DEDUPE_HINT,
@@ -125,8 +125,7 @@ class Burst(_Copies):
         if not asked or verdict.finding is LabFinding.FAILED:
             return verdict
         statuses = " or ".join(dict.fromkeys(str(copy.status) for copy in asked))
-        return TrialVerdict(
-            LabFinding.UNCLEAR,
+        return report_unclear(
             f"{len(asked)} of {len(sends)} copies of #{event} got {statuses}, which asks to send it again: "
             "right while another copy is being handled, wrong if the app is overloaded",
             "look into the log of the app; a later copy has to be answered 2xx, as the experiment duplicates shows",
@@ -136,13 +135,11 @@ class Burst(_Copies):
         answers = Counter(_answer_key(copy) for copy in copies)
         if len(answers) == 1 or (len(answers) == 2 and min(answers.values()) == 1):
             one = " but one" if len(answers) == 2 else ""
-            return TrialVerdict(
-                LabFinding.PASSED,
+            return report_passed(
                 f"all {len(copies)} copies of #{event} were taken, and all{one} answered alike",
                 "" if one else UNSEEN_NOTE,
             )
-        return TrialVerdict(
-            LabFinding.FAILED,
+        return report_failed(
             f"{len(copies)} copies of #{event} at once were taken, but answered in {len(answers)} ways: "
             "an app that takes an event once answers one of them as new and the rest alike",
             "claim the id of an event in the same transaction that acts on it, with a unique key; "
@@ -170,18 +167,18 @@ class Shuffle(Experiment):
     fresh_each_round = True
 
     def list_notes(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[str, ...]:
-        """Return what an order cannot undo."""
-        del events, settings
         return ("what the app keeps that no id of an event or its object tells apart is there in the next order",)
 
     def plan_rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
         """Return a round for the order the events came in, then one for each order that the seed decides."""
         ids = tuple(event.id for event in events)
         drawn = _shuffle_orders(ids, settings.times or _MOST_ORDERS, settings.seed)
-        labels = [f"order {number} of {len(drawn) + 1}" for number in range(2, len(drawn) + 2)]
         return (
             _make_round(ids, CONTROL, "the order they came in"),
-            *(_make_round(order, "order", label) for order, label in zip(drawn, labels, strict=True)),
+            *(
+                _make_round(order, "order", f"order {number} of {len(drawn) + 1}")
+                for number, order in enumerate(drawn, start=2)
+            ),
         )
 
     def judge(self, sends: Sequence[LabSend]) -> TrialVerdict:
@@ -193,27 +190,23 @@ class Shuffle(Experiment):
             order = failed[0]
             blamed = [event for event in order.failed if event not in anyway]
             many = f"{len(failed)} of {len(orders) - 1} orders failed; " if len(orders) > 2 else ""
-            return TrialVerdict(
-                LabFinding.FAILED,
+            return report_failed(
                 f"{many}sent as {name_events(order.events, _MOST_LISTED)} the app does not take "
                 f"{name_events(blamed, _MOST_LISTED)}, and does in the order they came in",
                 "providers promise no order: take an event without those before it, or fetch what it is "
                 "about from the provider",
             )
         if anyway:
-            return TrialVerdict(
-                LabFinding.UNCLEAR,
+            return report_unclear(
                 f"the app does not take {name_events(sorted(anyway), _MOST_LISTED)} in the order they came in either",
                 "look why it is not taken at all; the order is not to blame",
             )
         count = len(orders) - 1
-        return TrialVerdict(
-            LabFinding.PASSED,
-            f"every event was taken in {f'each of {count} other orders' if count > 1 else 'the other order'}",
+        return report_passed(
+            f"every event was taken in {f'each of {count} other orders' if count > 1 else 'the other order'}"
         )
 
     def list_orders(self, sends: Sequence[LabSend]) -> tuple[ShuffledOrder, ...]:
-        """Return each order with the events that were not taken in it."""
         rounds: dict[int, list[LabSend]] = {}
         for send in sends:
             rounds.setdefault(send.round, []).append(send)
@@ -238,18 +231,15 @@ class Delay(Experiment):
     good = "2xx to every event, however late"
 
     def plan_rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
-        """Return one round, with a wait before every event."""
         label = f"after {settings.delay:g} s"
         shots = (PlannedSend(event_id=event.id, role="late", label=label, wait=settings.delay) for event in events)
         return (SendRound(shots=tuple(shots)),)
 
     def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict:
-        """Return failed where a late event was not taken."""
         send = sends[-1]
         if send.good:
-            return TrialVerdict(LabFinding.PASSED, f"#{event} was taken {send.label}")
-        return TrialVerdict(
-            LabFinding.FAILED,
+            return report_passed(f"#{event} was taken {send.label}")
+        return report_failed(
             f"#{event} {send.answered} {send.label}",
             "providers deliver late after an outage, theirs or yours: judge an event by its signature, "
             "not by how long ago it happened",

@@ -19,7 +19,7 @@ from relay.http.token import load_token
 from relay.ingress.server import build_ingress_handler, serve_ingress
 from relay.model.clock import Clock
 from relay.model.signals import EventChanged, EventStored, Signal
-from relay.pipeline.bus import Bus
+from relay.pipeline.bus import Bus, Subscription
 from relay.platform import SystemClock, is_data_dir_held, list_limits, write_private
 from relay.services.relay import RunningRelay, format_address
 from relay.services.state import StoreMonitor
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _INDEX_PAUSE = 0.05  # seconds between two batches of the index
 _INDEX_PAUSE_BUSY = 0.5
+_FLOOD = 500  # signals during such a pause from which on they are a flood
+_PAUSES_IN_FLOOD = 10
 
 
 @asynccontextmanager
@@ -193,17 +195,26 @@ async def _own_tasks() -> AsyncIterator[Callable[[str, Coroutine[None, None, Non
 
 
 async def _index_events(store: Store, bus: Bus, clock: Clock) -> None:
-    with bus.subscribe(EventStored, EventChanged) as listening:
+    with bus.subscribe(EventStored, EventChanged, max_lag=_FLOOD) as listening:
         while True:
             try:
                 while await store.work_behind_commits():
-                    # What comes in has the right of way: while it does, a batch now and then.
-                    await clock.sleep(_INDEX_PAUSE_BUSY if listening.waiting else _INDEX_PAUSE)
+                    await _pause_indexing(listening, clock)
             except StoreError as error:
                 # Searching can wait; the next event tries again.
                 log.log(log_level(error), "could not index: %s", error.message)
             await listening.next()
             await clock.sleep(_INDEX_PAUSE)
+
+
+async def _pause_indexing(listening: Subscription, clock: Clock) -> None:
+    # What comes in has the right of way: while it does, a batch now and then. Requests that come during a batch
+    # wait for the 20 ms that it takes, so in a flood there are hardly any.
+    pause = _INDEX_PAUSE_BUSY if listening.waiting else _INDEX_PAUSE
+    for _ in range(_PAUSES_IN_FLOOD):
+        await clock.sleep(pause)
+        if not listening.waiting or len(await listening.next()) < _FLOOD:
+            return
 
 
 @contextmanager

@@ -153,29 +153,29 @@ def _build_guard(config: Config, dashboard: socket) -> Guard:
 @contextmanager
 def _open_ports(config: Config, *, quiet: bool) -> Iterator[tuple[socket, socket, tuple[str, ...]]]:
     server = config.server
+    wanted = {
+        "ingress": (server.ingress, server.ingress_named),
+        "dashboard": (server.dashboard, server.dashboard_named),
+    }
     if quiet:
-        with (
-            open_listener(("127.0.0.1", 0), "", named=True) as one,
-            open_listener(("127.0.0.1", 0), "", named=True) as two,
-        ):
-            yield one, two, ()
-        return
+        wanted = dict.fromkeys(wanted, (("127.0.0.1", 0), True))
     with ExitStack() as both:
         try:
-            ingress = both.enter_context(open_listener(server.ingress, "--ingress", named=server.ingress_named))
-            dashboard = both.enter_context(open_listener(server.dashboard, "--dashboard", named=server.dashboard_named))
+            sockets = {
+                name: both.enter_context(open_listener(address, f"--{name}", named=named))
+                for name, (address, named) in wanted.items()
+            }
         except PortError as error:
             # The other program may well be a relay with the same data.
             if is_data_dir_held(server.data_dir):
                 raise build_busy_error(server.data_dir) from error
             raise
-        pairs = (("ingress", server.ingress, ingress), ("dashboard", server.dashboard, dashboard))
-        moved = [
-            f"port {configured[1]} is in use, so the {name} is on {format_address(listening)}"
-            for name, configured, listening in pairs
-            if configured[1] not in (0, listening.getsockname()[1])
-        ]
-        yield ingress, dashboard, tuple(moved)
+        moved = tuple(
+            f"port {port} is in use, so the {name} is on {format_address(sockets[name])}"
+            for name, ((_, port), _) in wanted.items()
+            if port not in (0, sockets[name].getsockname()[1])
+        )
+        yield sockets["ingress"], sockets["dashboard"], moved
 
 
 @asynccontextmanager

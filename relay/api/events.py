@@ -20,6 +20,7 @@ from relay.api.resource import (
     extend,
     make_shape,
 )
+from relay.delivery.signing import describe_signing
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.event_json import Json, serialize_problem
 from relay.model.signals import EventChanged
@@ -272,8 +273,9 @@ async def explain_routes(relay: RunningRelay, event: CapturedEvent) -> Answer:
 def _describe_signing(relay: RunningRelay, event: CapturedEvent, match: RouteMatch) -> dict[str, str]:
     """Return in words which signature each forward target of a route gets."""
     found = ((name, relay.config.targets[name].options) for name in match.route.targets)
+    source = relay.sources.named(event.row.source)
     described = (
-        (name, relay.describe_signing(event, options.sign))
+        (name, describe_signing(event, source, options.sign))
         for name, options in found
         if isinstance(options, ForwardOptions)
     )

@@ -11,10 +11,9 @@ from relay.api.resource import Answer, ApiRoute, Milliseconds, Resource, Timesta
 from relay.http.params import parse_window
 from relay.model.event_json import serialize_counts
 from relay.model.message import CHANNELS, MessageCounts
-from relay.providers.catalogue import PROVIDERS
-from relay.services.prometheus import MetricsSnapshot, render_metrics
+from relay.services.prometheus import render_metrics
 from relay.services.relay import RunningRelay
-from relay.services.stats import load_queues, load_stats, measure_store_size, start_of_day
+from relay.services.stats import load_queues, load_stats, measure_store_size
 
 Seconds = Annotated[float, BeforeValidator(lambda seconds: round(seconds, 3))]
 
@@ -146,24 +145,6 @@ def _sum_queues(queues: dict[str, tuple[int, float]]) -> dict[str, object]:
 @ApiRoute("GET", "/metrics", {200: "text/plain"})
 async def get_prometheus_metrics(relay: RunningRelay) -> web.Response:
     """Count everything since ever, in the text format of Prometheus."""
-    await relay.meter.flush()
-    counts = await relay.store.events.counts()
-    reading = MetricsSnapshot(
-        version=relay.version,
-        totals=await relay.store.counters.totals(),
-        sources=frozenset({*relay.sources.by_name, *PROVIDERS}),
-        refused=relay.meter.refused,
-        queue=await load_queues(relay),
-        dead_letters=dict.fromkeys(relay.config.targets, 0) | await relay.store.counters.dead_letters(),
-        up={name: relay.state.state_of(name)[0] == "up" for name in relay.config.targets},
-        tunnel_up=relay.state.tunnel.state == "up",
-        store_bytes=measure_store_size(relay),
-        store_writable=await relay.store.writer.look() is None,
-        not_kept=relay.state.unkept,
-        store_events=counts.events,
-        messages=await relay.store.messages.standing(),
-        today=await relay.store.messages.counts(start_of_day(relay.clock.now())),
-    )
     return web.Response(
-        body=render_metrics(reading), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        body=await render_metrics(relay), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )

@@ -49,7 +49,8 @@ async def trigger_sample(relay: RunningRelay, call: SampleRequest) -> Answer:
     body = None if call.body is None else call.body.encode("utf-8", "replace")
     row = await relay.trigger_sample(call.source, call.type, changes=call.set, body=body, to=call.to)
     made = await relay.store.deliveries.of_events([row.id])
-    local, source = relay.find_local_key(row.source), relay.sources.named(row.source)
+    source = relay.sources.named(row.source)
+    local = source.local if source else None
     keys = {
         "local_public_key": local.public or None if local else None,
         "run_secret": local.secret.reveal() if local and not local.public else None,

@@ -77,7 +77,7 @@ async def show_trigger(
     names = list(sources) or ["stripe"]
     requested = request.query.get("source") or ""
     chosen = requested if requested in names else names[0]
-    types = relay.list_sample_types(chosen)
+    types, source = relay.list_sample_types(chosen), relay.sources.named(chosen)
     return await render_page(
         request,
         "trigger.html",
@@ -90,7 +90,7 @@ async def show_trigger(
         type=typed or request.query.get("type", "") or (types[0] if types else ""),
         body=body,
         error=error,
-        local=relay.find_local_key(chosen),
+        local=source.local if source else None,
         configured=sources.get(chosen),
     )
 

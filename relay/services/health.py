@@ -5,11 +5,11 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relay.actions import egress
-from relay.actions.egress import Destination
 from relay.actions.mail import EmailOptions, SmtpOptions
 from relay.actions.outgoing_request import ForwardOptions
 from relay.config.build import Config
@@ -39,11 +39,12 @@ async def probe_target(target: Target, smtp: SmtpOptions | None, seconds: float)
         async with asyncio.timeout(seconds):
             match target.options:
                 case ForwardOptions(url=url):
-                    return await _probe_destination(await egress.check_target(url, egress.EgressRules()))
+                    place = await egress.check_target(url, egress.EgressRules())
+                    return await _probe_address(place.addresses, place.port)
                 case EmailOptions() if smtp is not None and smtp.blocked:
                     return f"{smtp.blocked}; it waits"
                 case EmailOptions() if smtp is not None:
-                    return await _probe_destination(await _smtp_destination(smtp))
+                    return await _probe_address(await egress.resolve(smtp.host, smtp.port), smtp.port)
     except TimeoutError:
         return f"no answer in {seconds:g} s"
     except TargetError as error:
@@ -51,38 +52,23 @@ async def probe_target(target: Target, smtp: SmtpOptions | None, seconds: float)
     return ""
 
 
-async def _probe_destination(place: Destination) -> str:
-    return "" if await egress.probe_connection(map(str, place.addresses), place.port) else "does not answer"
+async def _probe_address(addresses: Iterable[egress.Address], port: int) -> str:
+    return "" if await egress.probe_connection(map(str, addresses), port) else "does not answer"
 
 
-async def _smtp_destination(smtp: SmtpOptions) -> Destination:
-    addresses = await egress.resolve(smtp.host, smtp.port)
-    return Destination(scheme="http", host=smtp.host, port=smtp.port, path="/", query="", addresses=addresses)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class HealthFinding:
     """What was looked at and how it is: `state` is ok, warning or failed; `fix` says what to do."""
 
-    name: str
     state: str
+    name: str
     detail: str
     fix: str = ""
 
 
-def report_ok(name: str, detail: str) -> HealthFinding:
-    """Return that something is as it should be."""
-    return HealthFinding(name=name, state="ok", detail=detail)
-
-
-def report_failure(name: str, detail: str, fix: str = "") -> HealthFinding:
-    """Return that something does not work."""
-    return HealthFinding(name=name, state="failed", detail=detail, fix=fix)
-
-
-def report_warning(name: str, detail: str, fix: str = "") -> HealthFinding:
-    """Return that something deserves a look."""
-    return HealthFinding(name=name, state="warning", detail=detail, fix=fix)
+report_ok = partial(HealthFinding, "ok")
+report_failure = partial(HealthFinding, "failed")
+report_warning = partial(HealthFinding, "warning")
 
 
 _LITTLE_DISK = 1_000_000_000  # bytes: a warning
@@ -217,15 +203,12 @@ def check_source(configured: Source) -> HealthFinding:
         return report_ok(name, f"checks with {', '.join(secret.reference for secret in configured.secrets)}")
     if configured.scheme is None:
         return report_ok(name, "is not signed")
-    missing = configured.missing_secrets
-    return report_warning(
-        name, explain_missing(missing[0]) if missing else "no secret is named", _advise_variables(missing)
-    )
-
-
-def _advise_variables(missing: tuple[str, ...]) -> str:
-    kind, _, name = (missing[0] if missing else "").partition(":")
-    return f"relay vault set {name}" if kind == "vault" else f"put {name}=… into .env" if name else ""
+    if not configured.missing_secrets:
+        return report_warning(name, "no secret is named")
+    missing = configured.missing_secrets[0]
+    kind, _, variable = missing.partition(":")
+    fix = f"relay vault set {variable}" if kind == "vault" else f"put {variable}=… into .env"
+    return report_warning(name, explain_missing(missing), fix)
 
 
 _CLOCK_REASONS = ("timestamp_stale", "timestamp_future")

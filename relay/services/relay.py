@@ -19,12 +19,11 @@ from relay.actions.outgoing_request import ForwardOptions
 from relay.config.build import Config
 from relay.config.effective import effective_facts
 from relay.config.reading import find_slip
-from relay.delivery.signing import describe_signing
 from relay.delivery.targets import Targets
 from relay.errors import NotFoundError
 from relay.handlers.environment import HandlerOptions
 from relay.model.clock import Clock
-from relay.model.delivery import NO_CHANGES, SignMode, Target
+from relay.model.delivery import NO_CHANGES, Target
 from relay.model.event import Capture, CapturedEvent, EventRow, LocalKey, Source
 from relay.model.signals import RequestRefused, TunnelChanged
 from relay.model.text import escape_unprintable
@@ -172,10 +171,6 @@ class RunningRelay:
         """Say for each route whether it leads from an event to its targets, and why."""
         return explain_routes(event, self.routing.routes)
 
-    def describe_signing(self, event: CapturedEvent, mode: SignMode) -> str:
-        """Say which signature an event would go out with."""
-        return describe_signing(event, self.sources.named(event.row.source), mode)
-
     def reconnect_tunnel(self) -> None:
         """Open the tunnel again, if there is one."""
         if self.tunnel is not None:
@@ -225,19 +220,12 @@ class RunningRelay:
         that no secret can sign is returned as it is.
         """
         now = self.clock.now()
-        if source.local is None:
-            made = make_run_secret(source, sample, now)
-            if made is None:
-                return sample
-            self._run_secrets[source.name] = made
-            self.sources.trust(source.name)
-            return made.scheme.sign(made.secret, sample, now)
-        return sample
-
-    def find_local_key(self, name: str) -> LocalKey | None:
-        """Return the key pair of relay's own that a source is signed for with, if any."""
-        source = self.sources.named(name)
-        return source.local if source else None
+        made = make_run_secret(source, sample, now) if source.local is None else None
+        if made is None:
+            return sample
+        self._run_secrets[source.name] = made
+        self.sources.trust(source.name)
+        return made.scheme.sign(made.secret, sample, now)
 
     def note_tunnel_change(self, change: TunnelChanged) -> None:
         """Remember how the tunnel is and say so."""

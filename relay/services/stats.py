@@ -1,10 +1,10 @@
 """Counts: gathered where no transaction counts, and of a stretch of time made into what people ask."""
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from relay.errors import StoreError
 from relay.model.clock import Clock
@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # its health checks read these statistics, in `relay doctor` 
     from relay.store import Store
 
 log = logging.getLogger(__name__)
+
+Key = TypeVar("Key", str, int)
 
 _FLUSH_INTERVAL = 5.0  # seconds between two writings down; what was timed since the last is lost to a kill -9
 _KEPT_MINUTES = 8 * 1440  # minutes that are kept one by one: a week for the charts, and what they compare it with
@@ -62,7 +64,6 @@ class StatsSlot:
     events: int
     rejected: int
     failed: int
-    verified: int
     invalid: int
     attempts: int
     speed: DurationQuantiles
@@ -141,17 +142,20 @@ def compute_stats(window: StatsWindow, now: datetime, tallies: Iterable[CounterV
         first_succeeded=_sum_values(tally for tally in begun if tally.label.result == "succeeded"),
         speed=_compute_quantiles(attempts),
         processing=_compute_quantiles(tally for tally in within if tally.label.kind == "took"),
-        sources=_build_source_stats(events, attempts),
-        targets=_build_target_stats(attempts),
+        sources=tuple(sorted(_build_source_stats(events, attempts), key=lambda one: -one.events)),
+        targets=tuple(_build_target_stats(attempts)),
     )
 
 
 def _build_slots(
     window: StatsWindow, first: int, events: list[CounterValue], attempts: list[CounterValue]
 ) -> Iterable[StatsSlot]:
-    of_events, of_attempts = _group_by_step(events, window.step), _group_by_step(attempts, window.step)
+    of_events, of_attempts = (
+        _group_by(tallies, lambda tally: tally.label.minute // window.step * window.step)
+        for tallies in (events, attempts)
+    )
     for minute in range(first, first + window.minutes, window.step):
-        came, tried = of_events.get(minute, []), of_attempts.get(minute, [])
+        came, tried = of_events[minute], of_attempts[minute]
         yield StatsSlot(
             at=_minute_to_datetime(minute),
             events=_sum_values(came),
@@ -159,53 +163,37 @@ def _build_slots(
             failed=_sum_values(
                 tally for tally in tried if tally.label.reason == "first" and tally.label.result != "succeeded"
             ),
-            verified=_sum_values(tally for tally in came if tally.label.name == "verified"),
             invalid=_sum_values(tally for tally in came if tally.label.name == "invalid"),
             attempts=_sum_values(tried),
             speed=_compute_quantiles(tried),
         )
 
 
-def _group_by_step(tallies: Iterable[CounterValue], step: int) -> dict[int, list[CounterValue]]:
-    found: dict[int, list[CounterValue]] = {}
-    for tally in tallies:
-        found.setdefault(tally.label.minute // step * step, []).append(tally)
-    return found
-
-
-def _build_source_stats(events: list[CounterValue], attempts: list[CounterValue]) -> tuple[SourceStats, ...]:
-    counts = _count_by(events, lambda tally: tally.label.source)
-    return tuple(
-        SourceStats(
+def _build_source_stats(events: list[CounterValue], attempts: list[CounterValue]) -> Iterable[SourceStats]:
+    tried = _group_by(attempts, lambda tally: tally.label.source)
+    for name, came in _group_by(events, lambda tally: tally.label.source).items():
+        verdicts = _count_by(came, lambda tally: tally.label.name)
+        verified = verdicts.get("verified", 0)
+        yield SourceStats(
             name=name,
-            events=count,
-            verified=_sum_values(tally for tally in events if tally.label[2:4] == (name, "verified")),
-            checked=_sum_values(
-                tally for tally in events if tally.label.source == name and tally.label.name in ("verified", "invalid")
-            ),
-            p95=compute_quantile(count_buckets(tally for tally in attempts if tally.label.source == name), 0.95),
+            events=_sum_values(came),
+            verified=verified,
+            checked=verified + verdicts.get("invalid", 0),
+            p95=_compute_quantiles(tried[name]).p95,
         )
-        for name, count in counts.items()
-    )
 
 
-def _build_target_stats(attempts: list[CounterValue]) -> tuple[TargetStats, ...]:
-    by_name: dict[str, list[CounterValue]] = {}
-    for tally in attempts:
-        by_name.setdefault(tally.label.name, []).append(tally)
-    return tuple(_build_one_target(name, made) for name, made in sorted(by_name.items()))
-
-
-def _build_one_target(name: str, made: list[CounterValue]) -> TargetStats:
-    results = _count_by(made, lambda tally: tally.label.result)
-    return TargetStats(
-        name=name,
-        attempts=_sum_values(made),
-        succeeded=results.get("succeeded", 0),
-        retried=results.get("retry", 0),
-        failed=results.get("failed", 0),
-        speed=_compute_quantiles(made),
-    )
+def _build_target_stats(attempts: list[CounterValue]) -> Iterable[TargetStats]:
+    for name, made in sorted(_group_by(attempts, lambda tally: tally.label.name).items()):
+        results = _count_by(made, lambda tally: tally.label.result)
+        yield TargetStats(
+            name=name,
+            attempts=_sum_values(made),
+            succeeded=results.get("succeeded", 0),
+            retried=results.get("retry", 0),
+            failed=results.get("failed", 0),
+            speed=_compute_quantiles(made),
+        )
 
 
 def _compute_quantiles(tallies: Iterable[CounterValue]) -> DurationQuantiles:
@@ -213,6 +201,15 @@ def _compute_quantiles(tallies: Iterable[CounterValue]) -> DurationQuantiles:
     return DurationQuantiles(
         p50=compute_quantile(buckets, 0.5), p95=compute_quantile(buckets, 0.95), p99=compute_quantile(buckets, 0.99)
     )
+
+
+def _group_by(
+    tallies: Iterable[CounterValue], key: Callable[[CounterValue], Key]
+) -> defaultdict[Key, list[CounterValue]]:
+    found: defaultdict[Key, list[CounterValue]] = defaultdict(list)
+    for tally in tallies:
+        found[key(tally)].append(tally)
+    return found
 
 
 def _count_by(tallies: Iterable[CounterValue], key: Callable[[CounterValue], str]) -> dict[str, int]:
@@ -255,11 +252,6 @@ def measure_store_size(relay: "RunningRelay") -> int:
     path = relay.store.path
     files = (path, path.with_name(f"{path.name}-wal"))
     return sum(file.stat().st_size for file in files if file.exists())
-
-
-def start_of_day(now: datetime) -> datetime:
-    """Return when the day began, in UTC."""
-    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 class Meter:

@@ -102,10 +102,6 @@ class VaultSession:
             mail_blocked=smtp.blocked if (smtp := self._relay.config.smtp) else "",
         )
 
-    def secret(self, name: str) -> Secret | None:
-        """Return a secret while the vault is open, for its last four characters."""
-        return self._vault.find(name)
-
     async def unlock(self, password: Secret) -> ReverifyResult | None:
         """Open the vault, wake what waits for it, and return what was checked; None while that goes on.
 

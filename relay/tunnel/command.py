@@ -33,7 +33,7 @@ class CommandTunnel:
     ) -> None:
         self._command = options.command or ""
         self._url_pattern = options.url_pattern
-        self._pid_file = PidFile.within(options.data_dir)
+        self._pid_file = PidFile(options.data_dir)
         self._ingress_url = ingress_url
         self._environ = environ
         self._timeouts = timeouts
@@ -50,12 +50,12 @@ class CommandTunnel:
         async with run_child(
             argv, output.read, env=self._environ, grace=self._timeouts.close, pid_file=self._pid_file
         ) as child:
-            address = await self._first_address(child, output, program)
-            self._pid_file.note(child.pid)
+            await self._wait_for_address(child, output, program)
             while not child.exited.done():
+                address = output.take(program)
+                self._pid_file.note(child.pid)
                 say(TunnelState.UP, address, f"{program} forwards to {self._ingress_url}")
                 await output.wait_for_change(child)
-                address = output.take(program)
             status = await child.wait()
         raise TunnelError(f"{program} ended with status {status}{output.last_words}")
 
@@ -70,13 +70,13 @@ class CommandTunnel:
         found = shutil.which(words[0], path=self._environ.get("PATH", os.defpath))
         # Only what is called ngrok: pyenv's script for `python` reads the same.
         if found is not None and Path(found).stem == "ngrok" and is_pyngrok_script(Path(found)):
-            sentence, hint = SCRIPT_COMMAND
-            raise RefusedError(sentence, hint=hint)
-        parts = urlsplit(self._ingress_url)
-        values = {"{ingress_url}": self._ingress_url, "{host}": parts.hostname or "", "{port}": str(parts.port or 80)}
-        return [_fill_placeholders(word, values) for word in words]
+            raise RefusedError(SCRIPT_COMMAND[0], hint=SCRIPT_COMMAND[1])
+        url, parts = self._ingress_url, urlsplit(self._ingress_url)
+        host, port = parts.hostname or "", str(parts.port or 80)
+        return [word.replace("{ingress_url}", url).replace("{host}", host).replace("{port}", port) for word in words]
 
-    async def _first_address(self, child: ChildProcess, output: "_CommandOutput", program: str) -> str:
+    async def _wait_for_address(self, child: ChildProcess, output: "_CommandOutput", program: str) -> None:
+        """Wait until it is clear which address is the tunnel's, or the command has ended."""
         try:
             async with asyncio.timeout(self._timeouts.start):
                 await output.wait_for_change(child)
@@ -86,16 +86,11 @@ class CommandTunnel:
             raise TunnelError(
                 f"{program} printed no https address {waited}{output.last_words}", hint=hint or _HINT
             ) from None
-        if not output.is_sure:
-            # A better one may follow: the last of those that stand on their own, or one of a known service.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._timeouts.settle):
-                    while not output.is_sure and not child.exited.done():
-                        await output.wait_for_change(child)
-        if child.exited.done():
-            status = await child.wait()
-            raise TunnelError(f"{program} ended with status {status}{output.last_words}")
-        return output.take(program)
+        # A better one may follow: the last of those that stand on their own, or one of a known service.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeouts.settle):
+                while not output.is_sure and not child.exited.done():
+                    await output.wait_for_change(child)
 
 
 class _CommandOutput:
@@ -140,9 +135,3 @@ class _CommandOutput:
 
 def _new_future() -> asyncio.Future[None]:
     return asyncio.get_running_loop().create_future()
-
-
-def _fill_placeholders(word: str, values: Mapping[str, str]) -> str:
-    for name, value in values.items():
-        word = word.replace(name, value)
-    return word

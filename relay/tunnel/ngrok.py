@@ -7,12 +7,12 @@ and quietly starts another agent without tunnels when one has died (pyngrok 9.1,
 """
 
 import asyncio
-import functools
 import json
 import urllib.request
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -45,14 +45,14 @@ class NgrokTunnel:
         token = options.authtoken
         self._options = options
         self._ingress_url = ingress_url
-        self._environ = environ
+        self._environ = {name: value for name, value in environ.items() if name not in _NOT_FOR_THE_AGENT}
         self._timeouts = timeouts
-        self._pid_file = PidFile.within(options.data_dir)
+        self._pid_file = PidFile(options.data_dir)
         self._words = FailureContext(
             token=token.reference if token else "NGROK_AUTHTOKEN",
             hidden=token.reveal() if token else "",
             domain=options.domain or "",
-            others=functools.partial(other_agents, options.data_dir),
+            others=partial(other_agents, options.data_dir),
         )
 
     async def hold(self, say: ReportState) -> None:
@@ -63,11 +63,10 @@ class NgrokTunnel:
         say(TunnelState.CONNECTING, None, "opening the ngrok tunnel")
         binary = await self._binary(say)
         log = _AgentLog()
-        env = {name: value for name, value in self._environ.items() if name not in _NOT_FOR_THE_AGENT}
         with agent_config(self._options.data_dir, token) as config:
             command = [str(binary), "start", "--none", "--log", "stdout", "--config", str(config)]
             async with run_child(
-                command, log.read, env=env, grace=self._timeouts.close, pid_file=self._pid_file
+                command, log.read, env=self._environ, grace=self._timeouts.close, pid_file=self._pid_file
             ) as child:
                 agent = _Agent(child, log, self._words, self._timeouts)
                 await agent.connected()
@@ -92,8 +91,7 @@ class NgrokTunnel:
         except NoAgentError:
             if not self._options.download:
                 raise
-        env = {name: value for name, value in self._environ.items() if name not in _NOT_FOR_THE_AGENT}
-        return await download_agent(default, env, lambda detail: say(TunnelState.CONNECTING, None, detail))
+        return await download_agent(default, self._environ, partial(say, TunnelState.CONNECTING, None))
 
 
 class _AgentLog:
@@ -221,7 +219,7 @@ class _Agent:
     async def _api(self, path: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask the agent. Raises PyngrokNgrokHTTPError when it refuses, _NoAnswerError when it gives no answer."""
         method = "POST" if data else "GET"
-        call = functools.partial(ngrok.api_request, f"{self._log.api_url}{path}", method, data)
+        call = partial(ngrok.api_request, f"{self._log.api_url}{path}", method, data)
         try:
             async with asyncio.timeout(self._timeouts.answer):
                 answer = await asyncio.to_thread(call, timeout=self._timeouts.answer)

@@ -96,17 +96,14 @@ def find_agent(configured: Path | None, environ: Mapping[str, str], default: Pat
     """
     named = configured or named_agent(environ)
     if named is not None:
+        place = escape_unprintable(str(named))
         if not os.access(named, os.X_OK) or named.is_dir():
-            raise RefusedError(
-                f"there is no ngrok agent at {escape_unprintable(str(named))}",
-                hint="correct NGROK_PATH, or unset it to search for ngrok",
-            )
-        if is_pyngrok_script(named):
-            raise RefusedError(
-                f"{escape_unprintable(str(named))} is pyngrok's script, not the ngrok agent",
-                hint="correct NGROK_PATH, or unset it to search for ngrok",
-            )
-        return named
+            problem = f"there is no ngrok agent at {place}"
+        elif is_pyngrok_script(named):
+            problem = f"{place} is pyngrok's script, not the ngrok agent"
+        else:
+            return named
+        raise RefusedError(problem, hint="correct NGROK_PATH, or unset it to search for ngrok")
     script = None
     for folder in environ.get("PATH", os.defpath).split(os.pathsep):
         found = shutil.which("ngrok", path=folder)

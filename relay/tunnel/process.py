@@ -12,7 +12,6 @@ from typing import cast
 
 from relay.errors import TunnelError
 from relay.model.text import escape_unprintable
-from relay.model.values import dataclass
 from relay.platform import (
     KILL_SIGNAL,
     is_of_another_user,
@@ -37,7 +36,6 @@ def write_private_text(path: Path, text: str) -> None:
         raise TunnelError(f"cannot write {escape_unprintable(str(path))}: {error.strerror}") from error
 
 
-@dataclass(frozen=True, slots=True)
 class PidFile:
     """Says which process holds the tunnel open: its id, and a digest of its command line.
 
@@ -45,12 +43,8 @@ class PidFile:
     ingress port; the next relay on the same data_dir ends it.
     """
 
-    path: Path
-
-    @classmethod
-    def within(cls, data_dir: Path) -> "PidFile":
-        """Return the pid file of a data_dir, whether or not it exists."""
-        return cls(data_dir.resolve() / "tunnel.pid")
+    def __init__(self, data_dir: Path) -> None:
+        self.path = data_dir.resolve() / "tunnel.pid"
 
     def note(self, pid: int) -> None:
         """Write a process down. Raises TunnelError when that cannot be done.

@@ -34,7 +34,7 @@ class Supervisor:
         self, tunnel: Tunnel, data_dir: Path, *, clock: Clock, spread: Callable[[], float] = random.random
     ) -> None:
         self._tunnel = tunnel
-        self._pid_file = PidFile.within(data_dir)
+        self._pid_file = PidFile(data_dir)
         self._clock = clock
         self._spread = spread
         self._report: Callable[[TunnelChanged], None] = lambda _: None

@@ -184,7 +184,7 @@ async def test_no_tunnel_is_said_and_kept(hold, tmp_path):
 @pytest.mark.parametrize("provider", ["none", "static"])
 async def test_the_tunnel_of_a_killed_relay_is_ended_whatever_comes_next(hold, tmp_path, start, is_alive, provider):
     left = start("sh", "-c", "sleep 61 & wait")
-    PidFile.within(tmp_path).note(left.pid)
+    PidFile(tmp_path).note(left.pid)
     options = TunnelOptions(data_dir=tmp_path, provider=provider, public_url="https://hooks.example.dev")
     async with hold(options) as held:
         await held.until({"none": "none", "static": "up"}[provider])
@@ -193,7 +193,7 @@ async def test_the_tunnel_of_a_killed_relay_is_ended_whatever_comes_next(hold, t
 
 async def test_a_process_that_took_over_a_noted_number_is_left_alone(hold, tmp_path, start, is_alive):
     ours = start("sleep", "62")
-    pid_file = PidFile.within(tmp_path)
+    pid_file = PidFile(tmp_path)
     pid_file.note(ours.pid)
     stranger = start("sleep", "63")
     pid_file.path.write_text(pid_file.path.read_text().replace(str(ours.pid), str(stranger.pid)))

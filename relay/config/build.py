@@ -11,14 +11,14 @@ from relay.catchup.base import Listing
 from relay.config import DEFAULT_FILE
 from relay.config.catch_up import build_catch_up
 from relay.config.environment import Environment, load_environment
-from relay.config.reading import FileProblems, combine_problems, read_file
+from relay.config.reading import FileProblems, collecting, combine_problems, read_file
 from relay.config.secrets import find_provider_secrets, find_vault_needs, resolve_references, vault_notices
 from relay.config.sources import build_sources, make_inbox, source_notices, with_secrets
-from relay.config.tables import File, ServerTable, TunnelTable
-from relay.config.targets import TargetsConfig, build_smtp, build_targets, forward_target, mail_notices
+from relay.config.tables import File, ServerTable, TargetTable, TunnelTable
+from relay.config.targets import build_smtp, build_target, build_targets, mail_notices
 from relay.config.types import parse_endpoint
-from relay.config.user_modules import HandlerBuilder, build_handlers_target, make_handler_builder
-from relay.errors import ConfigError, TargetError, TunnelError
+from relay.config.user_modules import HandlerBuilder, make_handler_builder
+from relay.errors import TunnelError
 from relay.model.delivery import Route, Target
 from relay.model.event import Source
 from relay.model.retention import RetentionLimits
@@ -110,13 +110,13 @@ def load(path: Path | None, overrides: Overrides = Overrides(), environ: Mapping
     server = _build_server(file.server, overrides, folder, problems)
     own = EgressRules(own=frozenset({server.ingress, server.dashboard}))
     vault = Vault(server.data_dir / "vault")
-    sources = build_sources(file, folder)
     handler = make_handler_builder(file, folder, known, vault)
-    targets = _with_forwards(build_targets(file, folder, own, handler), overrides, own, problems)
-    if overrides.handlers is not None:
-        targets = _with_handlers(targets, overrides.handlers, handler, problems)
-    catch_up = build_catch_up(file, sources.found, known, vault)
-    problems += [*sources.problems, *catch_up.problems, *targets.problems, *_tunnel_problems(file.tunnel)]
+    added, everything = _build_flag_targets(overrides, own, handler, problems)
+    sources = build_sources(file, folder, problems)
+    catch_up = build_catch_up(file, sources, known, vault)
+    problems += catch_up.problems
+    targets = build_targets(file, folder, own, handler, problems)
+    problems += _tunnel_problems(file.tunnel)
     if every := mistakes.joined(problems):
         raise combine_problems(str(path or "the command line"), every)
     config = Config(
@@ -124,10 +124,10 @@ def load(path: Path | None, overrides: Overrides = Overrides(), environ: Mapping
         file=file,
         server=server,
         tunnel=_build_tunnel(file.tunnel, overrides, known, server.data_dir),
-        sources=sources.found,
-        inbox=make_inbox(known, sources.found) if file.server.inbox else None,
-        targets=targets.found,
-        routes=targets.routes,
+        sources=sources,
+        inbox=make_inbox(known, sources) if file.server.inbox else None,
+        targets={**targets.found, **added},
+        routes=(*targets.routes, *everything),
         emails=targets.emails,
         keep=RetentionLimits(**dict(file.retention)),
         catch_up=catch_up.listing,
@@ -147,6 +147,7 @@ def resolve_again(config: Config) -> Config:
     smtp, smtp_notices = build_smtp(file.smtp, folder, known, vault)
     catch_up = build_catch_up(file, sources, known, vault)
     token = resolve_references([file.tunnel.authtoken], known, vault)
+    is_idle = len(file.targets) > 1 and not file.routes
     return replace(
         config,
         sources=sources,
@@ -160,7 +161,7 @@ def resolve_again(config: Config) -> Config:
             *smtp_notices,
             *mail_notices(config.emails.values(), file.smtp),
             *vault_notices(config.needs, vault),
-            *_find_unused(file),
+            *(["routes: there are several targets but no routes, so nothing is forwarded"] if is_idle else ()),
         ),
         spare=_find_spare_secrets(file, known, vault),
     )
@@ -237,30 +238,24 @@ def _parse_host_ports(texts: list[str], problems: list[str]) -> frozenset[tuple[
     return frozenset(pairs)
 
 
-def _with_forwards(
-    targets: TargetsConfig, overrides: Overrides, own: EgressRules, problems: list[str]
-) -> TargetsConfig:
-    if not overrides.forward:
-        return targets
-    added: dict[str, Target] = {}
+def _build_flag_targets(
+    overrides: Overrides, own: EgressRules, handler: HandlerBuilder, problems: list[str]
+) -> tuple[dict[str, Target], tuple[Route, ...]]:
+    """Return the targets of `--forward` and `--handlers` by name, with the routes that send everything to them."""
+    forwards: dict[str, Target] = {}
+    handlers: dict[str, Target] = {}
     for number, url in enumerate(overrides.forward, start=1):
         name = "forward" if number == 1 else f"forward-{number}"
-        try:
-            added[name] = forward_target(name, url, own)
-        except TargetError as error:
-            problems.append(f"--forward: {error.full_text}")
-    everything = Route(targets=tuple(added))
-    return replace(targets, found={**targets.found, **added}, routes=(*targets.routes, everything))
-
-
-def _with_handlers(targets: TargetsConfig, name: str, build: HandlerBuilder, problems: list[str]) -> TargetsConfig:
-    try:
-        added = build_handlers_target(Path.cwd() / name, build)
-    except ConfigError as error:
-        problems.append(f"--handlers: {error.full_text}")
-        return targets
-    everything = Route(targets=(added.name,))
-    return replace(targets, found={**targets.found, added.name: added}, routes=(*targets.routes, everything))
+        with collecting(problems, "--"):
+            forwards[name] = build_target(name, TargetTable.model_construct(forward=url), {}, own, handler)
+    if overrides.handlers is not None:
+        wrong: list[str] = []
+        table = TargetTable.model_construct(handler=str(Path.cwd() / overrides.handlers))
+        with collecting(wrong):
+            handlers["handlers"] = build_target("handlers", table, {}, own, handler)
+        problems += [f"--handlers{problem.removeprefix('handler')}" for problem in wrong]
+    routes = tuple(Route(targets=tuple(added)) for added in (forwards, handlers) if added)
+    return forwards | handlers, routes
 
 
 def _tunnel_problems(table: TunnelTable) -> list[str]:
@@ -295,9 +290,3 @@ def _build_tunnel(
         public_url=table.public_url,
         agent_path=named_agent(environ),
     )
-
-
-def _find_unused(file: File) -> list[str]:
-    if len(file.targets) > 1 and not file.routes:
-        return ["routes: there are several targets but no routes, so nothing is forwarded"]
-    return []

@@ -1,21 +1,19 @@
 """What is wrong with a relay.toml, each mistake a sentence: key path, what was found, what is allowed."""
 
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from itertools import takewhile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from os.path import commonprefix
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from relay.config.tables import File
-from relay.config.types import ConfigTable
-from relay.errors import ConfigError
+from relay.errors import ConfigError, RelayError
 from relay.model.text import escape_unprintable, find_similar
 from relay.model.values import dataclass
-
-T = TypeVar("T")
 
 MAX_FILE = 1_000_000  # bytes
 _SHORT_WORD = 3  # letters
@@ -106,13 +104,14 @@ def combine_problems(name: str, problems: Iterable[str]) -> ConfigError:
     return ConfigError(f"{name} has {count}: " + "; ".join(found), hint="relay check lists them", problems=found)
 
 
-def collect_problems(make: Callable[[], T], problems: list[str], instead: T) -> T:
-    """Return what `make` gives, or `instead` where it raises ConfigError, whose mistakes are added to `problems`."""
+@contextmanager
+def collecting(problems: list[str], where: str = "") -> Iterator[None]:
+    """End the block at an error of relay's, and add its mistakes to `problems`, each led by `where`."""
     try:
-        return make()
-    except ConfigError as error:
-        problems += [error.full_text] if error.problems == (error.message,) else error.problems
-        return instead
+        yield
+    except RelayError as error:
+        several = getattr(error, "problems", (error.message,))
+        problems += [where + one for one in ([error.full_text] if several == (error.message,) else several)]
 
 
 def did_you_mean(word: str, allowed: Iterable[str], *, alike: float = 0.6) -> str:
@@ -132,17 +131,10 @@ def find_slip(word: str, allowed: Iterable[str]) -> str | None:
 
 
 def _one_slip_apart(one: str, other: str) -> bool:
-    start = _common_prefix_length(one, other)
-    one, other = one[start:], other[start:]
-    end = _common_prefix_length(one[::-1], other[::-1])
-    one, other = one[: len(one) - end], other[: len(other) - end]
-    return max(len(one), len(other)) <= 1 or (len(one) == len(other) == 2 and one == other[::-1])
-
-
-def _common_prefix_length(one: str, other: str) -> int:
-    """Return how many letters two words have in common from their beginning."""
-    pairs = zip(one, other, strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    for _ in range(2):  # what both begin with goes, and, read backwards, what both end with
+        start = len(commonprefix((one, other)))  # noqa: RUF071 - letter by letter is what is wanted
+        one, other = one[start:][::-1], other[start:][::-1]
+    return max(len(one), len(other)) <= 1 or (len(one) == 2 and one == other[::-1])
 
 
 def _parse_toml(path: Path) -> dict[str, Any]:
@@ -168,55 +160,48 @@ def _parse_toml(path: Path) -> dict[str, Any]:
 
 def _describe_mistake(detail: ErrorDetails) -> str:
     path = escape_unprintable(".".join(str(part) for part in detail["loc"] if part != "[key]"), 200)
-    return f"{path}: {_describe_found(detail)}" if path else _describe_found(detail)
+    return f"{path}: {_describe_found(detail)}"
 
 
 def _describe_found(detail: ErrorDetails) -> str:
-    kind, found = detail["type"], detail["input"]
-    quoted = escape_unprintable(repr(found), 80)
-    if kind == "extra_forbidden":
-        name = str(detail["loc"][-1])
-        return f"unknown key {name!r}{did_you_mean(name, _keys_at(detail['loc'][:-1]))}"
-    if kind in ("literal_error", "enum"):
-        expected = detail["ctx"]["expected"].replace("'", "")
-        allowed = expected.replace(" or ", ", ").split(", ")
-        return f"{quoted} is not allowed; use {expected}{did_you_mean(str(found), allowed)}"
-    if kind == "missing":
-        return "is missing"
-    if kind == "too_short":
-        return "must not be empty"
-    if kind == "string_pattern_mismatch":
-        return f"{quoted} is not a name: letters, digits, dot, dash and underscore, at most 64"
-    if kind == "value_error":
-        return str(detail["ctx"]["error"])
-    if kind in _KINDS:
-        return f"must be {_KINDS[kind]}, got {_TYPE_NAMES.get(type(found), 'something else')}"
+    found, quoted = detail["input"], escape_unprintable(repr(detail["input"]), 80)
+    match detail["type"]:
+        case "extra_forbidden":
+            name = str(detail["loc"][-1])
+            return f"unknown key {name!r}{did_you_mean(name, _keys_at(detail['loc'][:-1]))}"
+        case "literal_error":
+            expected = detail["ctx"]["expected"].replace("'", "")
+            allowed = expected.replace(" or ", ", ").split(", ")
+            return f"{quoted} is not allowed; use {expected}{did_you_mean(str(found), allowed)}"
+        case "missing":
+            return "is missing"
+        case "too_short":
+            return "must not be empty"
+        case "string_pattern_mismatch":
+            return f"{quoted} is not a name: letters, digits, dot, dash and underscore, at most 64"
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case kind if kind in _KINDS:
+            return f"must be {_KINDS[kind]}, got {_TYPE_NAMES.get(type(found), 'something else')}"
     return f"{quoted}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that the table at `location` may have."""
     here: Any = File
-    for part in location:
-        if not (isinstance(here, type) and issubclass(here, BaseModel)):
-            here = _table_in(here)  # the part was the name of a source, a target or a place in a list
-            continue
-        field = _field_names(here).get(str(part))
-        if field is None:
-            return []
-        here = field
-    model = here if isinstance(here, type) else _table_in(here)
-    return list(_field_names(model)) if model is not None and issubclass(model, BaseModel) else []
+    for place, part in enumerate(location):
+        if place == 1 and location[0] in _REPLACEMENTS:
+            continue  # the name of a source or a target, or a place in a list
+        here = _find_table(_list_keys(here)[str(part)])
+    return list(_list_keys(here))
 
 
-def _field_names(model: type[BaseModel]) -> dict[str, Any]:
-    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+def _list_keys(table: type[BaseModel]) -> dict[str, Any]:
+    return {field.alias or name: field.annotation for name, field in table.model_fields.items()}
 
 
-def _table_in(annotation: Any) -> type[ConfigTable] | None:
-    if isinstance(annotation, type) and issubclass(annotation, ConfigTable):
+def _find_table(annotation: Any) -> Any:
+    """Return the table that a value is, or that it holds by name or in a list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for argument in get_args(annotation):
-        found = _table_in(argument)
-        if found is not None:
-            return found
-    return None
+    return next(filter(None, map(_find_table, get_args(annotation))), None)

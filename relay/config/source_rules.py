@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv6Network, ip_network
 from pathlib import Path
 
-from relay.config.reading import collect_problems
+from relay.config.reading import collecting
 from relay.config.source_tables import AnswerTable, MessagesTable, SourceTable
 from relay.config.tables import TunnelTable
 from relay.config.user_modules import is_model, load_model
@@ -35,8 +35,11 @@ def build_admission(table: SourceTable, folder: Path) -> Admission:
     networks = tuple(_parse_networks(table.allow_ips, problems))
     problems += _find_odd_types(table.content_types)
     name, rate = table.json_schema, table.rate_limit
-    schema = collect_problems(lambda: body_schema(name, folder), problems, None) if name is not None else None
-    email = collect_problems(lambda: _parse_email_field(table.email_field), problems, None)
+    schema = email = None
+    with collecting(problems):
+        schema = body_schema(name, folder) if name is not None else None
+    with collecting(problems):
+        email = _parse_email_field(table.email_field)
     if problems:
         raise ConfigError("; ".join(problems), problems=tuple(problems))
     return Admission(

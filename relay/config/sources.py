@@ -1,22 +1,21 @@
 """`[sources.NAME]` and the provider catalogue become Sources with everything resolved."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from relay.config.reading import collect_problems, did_you_mean, find_slip
+from relay.config.reading import collecting, did_you_mean, find_slip
 from relay.config.secrets import ResolvedSecrets, explain_missing, resolve_default_variables, resolve_references
 from relay.config.source_rules import build_admission, build_answer, with_message_matching
 from relay.config.source_tables import SignatureTable, SourceTable
 from relay.config.tables import File
-from relay.config.user_modules import verifier_loader
+from relay.config.user_modules import load_verifier
 from relay.errors import ConfigError
-from relay.model.admission import NO_RULES
-from relay.model.event import Extractor, SignatureScheme, Source, VerifyMode
+from relay.model.event import Source, VerifyMode
 from relay.model.text import quote_path
-from relay.model.values import dataclass
 from relay.providers.catalogue import PROVIDERS, find_provider
 from relay.providers.custom_schemes import VerifierLoader, build_custom_scheme, list_mistakes
 from relay.providers.derived_extractors import (
@@ -37,38 +36,31 @@ _CLOSE_MATCH = 0.8  # of a provider's name and a table's, where the file names n
 _OWN_SCHEME = f'write provider = "{_CUSTOM}"'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourcesConfig:
-    """The configured sources, and what is wrong with them."""
-
-    found: tuple[Source, ...]
-    problems: tuple[str, ...]
-
-
-def build_sources(file: File, folder: Path) -> SourcesConfig:
-    """Build every source of the file in `folder`, its secrets not yet looked up; mistakes are gathered, not raised."""
-    load = verifier_loader(folder)
+def build_sources(file: File, folder: Path, problems: list[str]) -> tuple[Source, ...]:
+    """Build every source of the file in `folder`, its secrets not yet looked up; mistakes are added to `problems`."""
+    load = partial(load_verifier, folder)
     found: list[Source] = []
-    problems: list[str] = []
     for name, table in file.sources.items():
         wrong: list[str] = []
-        source = collect_problems(lambda: _build_source(name, table, load, wrong), wrong, None)  # noqa: B023 - called at once
-        rules = collect_problems(lambda: build_admission(table, folder), wrong, NO_RULES)  # noqa: B023 - called at once
-        if source is not None and not wrong:
+        with collecting(wrong):
+            source = _build_source(name, table, load, wrong)
+        with collecting(wrong):
+            rules = build_admission(table, folder)
+        if not wrong:
             found.append(replace(source, admission=rules))
         problems += [f"sources.{name}.{problem}" for problem in wrong]
     problems += _find_shared_paths(found)
-    return SourcesConfig(found=tuple(found), problems=tuple(problems))
+    return tuple(found)
 
 
-def source_notices(file: File, sources: Iterable[Source], env_file: Path | None = None) -> tuple[str, ...]:
-    """Return what a person should know of the sources of a file, as they are resolved.
+def source_notices(file: File, sources: Sequence[Source], env_file: Path | None) -> Iterator[str]:
+    """Yield what a person should know of the sources of a file, as they are resolved.
 
     `env_file` is the .env that was read, None where there is none yet.
     """
-    found = list(sources)
-    notices = (notice for source in found for notice in _iterate_notices(source, file.sources[source.name]))
-    return (*_warn_without_secret(found, env_file), *notices)
+    yield from _warn_without_secret(sources, env_file)
+    for source in sources:
+        yield from _iterate_notices(source, file.sources[source.name])
 
 
 def with_secrets(source: Source, table: SourceTable, environ: Mapping[str, str], vault: Vault | None) -> Source:
@@ -123,28 +115,28 @@ def make_inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) ->
 def _build_source(name: str, table: SourceTable, load: VerifierLoader, problems: list[str]) -> Source:
     """Return a source, as far as it can be built; its mistakes are added to `problems`. Raises ConfigError."""
     provider = _find_provider(name, table)
-    if provider is None:
-        _refuse_pin(table)
+    if provider is not None:
+        source = _provider_source(name, provider)
+    else:
         source = Source(
             name=name,
             provider=_CUSTOM,
             path=PREFIX + name,
             title=name,
-            scheme=_build_custom(table.signature, load),
-            signature=_declared_options(table.signature),
             event_type=default_event_type,
             items=default_items,
             idempotency_key=default_idempotency_key,
         )
-    else:
-        source = _provider_source(name, provider)
-        if table.signature is not None:
-            _refuse_pin(table)
-            scheme, declared = _build_custom(table.signature, load), _declared_options(table.signature)
-            source = replace(source, scheme=scheme, signature=declared)
-        elif table.scheme is not None:
-            signature = f"{provider.name}/{table.scheme}"
-            source = replace(source, scheme=provider.select_scheme(table.scheme), signature=signature)
+    if table.scheme is not None:
+        if provider is None or table.signature is not None:
+            raise ConfigError(
+                "scheme: names one of a provider's own schemes, which this source does not use; "
+                "a scheme of your own goes under signature"
+            )
+        signature = f"{provider.name}/{table.scheme}"
+        source = replace(source, scheme=provider.select_scheme(table.scheme), signature=signature)
+    if table.signature is not None:
+        source = _with_own_scheme(source, table.signature, load)
     source = _apply_table(source, table, problems)
     return with_message_matching(source, table.messages)
 
@@ -167,20 +159,29 @@ def _provider_source(name: str, provider: Provider) -> Source:
 
 
 def _apply_table(source: Source, table: SourceTable, problems: list[str]) -> Source:
+    with collecting(problems):
+        source = replace(source, path=_source_path(source, table))
+    if table.public_url is not None and not _is_web_address(table.public_url):
+        problems.append(
+            f"public_url: {table.public_url!r} is not a URL; write https://hooks.example.dev/webhooks/stripe"
+        )
+    if table.event_type is not None:
+        with collecting(problems, "event_type: "):
+            source = replace(source, event_type=parse_extractor(table.event_type))
+    if table.idempotency_key is not None:
+        with collecting(problems, "idempotency_key: "):
+            source = replace(source, idempotency_key=parse_extractor(table.idempotency_key))
+    if source.scheme is not None and table.tolerance is not None:
+        limit = None if table.tolerance == "off" else table.tolerance
+        source = replace(source, scheme=with_tolerance(source.scheme, limit, limit))
     return replace(
         source,
-        path=collect_problems(lambda: _source_path(source, table), problems, source.path),
-        scheme=_apply_tolerance(source.scheme, table),
         verify=VerifyMode(table.verify),
-        public_url=collect_problems(lambda: _public_url(table.public_url), problems, None),
+        public_url=table.public_url,
         events=tuple(table.events),
         deliver_duplicates=table.duplicates == "deliver",
         require_idempotency_key=table.require_idempotency_key,
         deliver_handshakes=table.deliver_handshakes,
-        event_type=collect_problems(lambda: _parse_pick("event_type", table.event_type), problems, None)
-        or source.event_type,
-        idempotency_key=collect_problems(lambda: _parse_pick("idempotency_key", table.idempotency_key), problems, None)
-        or source.idempotency_key,
         answer=build_answer(table.answer, source.answer),
     )
 
@@ -209,8 +210,8 @@ def _find_provider(name: str, table: SourceTable) -> Provider | None:
             )
         return provider
     provider = find_provider(name)
-    slip = None if provider is not None or _is_described(table) else find_slip(name, PROVIDERS)
-    if slip is not None:
+    is_described = table.signature is not None or table.json_schema is not None
+    if provider is None and not is_described and (slip := find_slip(name, PROVIDERS)):
         raise ConfigError(
             f"provider (the table's name): no provider is called {name!r}; did you mean {slip!r}? "
             f"For a scheme of your own {_OWN_SCHEME}"
@@ -218,46 +219,15 @@ def _find_provider(name: str, table: SourceTable) -> Provider | None:
     return provider
 
 
-def _is_described(table: SourceTable) -> bool:
-    return table.signature is not None or table.json_schema is not None
-
-
-def _build_custom(table: SignatureTable | None, load: VerifierLoader) -> SignatureScheme | None:
-    """Return the scheme that a table declares. Raises ConfigError holding every mistake of it."""
-    if table is None:
-        return None
+def _with_own_scheme(source: Source, table: SignatureTable, load: VerifierLoader) -> Source:
+    """Return the source with the scheme that a table declares. Raises ConfigError holding every mistake of it."""
     options = table.model_dump(by_alias=True, exclude_unset=True)
     try:
-        return build_custom_scheme(options, load)
+        scheme = build_custom_scheme(options, load)
     except ConfigError as error:
         raise ConfigError(error.message, problems=tuple(list_mistakes(options, load))) from error
-
-
-def _declared_options(table: SignatureTable | None) -> Mapping[str, object] | None:
-    """Return the options of a declared signature; None for a class of the user's own, which is no data."""
-    options = {} if table is None else table.model_dump(by_alias=True, exclude_unset=True)
-    return options if options and options.get("scheme") != "python" else None
-
-
-def _refuse_pin(table: SourceTable) -> None:
-    if table.scheme is not None:
-        raise ConfigError(
-            "scheme: names one of a provider's own schemes, which this source does not use; "
-            "a scheme of your own goes under signature"
-        )
-
-
-def _apply_tolerance(scheme: SignatureScheme | None, table: SourceTable) -> SignatureScheme | None:
-    if scheme is None or table.tolerance is None:
-        return scheme
-    limit = None if table.tolerance == "off" else table.tolerance
-    return with_tolerance(scheme, limit, limit)
-
-
-def _public_url(url: str | None) -> str | None:
-    if url is not None and not _is_web_address(url):
-        raise ConfigError(f"public_url: {url!r} is not a URL; write https://hooks.example.dev/webhooks/stripe")
-    return url
+    is_data = options and options.get("scheme") != "python"  # a class of the user's own is none
+    return replace(source, scheme=scheme, signature=options if is_data else None)
 
 
 def _is_web_address(url: str) -> bool:
@@ -266,15 +236,6 @@ def _is_web_address(url: str) -> bool:
         return url.startswith(("https://", "http://")) and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is none
         return False
-
-
-def _parse_pick(key: str, text: str | None) -> Extractor | None:
-    if text is None:
-        return None
-    try:
-        return parse_extractor(text)
-    except ConfigError as error:
-        raise ConfigError(f"{key}: {error.message}", hint=error.hint) from error
 
 
 def _find_shared_paths(sources: list[Source]) -> Iterator[str]:
@@ -286,7 +247,7 @@ def _find_shared_paths(sources: list[Source]) -> Iterator[str]:
         first.setdefault(path, source.name)
 
 
-def _warn_without_secret(sources: list[Source], env_file: Path | None) -> Iterator[str]:
+def _warn_without_secret(sources: Iterable[Source], env_file: Path | None) -> Iterator[str]:
     bare = [
         source
         for source in sources

@@ -4,27 +4,23 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from ssl import SSLError
-from typing import TypedDict
+from typing import Any
 
 from relay.actions.egress import EgressRules, check_syntax, complete_url
 from relay.actions.mail import EmailOptions, SmtpOptions
 from relay.actions.mail.addresses import parse_named_address
 from relay.actions.outgoing_request import ForwardOptions
-from relay.config.reading import did_you_mean
+from relay.config.reading import collecting, did_you_mean
 from relay.config.secrets import explain_missing, resolve_references
 from relay.config.tables import EmailTable, File, RetryTable, RouteTable, SmtpTable, TargetTable
-from relay.config.user_modules import HandlerBuilder, handler_concurrency
+from relay.config.user_modules import HandlerBuilder
 from relay.errors import ConfigError, MailError, TargetError
 from relay.model.delivery import RetryPolicy, Route, SignMode, Target
 from relay.model.values import dataclass
 from relay.pipeline.routing import compile_condition
 from relay.vault import Vault
 
-
-class _DeliveryOptions(TypedDict):
-    retry: RetryPolicy
-    fifo: bool
-    concurrency: int
+_HANDLER_CONCURRENCY = 2  # processes, where a target does not say otherwise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,55 +30,50 @@ class TargetsConfig:
     found: Mapping[str, Target]
     routes: tuple[Route, ...]
     emails: Mapping[str, EmailOptions]
-    problems: tuple[str, ...]
 
 
-def build_targets(file: File, folder: Path, own: EgressRules, handler: HandlerBuilder) -> TargetsConfig:
-    """Build targets, routes and mails; mistakes are gathered, not raised."""
-    problems: list[str] = []
-    emails = build_emails(file, folder, problems)
+def build_targets(
+    file: File, folder: Path, own: EgressRules, handler: HandlerBuilder, problems: list[str]
+) -> TargetsConfig:
+    """Build targets, routes and mails; mistakes are added to `problems`."""
+    emails = _build_emails(file, folder, problems)
     targets: dict[str, Target] = {}
     for name, target in file.targets.items():
-        try:
-            targets[name] = _build_target(name, _with_retry(target, file.smtp), emails, own, handler)
-        except (ConfigError, TargetError) as error:
-            problems.append(f"targets.{name}.{error.full_text}")
+        with collecting(problems, f"targets.{name}."):
+            targets[name] = build_target(name, _with_retry(target, file.smtp), emails, own, handler)
     problems += _route_problems(file)
-    problems += smtp_problems(file.smtp, folder) if file.smtp else ()
-    return TargetsConfig(
-        found=targets,
-        routes=tuple(_build_route(route) for route in file.routes) or _default_routes(targets),
-        emails=emails,
-        problems=tuple(problems),
-    )
+    problems += _smtp_problems(file.smtp, folder) if file.smtp else ()
+    routes = tuple(_build_route(route) for route in file.routes)
+    if not routes and len(targets) == 1:
+        routes = (Route(targets=tuple(targets)),)  # everything goes there
+    return TargetsConfig(found=targets, routes=routes, emails=emails)
 
 
-def forward_target(name: str, url: str, own: EgressRules) -> Target:
-    """Return the target that `--forward URL` means. Raises TargetError."""
-    url = complete_url(url)
-    check_syntax(url, own)
-    return Target(name=name, action="forward", options=ForwardOptions(url=url))
-
-
-def _build_target(
+def build_target(
     name: str, table: TargetTable, emails: Mapping[str, EmailOptions], own: EgressRules, handler: HandlerBuilder
 ) -> Target:
+    """Return the target of that name. Raises ConfigError, led by the key at fault."""
     actions = [key for key in ("forward", "email", "handler") if getattr(table, key) is not None]
     if len(actions) != 1:
         raise ConfigError("forward: a target has exactly one of forward, email and handler")
-    how: _DeliveryOptions = {
-        "retry": build_retry_policy(table.retry),
-        "fifo": table.order == "fifo",
-        "concurrency": handler_concurrency(table),
-    }
+    options: object
     if table.handler is not None:
-        return Target(name=name, action="handler", options=handler(name, table), **how)
-    if table.email is not None:
-        if table.email not in emails:
-            near = did_you_mean(table.email, emails)
-            raise ConfigError(f"email: there is no [emails.{table.email}]{near}")
-        return Target(name=name, action="email", options=emails[table.email], **how)
-    return Target(name=name, action="forward", options=_build_forward(table, own), **how)
+        options = handler(name, table)
+    elif table.email is None:
+        options = _build_forward(table, own)
+    elif table.email in emails:
+        options = emails[table.email]
+    else:
+        raise ConfigError(f"email: there is no [emails.{table.email}]{did_you_mean(table.email, emails)}")
+    is_own = table.handler is None or "concurrency" in table.model_fields_set
+    return Target(
+        name=name,
+        action=actions[0],
+        options=options,
+        retry=_build_retry_policy(table.retry),
+        fifo=table.order == "fifo",
+        concurrency=table.concurrency if is_own else _HANDLER_CONCURRENCY,
+    )
 
 
 def _build_forward(table: TargetTable, own: EgressRules) -> ForwardOptions:
@@ -124,22 +115,15 @@ def build_smtp(
     locked, missing = username.locked + password.locked, username.missing + password.missing
     why = "the vault is locked" if locked else " and ".join(explain_missing(reference) for reference in missing)
     blocked = f"{why}, so mail cannot log in" if why else ""
-    options = SmtpOptions(
-        host=table.host,
-        port=table.port,
-        security=table.security,
-        username=username.first,
-        password=password.first,
-        locked=locked,
-        blocked=blocked,
-        sender=table.sender,
-        allow_recipients=tuple(table.allow_recipients),
-        insecure=table.insecure,
-        ca_file=folder / table.ca_file if table.ca_file else None,
-        verify_tls=table.verify_tls,
-        timeout=table.timeout,
-        retry=build_retry_policy(table.retry),
-    )
+    resolved: dict[str, Any] = {
+        "username": username.first,
+        "password": password.first,
+        "locked": locked,
+        "blocked": blocked,
+        "ca_file": folder / table.ca_file if table.ca_file else None,
+        "retry": _build_retry_policy(table.retry),
+    }
+    options = SmtpOptions(**table.list_values() | resolved)
     # What the vault lacks, or is locked away, is reported for the vault.
     in_file = [reference for reference in missing if not reference.startswith("vault:")]
     return options, [f"smtp: {blocked}; it waits until then"] if in_file and not locked else []
@@ -148,11 +132,6 @@ def build_smtp(
 def _build_route(table: RouteTable) -> Route:
     sources = () if "*" in table.source else tuple(table.source)
     return Route(sources=sources, events=tuple(table.events), when=table.when, targets=tuple(table.to))
-
-
-def _default_routes(targets: Mapping[str, Target]) -> tuple[Route, ...]:
-    # No routes at all and one target: everything goes there.
-    return (Route(targets=tuple(targets)),) if len(targets) == 1 else ()
 
 
 def _route_problems(file: File) -> Iterator[str]:
@@ -170,26 +149,20 @@ def _route_problems(file: File) -> Iterator[str]:
                 yield f"routes.{number}.when: {error.full_text}"
 
 
-def build_emails(file: File, folder: Path, problems: list[str]) -> dict[str, EmailOptions]:
-    """Build the mail templates by name; mistakes are added to `problems`.
-
-    One with a mistake is there all the same, so that a target which names it is no second mistake.
-    """
+def _build_emails(file: File, folder: Path, problems: list[str]) -> dict[str, EmailOptions]:
+    """Return the mail templates by name, also those with a mistake: a target which names one is no second mistake."""
     found: dict[str, EmailOptions] = {}
     for name, table in file.emails.items():
-        try:
+        found[name] = EmailOptions(name=name, to=(), subject="")
+        with collecting(problems, f"emails.{name}."):
             found[name] = _build_email(name, table, folder)
-        except ConfigError as error:
-            problems.append(f"emails.{name}.{error.full_text}")
-            found[name] = EmailOptions(name=name, to=(), subject="")
-        else:
             from relay.actions.mail.rendering import check_template  # noqa: PLC0415 - with Jinja, for mails alone
 
             problems += check_template(found[name])
     return found
 
 
-def smtp_problems(table: SmtpTable, folder: Path) -> Iterator[str]:
+def _smtp_problems(table: SmtpTable, folder: Path) -> Iterator[str]:
     """Yield what is wrong in `[smtp]` beyond its form."""
     try:
         parse_named_address(table.sender)
@@ -209,15 +182,13 @@ def smtp_problems(table: SmtpTable, folder: Path) -> Iterator[str]:
         try:
             build_tls_context(folder / table.ca_file, verify=True)
         except OSError as error:
-            why = (
-                error.strerror.lower() if not isinstance(error, SSLError) and error.strerror else "no certificate in it"
-            )
+            why = "" if isinstance(error, SSLError) else error.strerror
+            why = why.lower() if why else "no certificate in it"
             yield f"smtp.ca_file: cannot use {folder / table.ca_file}: {why}"
 
 
-def build_retry_policy(table: RetryTable) -> RetryPolicy:
-    """Return how often and how far apart something is tried."""
-    return RetryPolicy(**table.model_dump())
+def _build_retry_policy(table: RetryTable) -> RetryPolicy:
+    return RetryPolicy(**dict(table))
 
 
 def mail_notices(emails: Iterable[EmailOptions], smtp: SmtpTable | None) -> Iterator[str]:
@@ -242,17 +213,4 @@ def _build_email(name: str, table: EmailTable, folder: Path) -> EmailOptions:
     path = Path(os.path.normpath(folder / table.template)) if table.template else None
     if path is not None and not path.is_file():
         raise ConfigError(f"template: there is no file {path}")
-    return EmailOptions(
-        name=name,
-        to=tuple(table.to),
-        cc=tuple(table.cc),
-        bcc=tuple(table.bcc),
-        reply_to=tuple(table.reply_to),
-        subject=table.subject,
-        template=path,
-        folder=folder,
-        text=table.text,
-        attach=tuple(table.attach),
-        once=table.once,
-        per_hour=table.per_hour,
-    )
+    return EmailOptions(**table.list_values() | {"name": name, "template": path, "folder": folder})

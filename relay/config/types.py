@@ -195,6 +195,10 @@ class ConfigTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
+    def list_values(self) -> dict[str, Any]:
+        """Return the value of each key, a list as a tuple."""
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in self}
+
 
 def declare(default: Any, meaning: str, **limits: Any) -> Any:
     """Declare a key of a table; `limits` are those of pydantic's Field."""

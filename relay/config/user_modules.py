@@ -20,7 +20,6 @@ from relay.config.tables import File, TargetTable
 from relay.errors import ConfigError
 from relay.handlers.environment import HandlerOptions
 from relay.handlers.user_code import importable_from
-from relay.model.delivery import Target
 from relay.model.text import escape_unprintable
 from relay.pipeline.pydantic_schema import PydanticSchema
 from relay.providers.schemes.python_verifier import Verifier
@@ -58,9 +57,6 @@ def run_module(dotted: str, folder: Path, key: str) -> tuple[ModuleType, Path]:
     return module, path
 
 
-DEFAULT_CONCURRENCY = 2  # processes, where a target does not say otherwise
-
-
 # They open relay's own vault, tunnel and dashboard: no function of the user's needs them.
 _WITHHELD = frozenset({"RELAY_VAULT_PASSWORD", "RELAY_VAULT_PASSWORD_FILE", "RELAY_TOKEN", "NGROK_AUTHTOKEN"})
 
@@ -93,22 +89,6 @@ def make_handler_builder(file: File, folder: Path, environ: Mapping[str, str], v
         return options
 
     return build
-
-
-def build_handlers_target(file: Path, build: HandlerBuilder) -> Target:
-    """Return the target that `--handlers FILE` means. Raises ConfigError where there is no such file."""
-    table = TargetTable(handler=str(file))
-    try:
-        options = build("handlers", table)
-    except ConfigError as error:
-        raise ConfigError(error.message.removeprefix("handler: "), hint=error.hint) from error
-    return Target(name=options.target, action="handler", options=options, concurrency=handler_concurrency(table))
-
-
-def handler_concurrency(table: TargetTable) -> int:
-    """Return how many events a target takes at the same time."""
-    named = "concurrency" in table.model_fields_set
-    return table.concurrency if named or table.handler is None else DEFAULT_CONCURRENCY
 
 
 def is_model(name: str) -> bool:
@@ -156,27 +136,20 @@ def _list_models(module: ModuleType) -> str:
 _KEY = "signature.verifier"
 
 
-def verifier_loader(folder: Path) -> Callable[[str], Verifier]:
-    """Return what finds a verifier by its name in a folder.
+def load_verifier(folder: Path, named: str) -> Verifier:
+    """Return the verifier that `named` means in a folder.
 
-    It raises ConfigError, led by its key and naming the file, where there is no such file or class,
+    Raises ConfigError, led by its key and naming the file, where there is no such file or class,
     where the file cannot be run, and where the class cannot be made or has no `verify`.
     """
-
-    def find(name: str) -> Verifier:
-        match = NAME.fullmatch(name)
-        if match is None:
-            raise ConfigError(
-                f"{_KEY}: '{escape_unprintable(name, 60)}' is not a module and a class",
-                hint='write "verifiers:MyVerifier"',
-            )
-        module, path = run_module(match[1], folder, _KEY)
-        return _make_verifier(module, match[2], path)
-
-    return find
-
-
-def _make_verifier(module: ModuleType, name: str, path: Path) -> Verifier:
+    match = NAME.fullmatch(named)
+    if match is None:
+        raise ConfigError(
+            f"{_KEY}: '{escape_unprintable(named, 60)}' is not a module and a class",
+            hint='write "verifiers:MyVerifier"',
+        )
+    module, path = run_module(match[1], folder, _KEY)
+    name = match[2]
     made = getattr(module, name, None)
     if not inspect.isclass(made):
         classes = [key for key, value in vars(module).items() if inspect.isclass(value) and hasattr(value, "verify")]

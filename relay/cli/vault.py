@@ -1,5 +1,6 @@
 """`relay vault`: secrets under a password, for relay.toml to name as vault:NAME."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ import click
 
 from relay.cli.client import ApiClient, connect_running
 from relay.cli.options import Call, password_fd_option, shared_options
-from relay.cli.output import Json, Part, format_json, open_private_output
+from relay.cli.output import Json, Part, open_private_output
 from relay.cli.passwords import ask_password, choose_password, find_password, open_vault, read_secret_value
 from relay.config.environment import load_environment
 from relay.errors import NotFoundError, VaultError
@@ -52,17 +53,15 @@ async def set_secret(call: Call, name: str, *, password_fd: int | None) -> None:
     """Keep a secret as NAME: its value is asked for, or read from stdin off a terminal; never an argument."""
     check_name(name)
     vault, environ = _load_vault(call)
-    api = await connect_running(vault.path.parent)
-    opened = await _is_unlocked(api)
-    if not opened:
+    api = await _connect_unlocked(vault)
+    if api is None:
         await open_vault(call, vault, environ, password_fd)
     value = await read_secret_value(call, name, stdin_taken=password_fd == 0)
-    if opened and api is not None:
-        # The running relay has it open already, and uses the secret from now on.
-        answer = await api.put(f"/api/vault/secrets/{name}", {"value": value})
-    else:
+    answer: Json = {}
+    if api is None:
         vault.put(name, value)
-        answer = {}
+    else:
+        answer = await api.put(f"/api/vault/secrets/{name}", {"value": value})
     _print_done(call, {"set": name}, f"kept {name}; relay.toml names it as vault:{name}", _describe_checked(answer))
 
 
@@ -77,7 +76,7 @@ async def print_secret(call: Call, name: str, *, password_fd: int | None) -> Non
     await open_vault(call, vault, environ, password_fd)
     secret = vault.find(name)
     if secret is None:
-        raise _build_missing_error(vault, name)
+        raise vault.build_missing_error(name)
     if call.json:
         call.terminal.print_json({"name": name, "value": secret.reveal()})
     else:
@@ -116,13 +115,13 @@ async def remove_secret(call: Call, name: str, *, password_fd: int | None) -> No
     """Forget the secret NAME."""
     check_name(name)
     vault, environ = _load_vault(call)
-    api = await connect_running(vault.path.parent)
-    if api is not None and await _is_unlocked(api):
+    api = await _connect_unlocked(vault)
+    if api is not None:
         await api.delete(f"/api/vault/secrets/{name}")
     else:
         vault.content()
         if name not in vault.names:
-            raise _build_missing_error(vault, name)
+            raise vault.build_missing_error(name)
         await open_vault(call, vault, environ, password_fd)
         vault.remove(name)
     _print_done(call, {"removed": name}, f"removed {name}")
@@ -141,8 +140,8 @@ async def change_password(call: Call, *, password_fd: int | None, new_password_f
     remembered = KeyringPassword(vault.path)
     if remembered.wanted:
         remembered.keep(new)
-    api = await connect_running(vault.path.parent)
-    if api is not None and await _is_unlocked(api):
+    api = await _connect_unlocked(vault)
+    if api is not None:
         await _post_unlock(api, new)
     _print_done(call, {"changed": str(vault.path)}, "the password is changed")
 
@@ -158,7 +157,7 @@ async def export_vault(call: Call, file: Path | None, *, plain: bool, password_f
     if plain:
         await open_vault(call, vault, environ, password_fd)
         held = {name: secret.reveal() for name, secret in zip(vault.names, vault.secrets, strict=True)}
-        content = f"{format_json(held)}\n".encode("ascii")
+        content = f"{json.dumps(held)}\n".encode("ascii")
     else:
         content = vault.content()
     if file is None:
@@ -214,8 +213,10 @@ async def forget_password(call: Call) -> None:
     _print_done(call, {"remembered": False}, "the system's keyring does not hold the password any more")
 
 
-async def _is_unlocked(api: ApiClient | None) -> bool:
-    return api is not None and (await api.get("/api/vault"))["state"] == "unlocked"
+async def _connect_unlocked(vault: Vault) -> ApiClient | None:
+    """Connect to the running relay where it has the vault open: it uses what is changed through it from then on."""
+    api = await connect_running(vault.path.parent)
+    return api if api is not None and (await api.get("/api/vault"))["state"] == "unlocked" else None
 
 
 async def _post_unlock(api: ApiClient, password: Secret) -> Json:
@@ -243,7 +244,3 @@ async def _connect(data_dir: Path) -> ApiClient:
     if api is None:
         raise NotFoundError(f"no relay is running on {data_dir}", hint="relay start asks for the password itself")
     return api
-
-
-def _build_missing_error(vault: Vault, name: str) -> NotFoundError:
-    return NotFoundError(f"vault {vault.path} holds no secret '{name}'", hint="relay vault list names those it has")

@@ -108,7 +108,8 @@ async def _run_handler(request: web.Request, handler: Handler) -> web.StreamResp
         if error.status < 400:
             raise
         response = _refuse(request, error.status, *_make_plain_error(error.status))
-        response.headers.update({name: error.headers[name] for name in ("Allow",) if name in error.headers})
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
         return response
     except TimeoutError:
         return _refuse(request, 503, "too_slow", "the answer took too long to find", "narrow the search")
@@ -136,19 +137,14 @@ def check_request(guard: Guard, request: web.Request) -> web.Response | None:
     """Return the refusal that a request has earned by its headers alone, or None."""
     hosts = {host.lower() for host in request.headers.getall("Host", ())} | {request.host.lower()}
     if not hosts <= guard.hosts or len(request.headers.getall("Host", ())) != 1:
-        return _refuse(
-            request,
-            421,
-            "wrong_host",
-            "this dashboard answers only at its own address",
-            "open the link that relay printed",
-        )
+        problem = "this dashboard answers only at its own address"
+        return _refuse(request, 421, "wrong_host", problem, "open the link that relay printed")
     if any(name in request.headers for name in _PROXY_HEADERS):
         return _refuse(request, 403, "proxied", "refused: request came through a proxy", "open it on this computer")
-    site = request.headers.get("Sec-Fetch-Site")
-    if site not in (None, "same-origin", "none") and not _is_navigation(request):
-        return _refuse(request, 403, "cross_site", "refused: request came from another site")
-    if request.method not in _SAFE_METHODS and not _is_same_origin(request):
+    is_safe = request.method in _SAFE_METHODS
+    is_navigation = is_safe and request.headers.get("Sec-Fetch-Mode") == "navigate"
+    is_foreign = request.headers.get("Sec-Fetch-Site") not in (None, "same-origin", "none") and not is_navigation
+    if is_foreign or not (is_safe or _is_same_origin(request)):
         return _refuse(request, 403, "cross_site", "refused: request came from another site")
     if is_public_path(request) or _has_token(guard, request):
         return None
@@ -160,10 +156,6 @@ def is_public_path(request: web.Request) -> bool:
     return request.path in _PUBLIC_PATHS or (
         request.method in _SAFE_METHODS and request.path.startswith(LOGIN_STATIC_PREFIX)
     )
-
-
-def _is_navigation(request: web.Request) -> bool:
-    return request.method in _SAFE_METHODS and request.headers.get("Sec-Fetch-Mode") == "navigate"
 
 
 def _is_same_origin(request: web.Request) -> bool:
@@ -184,16 +176,13 @@ def _get_bearer_token(request: web.Request) -> str | None:
 
 def _has_token(guard: Guard, request: web.Request) -> bool:
     bearer = _get_bearer_token(request)
-    if bearer is not None:
-        return guard.is_valid_token(bearer)
-    return guard.is_valid_token(request.cookies.get(guard.cookie))
+    return guard.is_valid_token(request.cookies.get(guard.cookie) if bearer is None else bearer)
 
 
 async def _refuse_forgery(guard: Guard, request: web.Request) -> web.Response | None:
     if request.method in _SAFE_METHODS or is_public_path(request):
         return None
-    has_body = request.can_read_body
-    if has_body and request.content_type not in _BODY_TYPES:
+    if request.can_read_body and request.content_type not in _BODY_TYPES:
         return _refuse(request, 415, "media_type", "the body must be JSON or a form", "send application/json")
     if _get_bearer_token(request) is not None and guard.cookie not in request.cookies:
         return None
@@ -208,8 +197,7 @@ async def _refuse_forgery(guard: Guard, request: web.Request) -> web.Response | 
 async def _read_csrf_field(request: web.Request) -> str:
     if request.content_type in _JSON_TYPES:
         return ""
-    form = await request.post()
-    value = form.get("csrf", "")
+    value = (await request.post()).get("csrf", "")
     return value if isinstance(value, str) else ""
 
 

@@ -139,7 +139,7 @@ def seal_vault(values: Mapping[str, str], password: bytes, like: Kdf) -> SealedV
     open_ = SealedVault(kdf=salted, nonce=secrets.token_bytes(_NONCE), names=names, data=b"")
     cipher = AESGCM(salted.derive(password))
     data = cipher.encrypt(open_.nonce, padded, _dump_header(open_.header()))
-    return SealedVault(kdf=salted, nonce=open_.nonce, names=names, data=data)
+    return replace(open_, data=data)
 
 
 def unseal_vault(sealed: SealedVault, password: bytes, name: str) -> dict[str, str]:

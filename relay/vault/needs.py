@@ -6,6 +6,12 @@ from typing import Any, Literal
 from relay.model.values import dataclass
 
 Kind = Literal["source", "handshake", "mail", "tunnel"]
+_LOCKED_EFFECTS: dict[Kind, str] = {
+    "source": "{} cannot check signatures.",
+    "handshake": "{} cannot answer handshakes.",
+    "mail": "Mail waits.",
+    "tunnel": "The tunnel waits.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,21 +67,14 @@ def describe_missing_secrets(needs: Iterable[SecretNeed], names: Iterable[str]) 
 
 def describe_locked_effects(needs: Iterable[SecretNeed]) -> tuple[str, ...]:
     """Return what waits while the vault is locked, a sentence for each kind of need."""
-    kinds: dict[str, dict[str, None]] = {}
+    sources: dict[str, dict[str, None]] = {}
     for need in needs:
-        kinds.setdefault(need.kind, {})[need.source] = None
-    effects: list[str] = []
-    if sources := [*kinds.get("source", ())]:
-        effects.append(f"{_join_names('Source', sources)} cannot check signatures.")
-    if sources := [*kinds.get("handshake", ())]:
-        effects.append(f"{_join_names('Source', sources)} cannot answer handshakes.")
-    if "mail" in kinds:
-        effects.append("Mail waits.")
-    if "tunnel" in kinds:
-        effects.append("The tunnel waits.")
-    return tuple(effects)
+        sources.setdefault(need.kind, {})[need.source] = None
+    return tuple(
+        effect.format(_join_sources(*sources[kind])) for kind, effect in _LOCKED_EFFECTS.items() if kind in sources
+    )
 
 
-def _join_names(noun: str, names: list[str]) -> str:
+def _join_sources(*names: str) -> str:
     *most, last = names
-    return f"{noun}s {', '.join(most)} and {last}" if most else f"{noun} {last}"
+    return f"Sources {', '.join(most)} and {last}" if most else f"Source {last}"

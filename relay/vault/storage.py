@@ -4,7 +4,7 @@ import os
 import shlex
 import stat
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -41,9 +41,6 @@ from relay.vault.file_format import (
 SHORTEST_PASSWORD = 10  # characters
 LARGEST_VALUE = 64 * 1024  # bytes of one secret
 _LONGEST_PASSWORD = 1024  # characters: a key is derived from all of them
-_CLOSED: Mapping[str, Secret] = {}
-
-Stamp = tuple[int, int, int, int]
 
 
 class VaultState(StrEnum):
@@ -65,9 +62,9 @@ class Vault:
         self.path = path
         self._kdf = kdf
         self._password: Secret | None = None
-        self._values = _CLOSED
+        self._values: dict[str, Secret] = {}
         self._sealed: SealedVault | None = None
-        self._seen: tuple[Stamp, SealedVault | VaultError] | None = None
+        self._seen: tuple[tuple[int, ...], SealedVault | VaultError] | None = None
 
     def __repr__(self) -> str:
         return f"Vault({str(self.path)!r}, {self.state})"
@@ -139,33 +136,35 @@ class Vault:
 
     def lock(self) -> None:
         """Forget the password and every value."""
-        self._password, self._values, self._sealed = None, _CLOSED, None
+        self._password, self._values, self._sealed = None, {}, None
 
     def put(self, name: str, value: str) -> None:
         """Keep a secret under a name, in place of one that has it. Raises as `unlock`, and UsageError."""
         check_name(name)
         check_value(value)
-        self._change(lambda values: values | {name: value})
+        with self._change() as values:
+            values[name] = value
 
     def remove(self, name: str) -> None:
         """Forget a secret. Raises as `unlock`, and NotFoundError where there is none of that name."""
         check_name(name)
-
-        def without(values: dict[str, str]) -> dict[str, str]:
+        with self._change() as values:
             if values.pop(name, None) is None:
-                raise NotFoundError(
-                    f"vault {self.path} holds no secret '{name}'", hint="relay vault list names those it has"
-                )
-            return values
-
-        self._change(without)
+                raise self.build_missing_error(name)
 
     def change_password(self, password: Secret) -> None:
         """Seal it under another password, with the numbers that are recommended today."""
         check_password(password)
-        self._change(lambda values: values, password)
+        with self._change(password):
+            pass
 
-    def _change(self, change: Callable[[dict[str, str]], dict[str, str]], password: Secret | None = None) -> None:
+    def build_missing_error(self, name: str) -> NotFoundError:
+        """Return what to raise where it holds no secret of a name."""
+        return NotFoundError(f"vault {self.path} holds no secret '{name}'", hint="relay vault list names those it has")
+
+    @contextmanager
+    def _change(self, password: Secret | None = None) -> Iterator[dict[str, str]]:
+        """Yield the values as the file has them now, and write what the block leaves of them."""
         if self._password is None:
             self._require()
             raise VaultLockedError("the vault is locked", hint="relay vault unlock opens it")
@@ -175,8 +174,9 @@ class Vault:
             if sealed != self._sealed:
                 # Another program has written to it since.
                 values = unseal_vault(sealed, _encode_password(self._password), f"vault {self.path}")
+            yield values
             like = sealed.kdf if password is None else self._kdf or recommended_kdf()
-            self._save(change(values), password or self._password, like)
+            self._save(values, password or self._password, like)
 
     def _save(self, values: dict[str, str], password: Secret, like: Kdf) -> None:
         try:

@@ -17,38 +17,29 @@ _STATE_STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
 def format_event(event: Json) -> list[Part]:
     """Return an event as columns: source, type, number, verdict."""
-    called = format_headline(event["type"], tuple(event["types"]), event["item_count"])
-    return [event["source"], called, (f"#{event['id']}", "bold"), *format_verdict(event)]
-
-
-def format_verdict(event: Json) -> list[Part]:
-    """Return what was thought of an event as one column."""
-    verdict = event["verdict"]
-    return [(verdict + _describe_outcome(event), _VERDICT_STYLES.get(verdict, "bold"))]
+    called, verdict = format_headline(event["type"], tuple(event["types"]), event["item_count"]), event["verdict"]
+    judged = (verdict + _describe_outcome(event), _VERDICT_STYLES.get(verdict, "bold"))
+    return [event["source"], called, (f"#{event['id']}", "bold"), judged]
 
 
 def format_delivery(delivery: Json) -> list[Part]:
     """Return a delivery as `-> app 200 38 ms`, or what keeps it."""
     state = delivery["state"]
-    made = bool(delivery["attempts_made"])
+    made = delivery["attempts_made"]
     if not made and state not in SETTLED_STATES:
         why = f": {delivery['detail']}" if delivery["detail"] else ""
         return [f"-> {delivery['target']} ", (f"waiting{why}", "dim")]
     answer = str(delivery["status"] or "") or _describe_result(delivery)
     took = "" if delivery["took_ms"] is None else f" {format_milliseconds(delivery['took_ms'])}"
-    style = _STATE_STYLES.get(state, "yellow")
-    parts: list[Part] = [f"-> {delivery['target']} ", (answer, style), took]
+    parts: list[Part] = [f"-> {delivery['target']} ", (answer, _STATE_STYLES.get(state, "yellow")), took]
     if state == "pending":
-        parts.append(f", attempt {delivery['attempts_made']}, {_format_next_try(delivery)}")
-    elif delivery["attempts_made"] > 1:
-        parts.append(f", attempt {delivery['attempts_made']}")
+        when = format_time_left(delivery["due_at"])
+        # One whose target was not there waits for it, however due it is.
+        waits_for_target = when == "now" and delivery["spared"]
+        parts.append(f", attempt {made}, {'waits until the target answers' if waits_for_target else f'again {when}'}")
+    elif made > 1:
+        parts.append(f", attempt {made}")
     return parts
-
-
-def _format_next_try(delivery: Json) -> str:
-    """Return when a delivery is tried again; one whose target was not there waits for it, however due it is."""
-    when = format_time_left(delivery["due_at"])
-    return "waits until the target answers" if when == "now" and delivery["spared"] else f"again {when}"
 
 
 def measure_time_left(moment: str) -> float:

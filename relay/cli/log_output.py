@@ -6,24 +6,24 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from errno import EPERM
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from relay.model.clock import Clock
 from relay.model.text import escape_unprintable
-from relay.model.values import dataclass
 from relay.platform import SystemClock, is_of_another_user, make_private_folder, open_private
 
 EVENT_LOGGER = "relay.events"  # that of relay.pipeline.event_log, not imported: it brings the whole pipeline
 REPEAT_INTERVAL = 60.0
 PASSES_MARK = "passes_repeats"  # a record's attribute once RepeatFilter has seen it
-_MAX_REMEMBERED = 256  # messages remembered
+_MAX_REMEMBERED = 256  # kinds that a RepeatThrottle counts apart
 FILE_SIZE = 1_000_000  # bytes of relay.log before it is set aside; one older file is kept
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 _ACCEPT_MESSAGE = "socket.accept() out of system resource"  # what asyncio logs where descriptors run out
@@ -31,13 +31,34 @@ _ACCEPT_MESSAGE = "socket.accept() out of system resource"  # what asyncio logs 
 PrintMessage = Callable[[str], None]
 
 
+class RepeatThrottle:
+    """Lets one of a kind through every `interval` seconds, and counts the others."""
+
+    def __init__(self, interval: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._interval = interval
+        self._monotonic = monotonic
+        self._seen: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()  # when let through, repeats since
+
+    def count(self, kind: Hashable = None) -> int | None:
+        """Return how many of its kind were only counted since the last one let through; None to count this one too."""
+        now = self._monotonic()
+        passed_at, repeats = self._seen.get(kind, (-inf, 0))
+        if now - passed_at < self._interval:
+            self._seen[kind] = (passed_at, repeats + 1)
+            return None
+        self._seen[kind] = (now, 0)
+        self._seen.move_to_end(kind)
+        if len(self._seen) > _MAX_REMEMBERED:
+            self._seen.popitem(last=False)
+        return repeats
+
+
 class RepeatFilter(logging.Filter):
     """Lets a warning or an error through once a minute, with how often it came since; shared by all handlers."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
-        self._clock = clock
-        self._seen: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()  # when printed, repeats since
+        self._throttle = RepeatThrottle(REPEAT_INTERVAL, clock.monotonic)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a record passes, decided once for each."""
@@ -45,22 +66,12 @@ class RepeatFilter(logging.Filter):
             return True
         passes: bool | None = vars(record).get(PASSES_MARK)
         if passes is None:
-            passes = vars(record)[PASSES_MARK] = self._passes(record)
+            message = record.getMessage()
+            repeats = self._throttle.count((record.name, message))
+            passes = vars(record)[PASSES_MARK] = repeats is not None
+            if repeats:
+                record.msg, record.args = "%s (%d more since it was last printed)", (message, repeats)
         return passes
-
-    def _passes(self, record: logging.LogRecord) -> bool:
-        now, key = self._clock.monotonic(), (record.name, record.getMessage())
-        printed_at, repeats = self._seen.get(key, (-REPEAT_INTERVAL, 0))
-        if now - printed_at < REPEAT_INTERVAL:
-            self._seen[key] = (printed_at, repeats + 1)
-            return False
-        self._seen[key] = (now, 0)
-        self._seen.move_to_end(key)
-        while len(self._seen) > _MAX_REMEMBERED:
-            self._seen.popitem(last=False)
-        if repeats:
-            record.msg, record.args = "%s (%d more since it was last printed)", (key[1], repeats)
-        return True
 
 
 class BriefErrorFilter(logging.Filter):
@@ -84,37 +95,28 @@ class BriefErrorFilter(logging.Filter):
 _BRIEF_ERRORS = BriefErrorFilter()  # one, so that a second call of configure_logging adds no second
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verbosity:
-    """What is logged: `level` 0 prints warnings, 1 also the way of every event, 2 everything.
-
-    `debug` prints tracebacks too; `as_json` makes every line an object, in the file as well.
-    """
-
-    level: int = 0
-    debug: bool = False
-    as_json: bool = False
-
-
 def configure_logging(
     print_message: PrintMessage,
-    verbosity: Verbosity = Verbosity(),
     *,
+    verbosity: int = 0,
+    debug: bool = False,
+    as_json: bool = False,
     log: Path | None = None,
     level: str = "info",
     file_only: Sequence[str] = (),
 ) -> None:
     """Send log records to `print_message` as single lines, and to the file `log` with their tracebacks.
 
-    `level` is the one of `[log]`: what the file holds, and debug is also printed. What is logged to `file_only`
-    goes to the file alone.
+    `verbosity` 0 prints warnings, 1 also the way of every event, 2 everything; `debug` prints tracebacks too, and
+    `as_json` makes every line an object, in the file as well. `level` is the one of `[log]`: what the file holds, and
+    debug is also printed. What is logged to `file_only` goes to the file alone.
     """
-    printed = max(verbosity.level, int(level == "debug"))
+    printed = max(verbosity, int(level == "debug"))
     root = logging.getLogger()
     for handler in tuple(root.handlers):
         root.removeHandler(handler)
         handler.close()
-    terminal = _TerminalHandler(print_message, verbosity, log)
+    terminal = _TerminalHandler(print_message, log, debug=debug, as_json=as_json)
     terminal.addFilter(lambda record: record.name not in file_only and _is_printed(record, printed))
     repeats = RepeatFilter(SystemClock())
     terminal.addFilter(repeats)
@@ -125,7 +127,7 @@ def configure_logging(
         except OSError as error:
             print_message(f"relay: warning: there is no log: cannot write {log}: {error.strerror}")
         else:
-            file.setFormatter(_JsonFormatter() if verbosity.as_json else _FileFormatter())
+            file.setFormatter(_JsonFormatter() if as_json else _FileFormatter())
             file.setLevel(logging.DEBUG if printed else logging.getLevelNamesMapping()[level.upper()])
             file.addFilter(repeats)
             root.addHandler(file)
@@ -144,12 +146,12 @@ def _is_printed(record: logging.LogRecord, level: int) -> bool:
 
 
 class _TerminalHandler(logging.Handler):
-    def __init__(self, print_message: PrintMessage, verbosity: Verbosity, log: Path | None) -> None:
+    def __init__(self, print_message: PrintMessage, log: Path | None, *, debug: bool, as_json: bool) -> None:
         super().__init__()
         self._print_message = print_message
         self._log = log
-        self._debug = verbosity.debug
-        self._json = _JsonFormatter(traced=verbosity.debug) if verbosity.as_json else None
+        self._debug = debug
+        self._json = _JsonFormatter(traced=debug) if as_json else None
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._json is not None:
@@ -208,7 +210,7 @@ class _PrivateFileHandler(RotatingFileHandler):
     """A file that only its owner reads, which prints a warning once a minute while it cannot be written."""
 
     print_message: PrintMessage
-    _warned_at: float | None = None
+    throttle: RepeatThrottle
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
         """Print what is wrong in a sentence; logging itself prints a traceback for each record."""
@@ -216,9 +218,7 @@ class _PrivateFileHandler(RotatingFileHandler):
         if not isinstance(error, OSError):
             super().handleError(record)
             return
-        now = time.monotonic()
-        if self._warned_at is None or now - self._warned_at >= REPEAT_INTERVAL:
-            self._warned_at = now
+        if self.throttle.count() is not None:
             self.print_message(f"relay: warning: {self.baseFilename} cannot be written: {error.strerror}")
 
     def close(self) -> None:
@@ -237,5 +237,5 @@ def _open_log_file(log: Path, print_message: PrintMessage) -> logging.Handler:
     if is_of_another_user(log):
         raise PermissionError(EPERM, "it belongs to another user")
     handler = _PrivateFileHandler(log, maxBytes=FILE_SIZE, backupCount=1, encoding="utf-8", errors="backslashreplace")
-    handler.print_message = print_message
+    handler.print_message, handler.throttle = print_message, RepeatThrottle(REPEAT_INTERVAL)
     return handler

@@ -57,9 +57,9 @@ class Call:
     def configure_logging(self, **options: Any) -> None:
         """Log as the shared options say; `options` as for `log_output.configure_logging`."""
         # A command that only talks to a running relay logs nothing.
-        from relay.cli.log_output import Verbosity, configure_logging
+        from relay.cli.log_output import configure_logging
 
-        configure_logging(self.terminal.print_message, Verbosity(**self.log_options), **options)
+        configure_logging(self.terminal.print_message, **self.log_options, **options)
 
     @property
     def folder(self) -> Path:
@@ -135,7 +135,7 @@ def shared_options(command: Callable[Concatenate[Call, P], Work]) -> Callable[P,
         invocation.debug = options.pop("debug")
         invocation.terminal.as_json = options.pop("as_json")
         log_options = {
-            "level": options.pop("verbosity"),
+            "verbosity": options.pop("verbosity"),
             "debug": invocation.debug,
             "as_json": options.pop("log_format") == "json",
         }

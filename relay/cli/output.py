@@ -6,18 +6,16 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar
+from typing import Any, BinaryIO, TextIO, TypeVar
 
 import click
 
 from relay.errors import UsageError
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -45,23 +43,13 @@ class Terminal:
     err: TextIO
     as_json: bool = False
 
-    @property
-    def is_terminal(self) -> bool:
-        """Whether a person looks at stdout."""
-        return self.out.isatty()
-
-    @property
-    def has_terminal_stderr(self) -> bool:
-        """Whether a person looks at stderr."""
-        return self.err.isatty()
-
     def print_line(self, *parts: Part) -> None:
         """Print a line of data. Control characters in any part come out escaped."""
         self._write(format_line(parts, colour=has_colour(self.out)) + "\n")
 
     def print_json(self, value: object) -> None:
-        """Print a value as one line of ASCII JSON."""
-        self._write(format_json(value) + "\n")
+        """Print a value as one line of ASCII JSON, in which no captured character needs thinking about."""
+        self._write(json.dumps(value) + "\n")
 
     def print_value(self, value: object, *parts: Part) -> None:
         """Print a value as JSON where that is wanted, else as a line of its own."""
@@ -119,11 +107,6 @@ class Terminal:
             self.err.flush()
         except (OSError, ValueError):
             return
-
-    def print_prompt(self, prompt: str) -> None:
-        """Print a question to stderr, and leave the cursor behind it."""
-        self.err.write(escape_unprintable(prompt))
-        self.err.flush()
 
     def flush(self) -> None:
         """Flush stdout. Raises OutputClosed."""
@@ -224,11 +207,6 @@ def open_private_output(path: Path, *, replaces: bool) -> Iterator[BinaryIO]:
         raise UsageError(f"cannot write {quote(str(path))}: {error.strerror}", hint="name another file") from None
 
 
-def format_json(value: object) -> str:
-    """Return a value as one line of ASCII JSON, in which no captured character needs thinking about."""
-    return json.dumps(value)
-
-
 def quote(text: str) -> str:
     """Return typed text in quotes, control characters escaped, cut where it is long."""
     return f"'{escape_unprintable(text, 100)}'"
@@ -236,7 +214,7 @@ def quote(text: str) -> str:
 
 def can_ask(terminal: Terminal) -> bool:
     """Return whether a person can answer a prompt: both stdin and stderr are the terminal."""
-    if sys.stdin is None or not sys.stdin.isatty() or not terminal.has_terminal_stderr:
+    if sys.stdin is None or not sys.stdin.isatty() or not terminal.err.isatty():
         return False
     # A job in the background would be stopped for touching the terminal.
     return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
@@ -248,7 +226,8 @@ async def ask_line(terminal: Terminal, prompt: str) -> str | None:
 
     fd, loop = sys.stdin.fileno(), asyncio.get_running_loop()
     ready = asyncio.Event()
-    terminal.print_prompt(prompt)
+    terminal.err.write(escape_unprintable(prompt))
+    terminal.err.flush()
     # A blocking read, such as that of click.prompt, would swallow Ctrl-C: asyncio.run has taken over SIGINT.
     loop.add_reader(fd, ready.set)
     try:
@@ -269,32 +248,25 @@ async def ask_yes_no(terminal: Terminal, question: str, *, default: bool) -> boo
 
 
 class ProgressBar:
-    """Counts something; without a task of rich's it shows nothing."""
+    """Counts something; without the `change` of a task of rich's it shows nothing."""
 
-    def __init__(self, progress: "Progress | None" = None, task: "TaskID | None" = None) -> None:
-        self._progress = progress
-        self._task = task
-
-    @property
-    def is_visible(self) -> bool:
-        """Whether a person sees it."""
-        return self._progress is not None
+    def __init__(self, change: Callable[..., None] | None = None) -> None:
+        self._change = change or (lambda **_: None)
+        self.is_visible = change is not None
 
     def advance(self, count: int = 1) -> None:
         """Add `count` to what is done."""
-        if self._progress is not None and self._task is not None:
-            self._progress.advance(self._task, count)
+        self._change(advance=count)
 
     def update(self, count: int) -> None:
         """Set how much is done."""
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=count)
+        self._change(completed=count)
 
 
 @contextmanager
 def show_progress(terminal: Terminal, total: int, task: str, *, in_bytes: bool = False) -> Iterator[ProgressBar]:
     """Show a bar on stderr until the block ends, on a terminal and for more than one thing; lines print above it."""
-    if total < 2 or terminal.as_json or not (terminal.is_terminal and terminal.has_terminal_stderr):
+    if total < 2 or terminal.as_json or not (terminal.out.isatty() and terminal.err.isatty()):
         yield ProgressBar()
         return
     # rich takes 80 ms to import, and only this needs it.
@@ -307,6 +279,6 @@ def show_progress(terminal: Terminal, total: int, task: str, *, in_bytes: bool =
         # rich has put streams of its own in place of these, which know where the bar is.
         terminal.out, terminal.err = sys.stdout, sys.stderr
         try:
-            yield ProgressBar(progress, progress.add_task(task, total=total))
+            yield ProgressBar(partial(progress.update, progress.add_task(task, total=total)))
         finally:
             terminal.out, terminal.err = kept

@@ -57,7 +57,7 @@ def _decode_body(whole: Json) -> bytes:
 
 
 def _print_body(call: Call, content: bytes) -> None:
-    if not call.terminal.is_terminal:
+    if not call.terminal.out.isatty():
         call.terminal.write_bytes(content)
         return
     call.terminal.print_text(content.decode("utf-8", "backslashreplace").rstrip("\n") + "\n")

@@ -66,7 +66,7 @@ async def export_command(call: Call, /, query: tuple[str, ...], *, kind: str, ra
 
 def _build_stdout_writer(terminal: Terminal) -> Callable[[bytes], object]:
     """Return what writes to stdout: exact bytes into a file or pipe, escaped text on a terminal."""
-    if not terminal.is_terminal:
+    if not terminal.out.isatty():
         return terminal.write_bytes
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     return lambda content: terminal.print_text(decoder.decode(content))

@@ -26,7 +26,7 @@ from relay.cli.client import fetch_url
 from relay.cli.error_output import Invocation, NothingMatched, run_guarded
 from relay.cli.formatting import format_delivery, format_duration, format_moment, format_time_left
 from relay.cli.log_output import BriefErrorFilter, RepeatFilter
-from relay.cli.output import OutputClosed, Terminal, align_rows, format_json, format_line
+from relay.cli.output import OutputClosed, Terminal, align_rows, format_line
 from relay.cli.request_edits import parse_assignments
 from relay.cli.show import find_differences
 from relay.cli.start.command import is_new_delivery
@@ -74,7 +74,9 @@ def test_text_of_several_lines_keeps_its_lines_and_tabs_and_loses_its_escape_seq
 
 @given(st.text())
 def test_json_is_one_line_of_ascii(value):
-    text = format_json({value: value})
+    out = io.StringIO()
+    Terminal(out=out, err=out).print_json({value: value})
+    text = out.getvalue().removesuffix("\n")
     assert text.isascii()
     assert text.isprintable()
 
@@ -186,7 +188,7 @@ def speaking(*given, **more):
 
 def test_a_log_for_programs_is_an_object_a_line_with_the_fields_it_was_given(tmp_path):
     said = []
-    with speaking(said.append, log_output.Verbosity(as_json=True), log=tmp_path / "relay.log"):
+    with speaking(said.append, as_json=True, log=tmp_path / "relay.log"):
         logging.getLogger("relay.a").warning("kept %s\n", "it", extra={"event": 7})
         logging.getLogger("relay.a").error("it broke", exc_info=ValueError("a\nforged line"))
     kept, broke = (json.loads(line) for line in said)

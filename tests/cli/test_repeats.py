@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.cli import log_output
-from relay.cli.log_output import RepeatFilter, Verbosity
+from relay.cli.log_output import RepeatFilter
 
 
 class StandingClock:
@@ -26,7 +26,7 @@ def logging_to(tmp_path):
 
     def set_up(log, **how):
         root.handlers = []
-        log_output.configure_logging(said.append, Verbosity(**how), log=log)
+        log_output.configure_logging(said.append, **how, log=log)
         return said
 
     yield set_up

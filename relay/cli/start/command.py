@@ -9,7 +9,7 @@ import threading
 import time
 import webbrowser
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,10 @@ from relay import __version__
 from relay.cli.client import find_running_relay
 from relay.cli.error_output import INTERRUPTED
 from relay.cli.options import Call, password_fd_option, shared_options
-from relay.cli.start.interruption import StopRequest, print_in_background, stop_on_signals
+from relay.cli.start.interruption import StopRequest, print_in_background
 from relay.errors import StoreBusyError
-from relay.model.signals import DeliveryChanged, EventStored, Signal, TunnelChanged
-from relay.platform import create_private
+from relay.model.signals import DeliveryChanged, EventStored, Signal
+from relay.platform import create_private, handle_stop_signals
 
 if TYPE_CHECKING:  # imported once it starts or, for the reporters, once it captures
     from relay.cli.start.reporters import Reporter, Totals
@@ -66,9 +66,9 @@ async def start_command(
 
         # A file that cannot be run is reported now, not when the first event comes.
         config = replace(config, notices=(*config.notices, *await check_handlers(config)))
-    async with stop_on_signals(call.terminal.print_message) as stop:
-        with print_in_background(call.terminal, stop.request_from_thread):
-            return await _run_until_stopped(call, config, stop, in_browser=in_browser)
+    stop = StopRequest(call.terminal.print_message)
+    with handle_stop_signals(stop.request), print_in_background(call.terminal, stop.request_from_thread):
+        return await _run_until_stopped(call, config, stop, in_browser=in_browser)
 
 
 def is_new_delivery(signal: Signal) -> bool:
@@ -93,7 +93,8 @@ async def _run_until_stopped(call: Call, config: "Config", stop: StopRequest, *,
                 if in_browser:
                     open_dashboard(relay.login_url, config.server.data_dir, call.terminal.print_message)
                 await _report_until_stopped(stop, relay, reporter, subscription)
-            totals["waiting"] = await _count_waiting(relay)
+            counts = await relay.store.deliveries.counts()
+            totals["waiting"] = counts["pending"] + counts["running"]
     except asyncio.CancelledError:
         if not stop.is_hurried:
             raise
@@ -149,17 +150,10 @@ async def _wait_for_tunnel(relay: "RunningRelay", config: "Config", stop: StopRe
         return
     if config.tunnel.download:
         return  # it takes a while, and prints its progress
-    known = asyncio.Event()
-    stop.add_callback(known.set)
-    relay.bus.on(lambda signal: known.set() if _is_tunnel_known(signal) else None, TunnelChanged)
-    if not _is_tunnel_known(relay.state.tunnel):
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_TUNNEL_WAIT):
-                await known.wait()
-
-
-def _is_tunnel_known(signal: Signal) -> bool:
-    return isinstance(signal, TunnelChanged) and signal.state in ("up", "down")
+    for _ in range(round(_TUNNEL_WAIT / _POLL)):
+        if relay.state.tunnel.state in ("up", "down") or stop.requested.is_set():
+            return
+        await asyncio.sleep(_POLL)
 
 
 async def _print_greeting(call: Call, config: "Config", relay: "RunningRelay", reporter: "Reporter") -> None:
@@ -197,14 +191,9 @@ async def _report_until_stopped(
     feed = LiveFeed(relay, reporter)
     async with asyncio.TaskGroup() as group:
         reporting = group.create_task(feed.run(relay.newest_before, subscription))
-        await stop.wait()
+        await stop.requested.wait()
         reporting.cancel()
     await feed.finish()
-
-
-async def _count_waiting(relay: "RunningRelay") -> int:
-    counts = await relay.store.deliveries.counts()
-    return counts["pending"] + counts["running"]
 
 
 def _count_signal(totals: "Totals", signal: Signal) -> None:

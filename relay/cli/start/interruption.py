@@ -4,8 +4,8 @@ import asyncio
 import io
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 from queue import SimpleQueue
@@ -13,7 +13,6 @@ from typing import TextIO, cast
 
 from relay.cli.error_output import INTERRUPTED
 from relay.cli.output import OutputClosed, Terminal
-from relay.platform import handle_stop_signals
 
 FINISH_TIME = 8.0  # seconds that what is in flight has; what it does not finish is tried again at the next start
 _FORCED_EXIT_DELAY = 1.0
@@ -25,43 +24,32 @@ _Pieces = SimpleQueue[tuple[int, bytes] | None]  # file descriptor and text; Non
 
 
 class StopRequest:
-    """Whether relay was asked to stop, and how urgently: `is_hurried` cuts short, `is_repeated` by a second Ctrl-C."""
+    """Whether relay was asked to stop (`requested`), and how urgently.
+
+    `is_hurried` cuts short, `is_repeated` by a second Ctrl-C.
+    """
 
     def __init__(self, print_message: Callable[[str], None]) -> None:
         self._print_message = print_message
         self._loop = asyncio.get_running_loop()
         self._main = asyncio.current_task()
-        self._requested = asyncio.Event()
-        self._callbacks: list[Callable[[], None]] = []
+        self.requested = asyncio.Event()
         self.is_hurried = False
         self.is_repeated = False
 
-    async def wait(self) -> None:
-        """Wait until relay is asked to stop."""
-        await self._requested.wait()
-
-    def add_callback(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when relay is asked to stop."""
-        self._callbacks.append(callback)
-
     def request(self) -> None:
         """Ask relay to stop; a second time it stops at once."""
-        if self._requested.is_set():
+        if self.requested.is_set():
             self.is_repeated = True
             self._hurry()
             return
-        self._stop()
+        self.requested.set()
         self._print_message("stopping: finishing what is in flight; Ctrl-C again stops at once")
         self._loop.call_later(FINISH_TIME, self._hurry)
 
     def request_from_thread(self) -> None:
         """Ask relay to stop, from another thread; a second time this changes nothing."""
-        self._loop.call_soon_threadsafe(self._stop)
-
-    def _stop(self) -> None:
-        self._requested.set()
-        for callback in self._callbacks:
-            callback()
+        self._loop.call_soon_threadsafe(self.requested.set)
 
     def _hurry(self) -> None:
         if self.is_hurried:
@@ -73,14 +61,6 @@ class StopRequest:
         last.start()
         if self._main is not None:
             self._main.cancel()
-
-
-@asynccontextmanager
-async def stop_on_signals(print_message: Callable[[str], None]) -> AsyncIterator[StopRequest]:
-    """Take the signals that ask a program to stop as requests to stop until the block ends."""
-    stop = StopRequest(print_message)
-    with handle_stop_signals(stop.request):
-        yield stop
 
 
 class NonBlockingStream(io.TextIOBase):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from relay.cli.formatting import format_clock_time, format_count, format_delivery, format_duration, format_event
+from relay.cli.log_output import RepeatThrottle
 from relay.cli.output import Part, Terminal, align_rows, pad_part, strip_style
 from relay.config.build import Config
 from relay.model.delivery import Delivery, DeliveryCounts
@@ -18,7 +19,6 @@ from relay.services.health import BRIEF_SECONDS, probe_target
 from relay.services.relay import RunningRelay
 
 _MAX_WIDTHS = (16, 34, 8, 30)  # source, type, number, verdict: columns grow no further
-_MAX_KINDS = 1000  # of refusals that are counted separately
 _QUIET_TIME = 10.0  # seconds in which further refusals of one kind are counted rather than printed
 _MAX_SOURCES = 4  # lines of the banner
 _MAX_TARGETS = 3
@@ -35,7 +35,7 @@ class LineReporter:
 
     def __init__(self, terminal: Terminal, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._terminal = terminal
-        self._refusals = RefusalThrottle(monotonic)
+        self._refusals = RepeatThrottle(_QUIET_TIME, monotonic)
         self._widths = [6, 12, 3, 8]
 
     def report_event(self, row: EventRow, counts: DeliveryCounts, joined: Sequence[Delivery]) -> None:
@@ -69,7 +69,7 @@ class LineReporter:
 
     def report_refusal(self, refused: RequestRefused) -> None:
         """Print a refusal, and those like it only now and then."""
-        before = self._refusals.count_refusal(refused)
+        before = self._refusals.count((refused.source, refused.status))
         if before is not None:
             more = f", and {before} before it" if before else ""
             self._terminal.print_message(f"{_describe_refusal(refused)}{more}")
@@ -103,7 +103,7 @@ class JsonReporter:
 
     def __init__(self, terminal: Terminal, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._terminal = terminal
-        self._refusals = RefusalThrottle(monotonic)
+        self._refusals = RepeatThrottle(_QUIET_TIME, monotonic)
 
     def report_event(self, row: EventRow, counts: DeliveryCounts, joined: Sequence[Delivery]) -> None:
         """Print an event."""
@@ -124,7 +124,7 @@ class JsonReporter:
 
     def report_refusal(self, refused: RequestRefused) -> None:
         """Print a refusal, and how many of its kind there were that were not printed."""
-        before = self._refusals.count_refusal(refused)
+        before = self._refusals.count((refused.source, refused.status))
         if before is not None:
             about = {"source": refused.source, "status": refused.status, "remote": refused.remote}
             self._print("notice", {"text": _describe_refusal(refused)} | about | {"before": before})
@@ -146,26 +146,6 @@ class JsonReporter:
 
 
 Reporter = LineReporter | JsonReporter
-
-
-class RefusalThrottle:
-    """Lets one refusal of a kind through, then only counts for a while."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._counts: dict[tuple[str, int], tuple[float, int]] = {}  # when one was let through, how many since
-
-    def count_refusal(self, refused: RequestRefused) -> int | None:
-        """Return how many of its kind were only counted since the last one let through; None to count this one too."""
-        key, now = (refused.source, refused.status), self._monotonic()
-        since, count = self._counts.get(key, (-_QUIET_TIME, 0))
-        if now - since < _QUIET_TIME:
-            self._counts[key] = (since, count + 1)
-            return None
-        if len(self._counts) > _MAX_KINDS:
-            self._counts.clear()
-        self._counts[key] = (now, 0)
-        return count
 
 
 def _describe_refusal(refused: RequestRefused) -> str:

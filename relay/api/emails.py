@@ -108,7 +108,7 @@ async def email_event(relay: RunningRelay, event: CapturedEvent, call: EmailRequ
 @ApiRoute("POST", "/api/events/{id}/email/preview", {200: RenderedMail}, EmailRequest)
 async def preview_email(relay: RunningRelay, event: CapturedEvent, call: EmailRequest) -> Answer:
     """Render a mail made from an event, and send nothing."""
-    mail = await relay.replays.preview_email(event, call.template, tuple(call.to))
+    mail = await relay.replays.email.preview(event, call.template, tuple(call.to))
     return RenderedMail.serialize(mail)
 
 

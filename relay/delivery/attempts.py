@@ -71,8 +71,7 @@ def make_attempt(delivery: Delivery, started_at: datetime, took: float, result: 
 
 def longest_wait(policies: Iterable[RetryPolicy]) -> float:
     """Return the seconds beyond which nothing is ever made to wait by any of these policies."""
-    waits = [2 * policy.max for policy in policies]
-    return max([LEAST_CEILING, *waits])
+    return max(LEAST_CEILING, *(2 * policy.max for policy in policies))
 
 
 class AttemptRecorder:

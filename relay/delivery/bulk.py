@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
-from relay.actions.egress import EgressRules, check_target
+from relay.actions.egress import EgressRules
 from relay.delivery.replay import GiveUp
 from relay.delivery.targets import Targets
 from relay.errors import NotFoundError, StoreError, UsageError, log_level, log_traceback
@@ -23,10 +24,11 @@ from relay.model.batch import (
 )
 from relay.model.clock import Clock
 from relay.model.delivery import DeliveryChanges, DeliveryReason, NewDelivery, Route
-from relay.model.event import CapturedEvent, EventOutcome, EventRow, Verdict
-from relay.model.search import parse_query_strictly
+from relay.model.event import EventOutcome, EventRow, Verdict
+from relay.model.search import Query, parse_query_strictly
 from relay.model.signals import DeliveryChanged, Signal
 from relay.pipeline.bus import Bus
+from relay.pipeline.routing import find_target_names
 from relay.store import Store
 from relay.store.connection import STORE_PAUSE
 
@@ -42,9 +44,8 @@ _LATE_SECONDS = 0.25  # seconds of its rate that a batch makes up for when it wa
 class BulkReplays:
     """Plans, starts, ends and resumes batches; `run` is the long task that feeds them to the queue.
 
-    `find_targets(event)` says where the routes of relay.toml lead from it; `in_order(target, id)` asks that
-    deliveries up to an id go to a target one after another; `give_up(select)` cancels what the engine has claimed and
-    not sent. `above` leaves batches alone that an earlier run of relay started.
+    `in_order(target, id)` asks that deliveries up to an id go to a target one after another; `give_up(select)` cancels
+    what the engine has claimed and not sent. `above` leaves batches alone that an earlier run of relay started.
     """
 
     def __init__(
@@ -55,7 +56,6 @@ class BulkReplays:
         clock: Clock,
         targets: Targets,
         routes: tuple[Route, ...],
-        find_targets: Callable[[CapturedEvent], tuple[str, ...]],
         rules: Callable[[bool], EgressRules],
         in_order: Callable[[str, int], None],
         give_up: GiveUp,
@@ -66,7 +66,6 @@ class BulkReplays:
         self._clock = clock
         self._targets = targets
         self._routes = routes
-        self._find_targets = find_targets
         self._rules = rules
         self._in_order = in_order
         self._give_up = give_up
@@ -77,13 +76,13 @@ class BulkReplays:
 
     async def plan(self, new: NewBatch) -> BatchPlan:
         """Return what a batch would do. Raises UsageError, TargetError, NotFoundError for an unknown target."""
-        new = self._with_full_urls(new)
-        await self._check_request(new)
-        found, left_out = _select_events(await self._find_matching(new), new.include)
+        query = parse_query_strictly(new.query, self._clock.now())
+        target = new.target and await self._targets.resolve(new.target, self._rules(True))
+        found, left_out = _select_events(await self._find_matching(query), new.include)
         steps: list[BatchStep] = []
         skipped = 0
         for row in found:
-            names = (new.target,) if new.target else await self._find_usual_targets(row)
+            names = (target,) if target else await self._find_usual_targets(row)
             steps += [BatchStep(event_id=row.id, target=name) for name in names]
             skipped += not names
         return BatchPlan(
@@ -96,7 +95,7 @@ class BulkReplays:
 
     async def start(self, new: NewBatch, plan: BatchPlan | None = None) -> Batch:
         """Begin a batch, as planned. Raises as `plan` does, and NotFoundError when there is nothing to send."""
-        new = self._with_full_urls(new)
+        new = replace(new, target=new.target and self._targets.place(new.target))
         plan = plan or await self.plan(new)
         if not plan.steps:
             lost = "; no route leads from what matches to a target" if plan.skipped else ""
@@ -140,7 +139,9 @@ class BulkReplays:
             except Exception as error:  # noqa: BLE001 - capturing must go on, whatever a replay raises
                 log_traceback(log, "replays wait", error)
                 wait = STORE_PAUSE
-            await self._pause(wait)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(wait, 0.0)):
+                    await self._bell.wait()
             await self._clock.sleep(_FEED_PAUSE)
 
     def _on_signal(self, signal: Signal) -> None:
@@ -150,18 +151,13 @@ class BulkReplays:
         if signal.delivery is None or signal.delivery.batch is not None:
             self._bell.set()
 
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(max(seconds, 0.0)):
-                await self._bell.wait()
-        except TimeoutError:
-            return
-
     async def _feed(self, batch: Batch) -> float:
         """Give a batch's next steps to the queue; return the seconds until the next look at it."""
         activity = await self._store.batches.load_activity(batch.id)
         if batch.stop_on_failure and activity.failed is not None:
-            await self._finish(batch, BatchState.STOPPED, await self._describe_failure(activity.failed))
+            failed = await self._store.deliveries.get(activity.failed)
+            why = f"#{failed.event_id} to {failed.target} failed: {failed.detail}"
+            await self._finish(batch, BatchState.STOPPED, why)
             return _POLL_SECONDS
         if batch.made >= batch.total:
             if not activity.under_way:
@@ -186,15 +182,25 @@ class BulkReplays:
         return count, self._next_at[batch.id] - now
 
     async def _advance(self, batch: Batch, count: int) -> None:
-        def build_delivery(target: str) -> NewDelivery:
-            return _make_delivery(batch, target, self._targets)
-
+        build_delivery = partial(self._build_delivery, batch)
         made = await self._store.batches.advance(batch.id, count, build_delivery, self._clock.now())
         if len(made) < count:
             self._bell.set()  # events are gone: there may be nothing left to wait for
         for name in (batch.target,) if batch.target else self._targets.names:
             self._in_order(name, made[-1][0] if made else 0)
         self._publish(made, "pending")
+
+    def _build_delivery(self, batch: Batch, target: str) -> NewDelivery:
+        known = self._targets.named(target)
+        return NewDelivery(
+            target=target,
+            action=known.action if known else "forward",
+            reason=DeliveryReason.REPLAY,
+            changes=DeliveryChanges(
+                sign=batch.sign, once=batch.stop_on_failure or None, url=target if "://" in target else None
+            ),
+            batch=batch.id,
+        )
 
     async def _finish(self, batch: Batch, state: BatchState, detail: str = "") -> None:
         with suppress(UsageError):  # it was ended in between
@@ -210,25 +216,8 @@ class BulkReplays:
         for id_, event_id in changed:
             self._bus.publish(DeliveryChanged(id_, event_id, state))
 
-    async def _describe_failure(self, id_: int) -> str:
-        delivery = await self._store.deliveries.get(id_)
-        return f"#{delivery.event_id} to {delivery.target} failed: {delivery.detail}"
-
-    def _with_full_urls(self, new: NewBatch) -> NewBatch:
-        return replace(new, target=self._targets.place(new.target)) if new.target else new
-
-    async def _check_request(self, new: NewBatch) -> None:
-        parse_query_strictly(new.query, self._clock.now())
-        if new.target is None:
-            return
-        if "://" in new.target:
-            await check_target(new.target, self._rules(True))
-        else:
-            self._targets.find(new.target)
-
-    async def _find_matching(self, new: NewBatch) -> list[EventRow]:
+    async def _find_matching(self, query: Query) -> list[EventRow]:
         """Return the events that match, oldest first."""
-        query = parse_query_strictly(new.query, self._clock.now())
         found = [row async for row in self._store.events.iterate(query, most=MOST_EVENTS + 1)]
         if len(found) > MOST_EVENTS:
             raise UsageError(
@@ -243,7 +232,7 @@ class BulkReplays:
             event = await self._store.events.get(row.id)
             # What was asked to be included goes where it would have gone, had it been accepted.
             accepted = replace(event.row, outcome=EventOutcome.ACCEPTED, reason="")
-            led = self._find_targets(replace(event, row=accepted))
+            led = find_target_names(replace(event, row=accepted), self._routes)
         else:
             led = tuple(dict.fromkeys(name for route in matching for name in route.targets))
         sending = self._targets.sending
@@ -265,16 +254,4 @@ def _select_events(
     return chosen, tuple(
         ExcludedEvents(outcome=outcome, reason=reason, is_forged=is_forged, count=count)
         for (outcome, reason, is_forged), count in left.most_common()
-    )
-
-
-def _make_delivery(batch: Batch, target: str, targets: Targets) -> NewDelivery:
-    known = targets.named(target)
-    changes = DeliveryChanges(sign=batch.sign, once=batch.stop_on_failure or None)
-    return NewDelivery(
-        target=target,
-        action=known.action if known else "forward",
-        reason=DeliveryReason.REPLAY,
-        changes=replace(changes, url=target) if "://" in target else changes,
-        batch=batch.id,
     )

@@ -57,17 +57,16 @@ class CircuitBreaker:
         failed = replace(known, up=False, gone=False, detail=outcome.detail, tried=False)
         if known.up:
             false_recoveries = known.false_recoveries + 1 if known.tried else 0
-            failed = replace(failed, false_recoveries=false_recoveries, probe_at=at + _probe_wait(false_recoveries))
+            wait = min(PROBE_SECONDS * 2.0 ** min(false_recoveries, 16), LONGEST_PROBE_WAIT)
+            failed = replace(failed, false_recoveries=false_recoveries, probe_at=at + wait)
         self._set_health(target, failed)
         return False
 
     def note_probe(self, target: str, *, answered: bool, at: float) -> None:
         """Learn from a connection that was tried for its own sake."""
         known = self.health.get(target, TargetHealth())
-        if answered:
-            self._set_health(target, replace(known, up=True, tried=True))
-        else:
-            self._set_health(target, replace(known, probe_at=at + PROBE_SECONDS))
+        asked = replace(known, up=True, tried=True) if answered else replace(known, probe_at=at + PROBE_SECONDS)
+        self._set_health(target, asked)
 
     def take_probes(self, at: float) -> tuple[str, ...]:
         """Return the targets that are to be asked now whether they are up again; each once."""
@@ -92,10 +91,6 @@ class CircuitBreaker:
         _update_reasons(self.gone, target, health.detail, holds=health.gone)
         if before != (target in self.down, target in self.gone):
             self._on_change(target)
-
-
-def _probe_wait(false_recoveries: int) -> float:
-    return min(PROBE_SECONDS * 2.0 ** min(false_recoveries, 16), LONGEST_PROBE_WAIT)
 
 
 def _update_reasons(reasons: dict[str, str], target: str, reason: str, *, holds: bool) -> None:

@@ -30,49 +30,37 @@ class DryRunRequest:
     limit: int = 100
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmailDryRun:
     """Renders and judges mails as the engine would, and sends none."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        clock: Clock,
-        email: EmailAction,
-        templates: Mapping[str, EmailOptions],
-        routes: tuple[Route, ...],
-        targets: Mapping[str, EmailOptions],
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._email = email
-        self._templates = templates
-        self._routes = routes
-        self._targets = targets
+    store: Store
+    clock: Clock
+    email: EmailAction
+    templates: Mapping[str, EmailOptions]
+    routes: tuple[Route, ...]
+    targets: Mapping[str, EmailOptions]
 
     async def list_mails(self, request: DryRunRequest) -> DryRunPage:
         """Return what would have been sent for a page of events.
 
         Raises NotFoundError for an unknown template or target, UsageError for a query that cannot be read.
         """
-        query = parse_query_strictly(request.query, self._clock.now())
+        query = parse_query_strictly(request.query, self.clock.now())
         self._check(request)
-        ends = self._clock.monotonic() + TIME_LIMIT
-        page = await self._store.events.page(query, limit=request.limit, before=request.before)
+        ends = self.clock.monotonic() + TIME_LIMIT
+        page = await self.store.events.page(query, limit=request.limit, before=request.before)
         found: list[SimulatedMail] = []
-        looked_at, next_before = 0, page.next_before
-        for row in page.rows:
-            if looked_at and self._clock.monotonic() > ends:
-                next_before = page.rows[looked_at - 1].id
-                break
+        for looked_at, row in enumerate(page.rows):
+            if looked_at and self.clock.monotonic() > ends:
+                return DryRunPage(mails=tuple(found), events=looked_at, next_before=page.rows[looked_at - 1].id)
             found += await self._of(row, request)
-            looked_at += 1
-        return DryRunPage(mails=tuple(found), events=looked_at, next_before=next_before)
+        return DryRunPage(mails=tuple(found), events=len(page.rows), next_before=page.next_before)
 
     def _check(self, request: DryRunRequest) -> None:
         for name, known, noun in (
-            (request.template, self._templates, "mail template"),
-            (request.target, self._targets, "target that sends mail"),
+            (request.template, self.templates, "mail template"),
+            (request.target, self.targets, "target that sends mail"),
         ):
             if name is not None and name not in known:
                 there = ", ".join(sorted(known)) or "none yet"
@@ -84,25 +72,25 @@ class EmailDryRun:
         if not by_hand and not routes:
             return []
         try:
-            event = await self._store.events.get(row.id)
+            event = await self.store.events.get(row.id)
         except NotFoundError:
             return []  # deleted meanwhile
         if by_hand:
-            return [await self._mail(event, self._templates[request.template or ""], "")]
-        return _drop_repeats([await self._routed_mail(event, *led) for led in routes.items()], self._templates)
+            return [await self._mail(event, self.templates[request.template or ""], "")]
+        return _drop_repeats([await self._routed_mail(event, *led) for led in routes.items()], self.templates)
 
     def _find_mail_routes(self, row: EventRow, request: DryRunRequest) -> dict[str, tuple[Route, ...]]:
         """Return the targets that routes of this source and type lead to, each with those routes."""
         found: dict[str, tuple[Route, ...]] = {}
-        for route in self._routes:
+        for route in self.routes:
             for name in dict.fromkeys(route.targets) if route.matches(row.source, row.types) else ():
-                options = self._targets.get(name)
+                options = self.targets.get(name)
                 if options and request.target in (None, name) and request.template in (None, options.name):
                     found[name] = (*found.get(name, ()), route)
         return found
 
     async def _routed_mail(self, event: CapturedEvent, target: str, routes: tuple[Route, ...]) -> SimulatedMail:
-        options, matches = self._targets[target], explain_routes(event, routes)
+        options, matches = self.targets[target], explain_routes(event, routes)
         if any(match.matched for match in matches):
             return await self._mail(event, options, target)
         return SimulatedMail(
@@ -117,11 +105,11 @@ class EmailDryRun:
         """Do everything that would be done for a mail, but hand it over."""
         outcome, why, mail = DryRunOutcome.FAILED, "", None
         try:
-            mail = await self._email.preview(event, options.name)
+            mail = await self.email.preview(event, options.name)
             outcome = DryRunOutcome.REFUSED
-            self._email.check_allowed(mail)
+            self.email.check_allowed(mail)
             outcome = DryRunOutcome.SENT
-            await self._email.check_not_sent(event.id, options)
+            await self.email.check_not_sent(event.id, options)
             outcome = DryRunOutcome.SEND
         except MailError as error:
             why = error.message

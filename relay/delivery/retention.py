@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from itertools import takewhile
+from itertools import accumulate, takewhile
 
 from relay.errors import StoreError, log_level
 from relay.model.clock import Clock
@@ -49,15 +49,12 @@ class Retention:
         clock: Clock,
         keep: RetentionLimits,
         report: Callable[[RetentionNotice | None], None],
-        *,
-        reserve: int = RESERVE,
     ) -> None:
         self._store = store.pruning
         self._bus = bus
         self._clock = clock
         self._keep = keep
         self._report = report
-        self._reserve = reserve
         self._start = 0
         self._revisit_at = 0.0
 
@@ -77,7 +74,8 @@ class Retention:
         """Remove everything that is due and return how many events that were. Raises StoreError, TimeoutError."""
         if await self._store.is_replay_running():
             return 0
-        self._revisit()
+        if self._clock.monotonic() >= self._revisit_at:
+            self._start, self._revisit_at = 0, self._clock.monotonic() + REVISIT_INTERVAL
         usage, after, count, rule = await self._store.usage(), self._start, 0, ""
         # What comes in meanwhile is for the next look: a sweep that waits for quiet would never end.
         found, until = usage.events, self._clock.monotonic() + MAX_SWEEP
@@ -117,11 +115,6 @@ class Retention:
         except OverflowError:
             return datetime.min.replace(tzinfo=now.tzinfo)
 
-    def _revisit(self) -> None:
-        now = self._clock.monotonic()
-        if now >= self._revisit_at:
-            self._start, self._revisit_at = 0, now + REVISIT_INTERVAL
-
     async def _pause(self, listening: Subscription | None, usage: StoreUsage) -> None:
         busy = listening is not None and listening.waiting and bool(await listening.next())
         keep = self._keep
@@ -129,13 +122,11 @@ class Retention:
         await self._clock.sleep(BUSY_PAUSE if busy and not urgent else PAUSE)
 
     async def _give_back(self, usage: StoreUsage) -> None:
-        surplus = usage.free - max(self._reserve, usage.used // 10)
-        while surplus > 0:
+        while usage.free > max(RESERVE, usage.used // 10):
             await self._store.free_pages(_PAGES)
             before, usage = usage, await self._store.usage()
             if usage.free >= before.free:
                 return  # a file that cannot shrink: its free pages wait for new events
-            surplus = usage.free - max(self._reserve, usage.used // 10)
             await self._clock.sleep(PAUSE)
 
     def _notice(self, usage: StoreUsage, rule: str) -> RetentionNotice | None:
@@ -156,10 +147,5 @@ class Retention:
 
 def _take_batch(olds: tuple[PrunableEvent, ...], most: int = BATCH_BYTES) -> tuple[PrunableEvent, ...]:
     """Return as many as one commit should remove, at least the first, with bodies of at most `most` bytes."""
-    total, count = 0, 0
-    for old in olds:
-        total += old.size
-        if count and total > min(most, BATCH_BYTES):
-            break
-        count += 1
-    return olds[:count]
+    totals = accumulate(old.size for old in olds)
+    return olds[: max(1, sum(total <= min(most, BATCH_BYTES) for total in totals))]

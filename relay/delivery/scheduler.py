@@ -110,9 +110,8 @@ class Scheduler:
     def take(self, is_wanted: Callable[[Delivery], bool]) -> tuple[ClaimedDelivery, ...]:
         """Take what `is_wanted` picks out of the lines."""
         taken = tuple(one for line in self._lines.values() for one in line if is_wanted(one.delivery))
-        gone = {one.delivery.id for one in taken}
-        for target, line in list(self._lines.items()) if gone else ():
-            self._lines[target] = deque(one for one in line if one.delivery.id not in gone)
+        for target, line in self._lines.items() if taken else ():
+            self._lines[target] = deque(one for one in line if not is_wanted(one.delivery))
         return taken
 
     def trim_line(self, target: str) -> tuple[ClaimedDelivery, ...]:

@@ -11,6 +11,7 @@ from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import Capture, CapturedEvent, LocalKey, SignatureScheme, Source, Verdict, Verification
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.catalogue import find_provider
 from relay.providers.local_keys import find_pair_scheme
 from relay.providers.schemes.one_of import with_tolerance
@@ -21,6 +22,7 @@ _UNITS = (("days", 86_400, 172_800), ("h", 3_600, 7_200), ("min", 60, 120))  # n
 _AGED = frozenset({"timestamp_stale", "timestamp_future"})
 
 
+@dataclass(frozen=True, slots=True)
 class _SourceKeys:
     """What signs for the source an event came from.
 
@@ -28,15 +30,9 @@ class _SourceKeys:
     its provider could sign, and raises SigningError.
     """
 
-    def __init__(
-        self,
-        source: Callable[[str], Source | None],
-        clock: Clock,
-        keyed: Callable[[Source], Source] = lambda source: source,
-    ) -> None:
-        self._source = source
-        self._clock = clock
-        self._keyed = keyed
+    source: Callable[[str], Source | None]
+    clock: Clock
+    keyed: Callable[[Source], Source] = lambda source: source
 
 
 class RequestSigner(_SourceKeys):
@@ -53,11 +49,11 @@ class RequestSigner(_SourceKeys):
         """
         if signing.mode is SignMode.ORIGINAL:
             return outgoing, self._describe_sample(event)
-        source = self._source(event.row.source)
+        source = self.source(event.row.source)
         if source is None or source.scheme is None:
             asked = signing.mode is SignMode.FRESH
             return outgoing, (f"not signed: {event.row.source} has no signature scheme",) if asked else ()
-        now = self._clock.now()
+        now = self.clock.now()
         if signing.mode is SignMode.AUTO:
             return self._choose_signature(event, source, outgoing, signing, now)
         if not signing.requested and _is_forged(event, source):
@@ -87,22 +83,21 @@ class RequestSigner(_SourceKeys):
 
     def _sign(self, source: Source, outgoing: Capture, now: datetime, reason: str) -> tuple[Capture, tuple[str, ...]]:
         try:
-            source = self._keyed(source)
-            if source.local is not None:
-                return source.local.scheme.sign(source.local.secret, outgoing, now), (source.local.note,)
-            if source.scheme is None or not source.secrets:
+            source = self.keyed(source)
+            if not _find_secrets(source):
                 return outgoing, _no_secret_note(source)
-            signed = source.scheme.sign(source.secrets[0], outgoing, now)
+            signed = _sign(source, outgoing, now)
         except SigningError as error:
             return outgoing, (f"original signature: {' '.join(filter(None, (error.message, error.hint)))}",)
+        if source.local is not None:
+            return signed, (source.local.note,)
         changed = _describe_changes(outgoing, signed)
-        return signed, (
-            f"signed again: {reason} ({changed})" if reason else f"signed again for {source.name}: {changed}",
-        )
+        note = f"signed again: {reason} ({changed})" if reason else f"signed again for {source.name}: {changed}"
+        return signed, (note,)
 
     def _describe_sample(self, event: CapturedEvent) -> tuple[str, ...]:
         """Return the note for a sample that relay signed for a provider that alone could."""
-        source = self._source(event.row.source) if event.row.sample else None
+        source = self.source(event.row.source) if event.row.sample else None
         if source is None or source.local is None:
             return ()
         fits = _verifies_with_local_key(source.local, event.capture, event.capture.received_at)
@@ -163,10 +158,10 @@ def _verifies(source: Source, capture: Capture) -> bool:
     """Say whether a request verifies by today's secrets, as of the moment it was received."""
     if source.scheme is None:
         return False
-    verification = source.scheme.verify(source.secrets, capture, capture.received_at)
-    return verification.verdict is Verdict.VERIFIED or (
-        source.local is not None and _verifies_with_local_key(source.local, capture, capture.received_at)
-    )
+    moment = capture.received_at
+    if source.scheme.verify(source.secrets, capture, moment).verdict is Verdict.VERIFIED:
+        return True
+    return source.local is not None and _verifies_with_local_key(source.local, capture, moment)
 
 
 def _verifies_with_local_key(local: LocalKey, capture: Capture, now: datetime) -> bool:
@@ -204,10 +199,10 @@ def _no_secret_note(source: Source) -> tuple[str, ...]:
 
 def _describe_changes(before: Capture, after: Capture) -> str:
     # A scheme may sign in headers, in the body, in the query, or in several of them.
-    places = [name for name in ("query", "body") if getattr(before, name) != getattr(after, name)]
-    headers = describe_header_changes(before.headers, after.headers) if before.headers != after.headers else ""
-    changed = ", ".join([*([headers] if headers else []), *(f"{place} changed" for place in places)])
-    return escape_unprintable(changed or "which gives the same signature", 300)
+    changed = [f"{name} changed" for name in ("query", "body") if getattr(before, name) != getattr(after, name)]
+    if before.headers != after.headers:
+        changed.insert(0, describe_header_changes(before.headers, after.headers))
+    return escape_unprintable(", ".join(changed) or "which gives the same signature", 300)
 
 
 # What a signature may be as old as, from just beyond the usual five minutes to beyond any limit that makes sense.
@@ -232,7 +227,7 @@ class SignatureForger(_SourceKeys):
 
         Raises SigningError where that is impossible.
         """
-        source, now = self._signer(event), self._clock.now()
+        source, now = self._signer(event), self.clock.now()
         if changes.forged:
             forged, how = _forge(source, outgoing, now), "with another secret"
         else:
@@ -246,7 +241,7 @@ class SignatureForger(_SourceKeys):
 
         Raises SigningError where nothing it signs ever grows stale, or where relay cannot sign for it.
         """
-        source, now = self._signer(event), self._clock.now()
+        source, now = self._signer(event), self.clock.now()
         if not _find_secrets(source):
             raise SigningError(_describe_missing_secret(source))
         # Its own tolerance may be off here; the app is likely to keep the provider's.
@@ -264,25 +259,25 @@ class SignatureForger(_SourceKeys):
 
     def check_forgeable(self, event: CapturedEvent) -> None:
         """Raise SigningError where no wrong signature can be made for this event's source."""
-        _forge(self._signer(event), event.capture, self._clock.now())
+        _forge(self._signer(event), event.capture, self.clock.now())
 
     def expects_signature(self, event: CapturedEvent) -> bool:
         """Say whether this event's source expects signatures at all."""
-        source = self._source(event.row.source)
+        source = self.source(event.row.source)
         return source is not None and source.scheme is not None
 
     def explain_unsignable(self, event: CapturedEvent) -> str:
         """Return why relay cannot sign for this event's source; "" where it can, or no signature is expected."""
-        source = self._source(event.row.source)
+        source = self.source(event.row.source)
         if source is None or source.scheme is None or _find_secrets(source):
             return ""
         return _describe_missing_secret(source)
 
     def _signer(self, event: CapturedEvent) -> Source:
-        source = self._source(event.row.source)
+        source = self.source(event.row.source)
         if source is None or source.scheme is None:
             raise SigningError(f"{event.row.source} expects no signature")
-        return source if source.secrets and not find_pair_scheme(source) else self._keyed(source)
+        return source if source.secrets and not find_pair_scheme(source) else self.keyed(source)
 
 
 def _find_scheme(source: Source) -> SignatureScheme:

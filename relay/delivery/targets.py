@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from relay.actions.egress import complete_url
+from relay.actions.egress import EgressRules, check_target, complete_url
 from relay.actions.forward import ForwardOptions
 from relay.actions.mail import EmailOptions
 from relay.errors import NotFoundError
@@ -43,6 +43,18 @@ class Targets:
     def place(self, text: str) -> str:
         """Return a target's name as it is, and an address as typed with the scheme that was left out."""
         return text if text in self._targets else complete_url(text)
+
+    async def resolve(self, text: str, rules: EgressRules) -> str:
+        """Return a configured target's name, or an address typed in with its scheme.
+
+        Raises NotFoundError for an unknown name, TargetError for an address that relay must not or cannot dial.
+        """
+        to = self.place(text)
+        if "://" in to:
+            await check_target(to, rules)
+        else:
+            self.find(to)
+        return to
 
     def of(self, delivery: Delivery) -> Target | None:
         """Return what a delivery goes to; None when the configuration has no such target any more.

@@ -20,7 +20,6 @@ from relay.delivery.retention import Retention, RetentionNotice
 from relay.delivery.signing import RequestSigner, SignatureForger
 from relay.pipeline.diagnosis import SignatureDoctor
 from relay.pipeline.reverify import Reverifier
-from relay.pipeline.routing import find_target_names
 from relay.services.relay import RunningRelay
 from relay.services.vault_session import VaultSession, find_blocked_targets
 from relay.tunnel.supervisor import Supervisor
@@ -118,14 +117,12 @@ def connect_services(
 
 
 def _build_bulk_replays(relay: RunningRelay, engine: Engine, above: int) -> BulkReplays:
-    routes = relay.config.routes
     return BulkReplays(
         store=relay.store,
         bus=relay.bus,
         clock=relay.clock,
         targets=relay.targets,
-        routes=routes,
-        find_targets=lambda event: find_target_names(event, routes),
+        routes=relay.config.routes,
         rules=relay.egress_rules,
         in_order=engine.in_order,
         give_up=engine.give_up,

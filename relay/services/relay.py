@@ -142,7 +142,7 @@ class RunningRelay:
         or an address typed in; nothing is posted where that cannot be. Raises NotFoundError, TargetError.
         """
         if to:
-            to = await self.replays.resolve_target(to)
+            to = await self.targets.resolve(to, self.egress_rules(True))
         source = self.with_key_pair(self.find_source(name))
         capture = prepare_sample(
             source,

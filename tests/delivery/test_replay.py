@@ -73,7 +73,7 @@ async def test_a_mail_that_would_fail_at_once_is_refused_at_once(world, receipt)
         for to in ("a@b, c@d", "a@b\r\nBcc: c@d", "nobody"):
             with pytest.raises(MailError, match="is not one mail address"):
                 await it.replays.email_event(event, "receipt", (to,))
-        mail = await it.replays.preview_email(event, "receipt", ())
+        mail = await it.replays.email.preview(event, "receipt", ())
         assert (mail.to, mail.subject, mail.text) == (("ada@example.com",), "Paid", "#1")
         assert await it.store.deliveries.page() == ()
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_capture, build_new_event
+from relay.delivery import retention as retention_module
 from relay.delivery.retention import BATCH, PAUSE, Retention, RetentionLimits
 from relay.errors import ConfigError
 from relay.model.batch import BatchCounts, BatchState, BatchStep, NewBatch
@@ -255,12 +256,13 @@ async def test_while_events_come_in_it_goes_slowly_unless_it_is_urgent(store, sw
         assert clock.waits[0] == 0.02
 
 
-async def test_the_file_gives_back_what_it_does_not_need(store, clock):
-    retention = Retention(store, Bus(), clock, RetentionLimits(), lambda _: None, reserve=500_000)
+async def test_the_file_gives_back_what_it_does_not_need(store, clock, monkeypatch):
+    monkeypatch.setattr(retention_module, "RESERVE", 500_000)
+    sweeper = Retention(store, Bus(), clock, RetentionLimits(), lambda _: None)
     await fill(store, 100, days_old=99, body=b"x" * 100_000)
     before = (await store.pruning.usage()).used
     assert before > 10_000_000
-    assert await retention.sweep() == 100
+    assert await sweeper.sweep() == 100
     usage = await store.pruning.usage()
     assert usage.used < 500_000
     assert usage.free <= 500_000

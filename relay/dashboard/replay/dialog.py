@@ -201,7 +201,7 @@ async def send_email(
 async def preview_email(request: web.Request, relay: RunningRelay, event: CapturedEvent) -> web.Response:
     """GET /events/{id}/email/preview: the mail itself, in a sandbox of its own."""
     to = _split_addresses(request.query.get("to", ""))
-    mail = await relay.replays.preview_email(event, request.query.get("template", ""), to)
+    mail = await relay.replays.email.preview(event, request.query.get("template", ""), to)
     return sandboxed_response(mail.html or f"<pre>{escape(mail.text)}</pre>")
 
 
@@ -246,9 +246,9 @@ async def _build_preview(relay: RunningRelay, event: CapturedEvent, form: Mappin
     template, to = _choose_template(relay, form), form.get("to", "")
     preview: dict[str, Any] = {"mail": None, "notice": "", "error": ""}
     try:
-        preview["mail"] = await relay.replays.preview_email(event, template, _split_addresses(to))
+        preview["mail"] = await relay.replays.email.preview(event, template, _split_addresses(to))
         preview["frame"] = build_url(f"/events/{event.id}/email/preview", template=template, to=to)
-        await relay.replays.check_email(event, template, _split_addresses(to), bool(form.get("force")))
+        await relay.replays.email.check(event, template, _split_addresses(to), bool(form.get("force")))
     except SentAlreadyError as problem:
         preview["notice"] = problem.message
     except RelayError as problem:

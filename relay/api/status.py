@@ -174,7 +174,7 @@ async def get_status(relay: RunningRelay) -> Answer:
 
 def _extend_target(relay: RunningRelay, target: Target, waiting: dict[str, int]) -> object:
     state, detail = relay.state.state_of(target.name)
-    address = relay.target_addresses.get(target.name, "")
+    address = relay.target_addresses[target.name]
     return extend(target, address=address, state=state, detail=detail, waiting=waiting.get(target.name, 0))
 
 

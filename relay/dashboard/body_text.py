@@ -12,18 +12,12 @@ HEX_WINDOW = 4096
 _HEX_WIDTH = 16
 _WRAP_FROM = 400  # characters past which lines are wrapped, and numbers beside them would no longer fit
 _DIFF_TOKEN = re.compile(r"\w+|\W")
-_MAX_DIFF_TOKENS = (
-    120  # tokens of a value that are matched one by one; past them only what begins and ends alike is left out
-)
+# Tokens of a value that are matched one by one; past them only what begins and ends alike is left out.
+_MAX_DIFF_TOKENS = 120
 _MIN_SIMILARITY = 0.3  # below this two values have nothing to do with each other, and are marked whole
 
 
-@dataclass(frozen=True, slots=True)
-class TextPiece:
-    """A run of text; `hit` when it is what was looked for."""
-
-    text: str
-    hit: bool = False
+TextPieces = tuple[tuple[str, bool], ...]  # runs of text, each with whether it is what was looked for, or differs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +25,7 @@ class BodyWindow:
     """Part of a body. `next` is the offset of what follows, `previous` of what came before, if anything."""
 
     numbers: str
-    pieces: tuple[TextPiece, ...]
+    pieces: TextPieces
     offset: int
     end: int
     size: int
@@ -70,7 +64,7 @@ def build_hex_window(body: bytes, offset: int = 0) -> BodyWindow:
     lines = [_format_hex_line(body[start : min(start + _HEX_WIDTH, end)]) for start in starts]
     return BodyWindow(
         numbers="\n".join(f"{start:08x}" for start in starts),
-        pieces=(TextPiece("\n".join(lines)),),
+        pieces=(("\n".join(lines), False),),
         offset=offset,
         end=end,
         size=len(body),
@@ -79,19 +73,18 @@ def build_hex_window(body: bytes, offset: int = 0) -> BodyWindow:
     )
 
 
-def mark_matches(text: str, find: str) -> tuple[TextPiece, ...]:
+def mark_matches(text: str, find: str) -> TextPieces:
     """Return the text cut at every place where `find` occurs, without regard to case."""
     if not find:
-        return (TextPiece(text),)
-    cut: list[TextPiece] = []
+        return ((text, False),)
+    cut: list[tuple[str, bool]] = []
     folded, needle, here = text.lower(), find.lower(), 0
     if len(folded) != len(text):  # a letter such as "İ" grows when folded, and offsets would drift
         folded = text
     while (found := folded.find(needle, here)) >= 0 and len(cut) < 2000:
-        cut += [TextPiece(text[here:found]), TextPiece(text[found : found + len(needle)], hit=True)]
+        cut += [(text[here:found], False), (text[found : found + len(needle)], True)]
         here = found + len(needle)
-    cut.append(TextPiece(text[here:]))
-    return tuple(piece for piece in cut if piece.text)
+    return _drop_empty([*cut, (text[here:], False)])
 
 
 def is_binary(body: bytes) -> bool:
@@ -116,10 +109,7 @@ def _split_lines(body: bytes) -> list[str]:
 
 def _find_character_end(body: bytes, end: int) -> int:
     # Continuation bytes of UTF-8 look like 10xxxxxx: never cut in front of one.
-    for back in range(4):
-        if end - back <= 0 or body[end - back] & 0xC0 != 0x80:
-            return end - back
-    return end
+    return next((place for place in range(end, end - 4, -1) if place <= 0 or body[place] & 0xC0 != 0x80), end)
 
 
 def _format_hex_line(chunk: bytes) -> str:
@@ -128,11 +118,8 @@ def _format_hex_line(chunk: bytes) -> str:
     return f"{left:<23}  {right:<23}  {text}"
 
 
-TextPieces = tuple[TextPiece, ...]
-
-
 def highlight_differences(left: str | None, right: str | None) -> tuple[TextPieces, TextPieces]:
-    """Return both values in pieces, `hit` where they differ; None becomes no piece at all."""
+    """Return both values in pieces, marked where they differ; None becomes no piece at all."""
     if left is None or right is None or left == right:
         return _make_single_piece(left, hit=left != right), _make_single_piece(right, hit=left != right)
     one, other = _DIFF_TOKEN.findall(left), _DIFF_TOKEN.findall(right)
@@ -143,8 +130,8 @@ def highlight_differences(left: str | None, right: str | None) -> tuple[TextPiec
         return _make_single_piece(left, hit=True), _make_single_piece(right, hit=True)
     codes = matcher.get_opcodes()
     return (
-        _make_pieces([("".join(one[start:end]), what != "equal") for what, start, end, *_ in codes]),
-        _make_pieces([("".join(other[begin:stop]), what != "equal") for what, _, _, begin, stop in codes]),
+        _drop_empty([("".join(one[start:end]), what != "equal") for what, start, end, *_ in codes]),
+        _drop_empty([("".join(other[begin:stop]), what != "equal") for what, _, _, begin, stop in codes]),
     )
 
 
@@ -155,13 +142,13 @@ def _compare_ends(left: str, right: str) -> tuple[TextPieces, TextPieces]:
     while tail < shortest - head and left[-1 - tail] == right[-1 - tail]:
         tail += 1
     halves = ((text[:head], text[head : len(text) - tail], text[len(text) - tail :]) for text in (left, right))
-    one, other = (_make_pieces([(before, False), (middle, True), (after, False)]) for before, middle, after in halves)
+    one, other = (_drop_empty([(before, False), (middle, True), (after, False)]) for before, middle, after in halves)
     return one, other
 
 
 def _make_single_piece(text: str | None, *, hit: bool) -> TextPieces:
-    return () if text is None else (TextPiece(text, hit),)
+    return () if text is None else ((text, hit),)
 
 
-def _make_pieces(runs: list[tuple[str, bool]]) -> TextPieces:
-    return tuple(TextPiece(text, hit) for text, hit in runs if text)
+def _drop_empty(pieces: list[tuple[str, bool]]) -> TextPieces:
+    return tuple(piece for piece in pieces if piece[0])

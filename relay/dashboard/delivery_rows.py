@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from relay.dashboard.body_text import RAW_WINDOW, build_hex_window, build_text_window, is_binary
+from relay.dashboard.body_text import build_hex_window, build_text_window, is_binary
 from relay.dashboard.event_list import build_delivery_chip
 from relay.dashboard.filters import StatusChip, format_count, format_due, format_status
 from relay.model.delivery import NO_CHANGES, Attempt, Delivery, DeliveryReason, DeliveryState
@@ -119,8 +119,8 @@ def format_body(body: bytes) -> str:
     if not body:
         return ""
     if is_binary(body):
-        return "".join(piece.text for piece in build_hex_window(body[:512]).pieces)
-    return "".join(piece.text for piece in build_text_window(body[: min(MAX_BODY_SHOWN, RAW_WINDOW)]).pieces)
+        return build_hex_window(body[:512]).pieces[0][0]
+    return "".join(text for text, _ in build_text_window(body[:MAX_BODY_SHOWN]).pieces)
 
 
 def format_text(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -10,15 +9,15 @@ from aiohttp.typedefs import Handler
 from relay.dashboard.assets import STATIC_PREFIX
 from relay.dashboard.filters import TIME_ZONE, capitalize_first
 from relay.dashboard.render import RENDERER, get_target_id, html_response
-from relay.dashboard.responses import render_page, toast_header
+from relay.dashboard.responses import redirect, render_page, safe_redirect_path, toast_header
 from relay.errors import RelayError
 from relay.http.guard import LOGIN_STATIC_PREFIX, Guard
 from relay.http.handlers import call_handler
+from relay.http.params import read_fields
 from relay.http.responses import error_response, get_relay
 from relay.model.text import escape_unprintable
 
 _PROGRAM_PREFIXES = ("/api/", "/metrics", "/healthz", "/stream", STATIC_PREFIX, LOGIN_STATIC_PREFIX)
-_HOME = "/events"
 
 PageHandler = Callable[..., Awaitable[web.StreamResponse]]
 """A handler of a page, whose parameters `call_handler` fills in."""
@@ -69,13 +68,6 @@ def render_sign_in(request: web.Request, wrong: str = "", destination: str = "")
     )
 
 
-def safe_redirect_path(text: str) -> str:
-    """Return where to go after signing in: a path of this dashboard, never another site."""
-    parts = urlsplit(text)
-    inside = text.startswith("/") and not text.startswith(("//", "/\\")) and not (parts.scheme or parts.netloc)
-    return text if inside and text.isascii() and text.isprintable() else _HOME
-
-
 def _is_page(request: web.Request) -> bool:
     navigates = request.headers.get("Sec-Fetch-Mode") == "navigate"
     return navigates or "text/html" in request.headers.get("Accept", "")
@@ -123,22 +115,17 @@ async def handle_login(request: web.Request, guard: Guard) -> web.StreamResponse
         # From a file or another page a Strict cookie is not sent along a redirect; after a page of ours it is.
         response = web.Response(headers={"Refresh": "0; url=/events"})
     else:
-        response = web.Response(status=303, headers={"Location": "/events"})
+        response = redirect("/events")
     return _set_session_cookie(response, guard)
 
 
 async def _handle_login_form(request: web.Request, guard: Guard) -> web.StreamResponse:
-    form = await request.post()
-    token, destination = form.get("token"), form.get("next")
-    where = safe_redirect_path(destination if isinstance(destination, str) else "")
-    if not isinstance(token, str) or not guard.is_valid_token(_clean_token(token)):
-        return render_sign_in(request, "That is not the token of this relay.", where)
-    return _set_session_cookie(web.Response(status=303, headers={"Location": where}), guard)
-
-
-def _clean_token(text: str) -> str:
+    form = await read_fields(request)
+    where = safe_redirect_path(form.get("next"))
     # People paste the whole link as well.
-    return text.strip().rpartition("token=")[2]
+    if "token" not in form or not guard.is_valid_token(form["token"].strip().rpartition("token=")[2]):
+        return render_sign_in(request, "That is not the token of this relay.", where)
+    return _set_session_cookie(redirect(where), guard)
 
 
 def _set_session_cookie(response: web.Response, guard: Guard) -> web.Response:

@@ -21,7 +21,6 @@ from relay.model.values import dataclass
 from relay.providers.catalogue import find_provider
 from relay.providers.doctor.case import secret_tail
 from relay.providers.message_status import explain_code
-from relay.providers.provider import Provider
 
 # The zone that the page being drawn shows its times in; None is this machine's own.
 TIME_ZONE: ContextVar[tzinfo | None] = ContextVar("zone", default=None)
@@ -53,9 +52,9 @@ class DisplayTime:
     title: str
 
 
-def format_moment(when: datetime, zone: tzinfo | None = None) -> DisplayTime:
-    """Return an aware time in `zone`, or in the one that was chosen."""
-    local = when.astimezone(zone or TIME_ZONE.get())
+def format_moment(when: datetime) -> DisplayTime:
+    """Return an aware time in the zone that was chosen."""
+    local = when.astimezone(TIME_ZONE.get())
     full = f"{local.day} {local:%b %Y, %H:%M:%S}.{local.microsecond // 1000:03d}"
     iso = when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return DisplayTime(clock=f"{local:%H:%M:%S}", full=full, iso=iso, title=f"{full} {local:%Z}".rstrip())
@@ -69,10 +68,9 @@ class DayHeading:
     date: str
 
 
-def format_day(when: datetime, now: datetime, zone: tzinfo | None = None) -> DayHeading:
+def format_day(when: datetime, now: datetime) -> DayHeading:
     """Return `Today`, `Yesterday` or the weekday, with the date; the year only when it is another."""
-    chosen = zone or TIME_ZONE.get()
-    local, today = when.astimezone(chosen).date(), now.astimezone(chosen).date()
+    local, today = when.astimezone(TIME_ZONE.get()).date(), now.astimezone(TIME_ZONE.get()).date()
     date = f"{local.day} {local:%b}" if local.year == today.year else f"{local.day} {local:%b %Y}"
     word = {0: "Today", 1: "Yesterday"}.get((today - local).days, f"{local:%A}")
     return DayHeading(word=word, date=date)
@@ -119,11 +117,14 @@ class Avatar:
     hue: str
 
 
-def make_avatar(name: str, title: str = "", letters: str = "") -> Avatar:
-    """Return the mark of a provider or source; title and letters come from its name where not given."""
-    title = escape_unprintable(title or name, 40) or "?"
+def make_avatar(provider: str, otherwise: str) -> Avatar:
+    """Return the mark of a provider, or of a name where the catalogue has no such provider."""
+    known = find_provider(provider)
+    name = known.name if known else otherwise
+    title = escape_unprintable(known.title if known else name, 40) or "?"
+    letters = known.monogram if known else title[:2].capitalize()
     hue = _KNOWN_HUES.get(name, crc32(name.encode("utf-8", "replace")) % _HUE_COUNT)
-    return Avatar(title=title, letters=letters or title[:2].capitalize(), hue=f"u{hue}")
+    return Avatar(title=title, letters=letters, hue=f"u{hue}")
 
 
 def format_provider_title(name: str) -> str:
@@ -134,27 +135,12 @@ def format_provider_title(name: str) -> str:
 
 def event_avatar(row: EventRow) -> Avatar:
     """Return the avatar of an event's sender: the provider, or the name it was captured under."""
-    return _provider_avatar(row.provider, row.source)
+    return make_avatar(row.provider, row.source)
 
 
 def source_avatar(source: Source) -> Avatar:
-    """Return the mark of a source; its own title wins over its provider's."""
-    return _provider_avatar(source.provider, source.title or source.name)
-
-
-def named_avatar(name: str, source: Source | None) -> Avatar:
-    """Return the mark of a source by its name, known or not."""
-    return source_avatar(source) if source is not None else _provider_avatar(name, name)
-
-
-def _provider_avatar(name: str, otherwise: str) -> Avatar:
-    known = find_provider(name)
-    return provider_avatar(known) if known else make_avatar(otherwise)
-
-
-def provider_avatar(provider: Provider) -> Avatar:
-    """Return the mark of a provider of the catalogue."""
-    return make_avatar(provider.name, provider.title, provider.monogram)
+    """Return the mark of a source: that of its provider, else of its title or name."""
+    return make_avatar(source.provider, source.title or source.name)
 
 
 def capitalize_first(text: str) -> str:
@@ -223,6 +209,7 @@ def format_message_status(status: MessageStatus) -> str:
 
 
 FILTERS: dict[str, Callable[..., object]] = {
+    "avatar": make_avatar,
     "capitalize_first": capitalize_first,
     "count": format_count,  # 3 | count('event')
     "day": format_day,
@@ -237,7 +224,6 @@ FILTERS: dict[str, Callable[..., object]] = {
     "message_time": format_message_time,
     "moment": format_moment,
     "number": "{:,}".format,
-    "provider_avatar": provider_avatar,
     "provider_title": format_provider_title,
     "printable": escape_unprintable,  # name | printable(80)
     "reason_sentence": describe_reason,

@@ -77,7 +77,7 @@ async def _render_lab(
     relay = get_relay(request)
     names = [name for name, target in relay.config.targets.items() if target.action == "forward"]
     target = form.get("target") or (names[0] if names else _OTHER_TARGET)
-    targets = [(name, name, format_target_address(relay.target_addresses.get(name, ""))) for name in names]
+    targets = [(name, name, format_target_address(relay.target_addresses[name])) for name in names]
     return await render_page(
         request,
         "lab/page.html",

@@ -9,17 +9,17 @@ from relay.http.responses import get_relay
 from relay.services.relay import RunningRelay
 from relay.store.events import EventCounts
 
-THEMES = ("light", "dark")
+THEME_COOKIE = "relay_theme"
 
 
 async def build_shell(request: web.Request, title: str, nav: str) -> dict[str, Any]:
     """Return what stands around a page: everything that is the same on every page; `here` is its own address."""
     relay = get_relay(request)
-    theme = request.cookies.get("relay_theme", "")
+    theme = request.cookies.get(THEME_COOKIE, "")
     return await load_frame(relay) | {
         "title": title,
         "nav": nav,
-        "theme": theme if theme in THEMES else "",
+        "theme": theme if theme in ("light", "dark") else "",
         "boot": relay.boot_id,
         "address": relay.dashboard_url.partition("://")[2],
         "counts": await load_nav_counts(relay),

@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from relay.dashboard.delivery_rows import format_target_address
-from relay.dashboard.filters import TIME_ZONE, named_avatar
+from relay.dashboard.filters import TIME_ZONE, make_avatar, source_avatar
 from relay.dashboard.responses import render_page
 from relay.http.params import parse_window
 from relay.services.relay import RunningRelay
@@ -84,7 +84,7 @@ def build_sparkline(values: Sequence[float]) -> str:
 
 async def show_metrics(request: web.Request, relay: RunningRelay) -> web.Response:
     """GET /stats?window=: the window in charts; an htmx request gets the part that changes."""
-    window = parse_window(request.query)
+    window, known = parse_window(request.query), relay.sources.by_name
     found = await load_stats(relay, window)
     slowest = await relay.store.deliveries.slowest(found.since, _MAX_SLOW)
     events = {row.id: row for row in await relay.store.events.rows({one.event_id for one in slowest})}
@@ -109,7 +109,10 @@ async def show_metrics(request: web.Request, relay: RunningRelay) -> web.Respons
         volume=_build_volume_plot(found),
         latency=_build_latency_plot(found),
         sources=found.sources[:_MAX_SOURCES],
-        avatars={one.name: named_avatar(one.name, relay.sources.by_name.get(one.name)) for one in found.sources},
+        avatars={
+            one.name: source_avatar(source) if (source := known.get(one.name)) else make_avatar(one.name, one.name)
+            for one in found.sources
+        },
         addresses={name: format_target_address(url) for name, url in relay.target_addresses.items()},
         down=[target.name for target in found.targets if relay.state.state_of(target.name)[0] != "up"],
         slow=[(one, events[one.event_id]) for one in slowest if one.event_id in events],

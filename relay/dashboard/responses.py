@@ -1,6 +1,7 @@
 """A form as it was posted, and the ways to answer: a page, a part of one, a dialog, a redirect."""
 
 import json
+import re
 from typing import Any
 
 from aiohttp import web
@@ -13,6 +14,8 @@ from relay.errors import RelayError, UsageError
 from relay.model.parameters import parse_digits
 from relay.model.search import format_spans
 from relay.model.text import escape_unprintable
+
+_LOCAL_PATH = re.compile(r"/(?![/\\])[!-~]*")
 
 
 async def read_values(request: web.Request, name: str) -> list[str]:
@@ -51,6 +54,11 @@ def join_search(fields: MultiMapping[Any], name: str = "q") -> str:
 def redirect(where: str) -> web.Response:
     """Send a browser without script on to where the result can be seen."""
     return web.Response(status=303, headers={"Location": where})
+
+
+def safe_redirect_path(text: object) -> str:
+    """Return where a form says to go on: a path of this dashboard, never another site."""
+    return text if isinstance(text, str) and _LOCAL_PATH.fullmatch(text) else "/events"
 
 
 def format_error(error: RelayError) -> str:

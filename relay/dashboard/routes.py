@@ -23,6 +23,7 @@ from relay.dashboard.events import page as events_page
 from relay.dashboard.events.tabs import BODY_CACHE, BodyCache
 from relay.dashboard.replay import dialog
 from relay.dashboard.replay import page as replay_page
+from relay.dashboard.responses import redirect
 from relay.http.event_stream import EventStreams
 from relay.http.guard import Guard
 from relay.http.responses import REFUSAL_RENDERER, RELAY
@@ -48,7 +49,7 @@ def add_dashboard(app: web.Application, guard: Guard) -> None:
 
 
 async def _redirect_home() -> web.StreamResponse:
-    return web.Response(status=303, headers={"Location": "/events"})
+    return redirect("/events")
 
 
 _ID_PATTERN = "{id:[0-9]{1,18}}"

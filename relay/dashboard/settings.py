@@ -1,23 +1,21 @@
 """The pages Settings, with what relay.toml says, and Doctor: whether everything that relay needs is there."""
 
 import json
-import re
 from itertools import groupby
 
 from aiohttp import web
 
+from relay.dashboard.layout import THEME_COOKIE
 from relay.dashboard.render import get_target_id
-from relay.dashboard.responses import redirect, render_page
+from relay.dashboard.responses import redirect, render_page, safe_redirect_path
 from relay.errors import UsageError
 from relay.services.relay import RunningRelay
 from relay.services.state import Preferences, save_preferences
 
 _DENSITIES = ("comfortable", "compact")
 _ZONES = ("local", "utc")
-THEME_COOKIE = "relay_theme"
 _NEXT_THEME = {"": "light", "light": "dark", "dark": ""}
 _COOKIE_AGE = 365 * 86400
-_LOCAL_PATH = re.compile(r"/(?![/\\])[!-~]*")
 
 
 async def show_settings(request: web.Request, relay: RunningRelay) -> web.Response:
@@ -62,8 +60,7 @@ async def switch_theme(request: web.Request, form: dict[str, str]) -> web.Respon
     """POST /theme: the next one; a browser without script goes back to the page named by `back`."""
     theme = _NEXT_THEME.get(request.cookies.get(THEME_COOKIE, ""), "light")
     if get_target_id(request) is None:
-        back = form.get("back", "")
-        response = redirect(back if _LOCAL_PATH.fullmatch(back) else "/events")
+        response = redirect(safe_redirect_path(form.get("back")))
     else:
         signals = {"relay:theme": {"theme": theme}, "relay:toast": {"text": f"Theme: {theme or 'system'}"}}
         response = web.Response(status=204, headers={"HX-Trigger": json.dumps(signals)})

@@ -3,12 +3,27 @@ from datetime import UTC, timedelta
 import pytest
 
 from relay.dashboard.events.body_tree import guess_meaning
-from relay.dashboard.filters import format_count, format_day, format_due, format_duration, format_moment, format_status
+from relay.dashboard.filters import (
+    TIME_ZONE,
+    format_count,
+    format_day,
+    format_due,
+    format_duration,
+    format_moment,
+    format_status,
+)
 from relay.model.text import format_size
 
 
+@pytest.fixture(autouse=True)
+def utc():
+    token = TIME_ZONE.set(UTC)
+    yield
+    TIME_ZONE.reset(token)
+
+
 def test_a_moment_is_told_four_ways(noon):
-    told = format_moment(noon, UTC)
+    told = format_moment(noon)
     assert (told.clock, told.full) == ("12:00:00", "22 Nov 2026, 12:00:00.482")
     assert (told.iso, told.title) == ("2026-11-22T12:00:00.482Z", "22 Nov 2026, 12:00:00.482 UTC")
 
@@ -17,12 +32,12 @@ def test_a_moment_is_told_four_ways(noon):
     ("ago", "word", "date"), [(0, "Today", "22 Nov"), (1, "Yesterday", "21 Nov"), (3, "Thursday", "19 Nov")]
 )
 def test_days_near_by_have_a_word(noon, ago, word, date):
-    shown = format_day(noon - timedelta(days=ago), noon, UTC)
+    shown = format_day(noon - timedelta(days=ago), noon)
     assert (shown.word, shown.date) == (word, date)
 
 
 def test_a_day_of_another_year_says_which(noon):
-    assert format_day(noon - timedelta(days=400), noon, UTC).date == "18 Oct 2025"
+    assert format_day(noon - timedelta(days=400), noon).date == "18 Oct 2025"
 
 
 @pytest.mark.parametrize(

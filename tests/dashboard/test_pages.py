@@ -294,6 +294,7 @@ async def test_why_a_signature_failed_is_told_in_steps(start):
     _, html = await page(at, "/events/1/verification")
     assert "What was checked" in html
     assert 'class="verdict err"' in html
+    assert 'title="relay"><svg class="glyph open"' in html
     assert "Forward it anyway" in html
     assert SECRET not in html
 

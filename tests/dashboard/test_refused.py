@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from cases import check_each
-from relay.dashboard.errors import safe_redirect_path
+from relay.dashboard.responses import safe_redirect_path
 
 HTML = {"Accept": "text/html,application/xhtml+xml", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
 PARTIAL = {"HX-Request": "true", "HX-Request-Type": "partial", "Sec-Fetch-Site": "same-origin"}

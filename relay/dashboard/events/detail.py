@@ -66,20 +66,11 @@ class PipelineTarget:
     is_replay: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineBar:
-    """The whole line of an event; `is_open` draws the switch in the middle as open: nothing passes."""
-
-    checked: PipelineSegment
-    is_open: bool
-    outs: tuple[PipelineTarget, ...]
-
-
 def build_pipeline_bar(
     event: EventRow, deliveries: Sequence[Delivery], addresses: Mapping[str, str], now: datetime
-) -> PipelineBar:
-    """Return the line of an event; `addresses` says where each configured target leads."""
-    outs = [
+) -> tuple[PipelineSegment, list[PipelineTarget]]:
+    """Return the line of an event: the check, and its targets; `addresses` says where each configured one leads."""
+    targets = [
         PipelineTarget(
             _build_delivery_segment(delivery, now),
             escape_unprintable(delivery.target, 60),
@@ -88,8 +79,7 @@ def build_pipeline_bar(
         )
         for delivery in select_latest_deliveries(deliveries)
     ]
-    is_open = event.outcome is EventOutcome.REJECTED
-    return PipelineBar(_build_check_segment(event), is_open, tuple(outs or [_build_unsent_target(event, addresses)]))
+    return _build_check_segment(event), targets or [_build_unsent_target(event, addresses)]
 
 
 def _build_check_segment(event: EventRow) -> PipelineSegment:

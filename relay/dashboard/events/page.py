@@ -174,7 +174,7 @@ async def show_onboarding(request: web.Request) -> web.Response:
         providers=known,
         provider=next((provider for provider in known if provider.name == chosen), known[0]),
         url=relay.state.public_url or relay.ingress_url,
-        targets=[f"{name}: {relay.target_addresses.get(name, '')}" for name in relay.config.targets],
+        targets=[f"{name}: {address}" for name, address in relay.target_addresses.items()],
         sample=_SAMPLE_TYPE,
     )
 

@@ -223,7 +223,7 @@ def _find_in_body(request: web.Request, body: ParsedBody, text: str) -> dict[str
         start = max(start, offsets[at] - body_text.RAW_WINDOW // 2)
     window = body_text.build_text_window(body.content, start, text)
     before = sum(offset < start for offset in offsets)
-    nth = [index for index, piece in enumerate(window.pieces) if piece.hit]
+    nth = [index for index, (_, is_hit) in enumerate(window.pieces) if is_hit]
     mark = nth[at - before] if 0 <= at - before < len(nth) else -1
     return {"kind": "raw", "find": found, "window": window, "step": "256 KB", "mark": mark}
 

@@ -100,7 +100,6 @@ async def _render_replay_form(
     chosen: Sequence[str],
 ) -> web.Response:
     relay, start = get_relay(request), build_original(event)
-    targets = {name: relay.target_addresses.get(name, "") for name in relay.config.targets}
     return await render_dialog(
         request,
         "replay/dialog.html",
@@ -109,7 +108,7 @@ async def _render_replay_form(
         status=422 if errors else 200,
         event=event.row,
         action=f"/events/{event.id}/replay",
-        targets=targets,
+        targets=relay.target_addresses,
         chosen=chosen,
         url=form.get("url", ""),
         method=form.get("method", start.method),

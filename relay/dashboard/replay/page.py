@@ -105,7 +105,6 @@ async def _build_bulk_form(
     request: web.Request, text: str, fields: MultiMapping[Any], errors: Mapping[str, str]
 ) -> web.Response:
     relay = get_relay(request)
-    targets = {"": ""} | {name: relay.target_addresses.get(name, "") for name in relay.config.targets}
     return await render_dialog(
         request,
         "replay/bulk_form.html",
@@ -113,7 +112,7 @@ async def _build_bulk_form(
         (build_url("/events", q="" if text.startswith("id:") else text), "Events"),
         status=422 if errors else 200,
         query=text,
-        targets=targets,
+        targets={"": ""} | relay.target_addresses,
         target=fields.get("target", ""),
         url=str(fields.get("url", "")),
         signs=SIGN_MODE_LABELS,

@@ -2,6 +2,7 @@
 
 import hmac
 import re
+from dataclasses import replace
 from datetime import datetime
 
 from relay.model.event import Capture, Check, EventOutcome, NewEvent, Source, Verdict, Verification
@@ -56,27 +57,22 @@ def answer_challenge(
     if found is None:
         return None
     challenge, value = found
-    verification = _check_proof(challenge, source, capture, verification)
-    # Meta wants 403 for a wrong verify token; a wrong signature is 401 as for events.
-    if verification.verdict is Verdict.INVALID:
-        status = 403 if challenge.proof is Proof.TOKEN else 401
-        return ChallengeOutcome(name=challenge.name, verification=verification, status=status)
-    if verification.verdict is Verdict.UNCHECKED and challenge.proof is Proof.TOKEN:
-        return ChallengeOutcome(name=challenge.name, verification=verification, status=403)
+    by_token = challenge.proof is Proof.TOKEN
+    if by_token:
+        verification = _check_verify_token(source.verify_tokens, challenge.token(capture), source.locked_tokens)
+    elif challenge.proof is Proof.NONE and verification.verdict is not Verdict.VERIFIED:
+        verification = Verification(verdict=Verdict.UNSIGNED, reason="handshake")
+    if verification.verdict is Verdict.INVALID or (by_token and verification.verdict is Verdict.UNCHECKED):
+        # Meta wants 403 for a wrong verify token; a wrong signature is 401 as for events.
+        return ChallengeOutcome(name=challenge.name, verification=verification, status=403 if by_token else 401)
     # The challenge is answered with the secret that signed it, in case two are accepted.
     reply = challenge.reply(value, _find_signing_secret(source, capture, now))
     if reply is None:
-        return ChallengeOutcome(
-            name=challenge.name, verification=_explain_unanswerable(source, challenge, verification), status=403
-        )
+        verification = _explain_unanswerable(source, challenge, verification)
+        return ChallengeOutcome(name=challenge.name, verification=verification, status=403)
     answered = Check(name=HANDSHAKE_STEP, passed=True, detail=f"{challenge.name}, answered", result=str(reply.status))
-    checks = (*verification.checks, answered)
-    return ChallengeOutcome(
-        name=challenge.name,
-        verification=Verification(verdict=verification.verdict, reason=verification.reason, checks=checks),
-        status=reply.status,
-        reply=reply,
-    )
+    verification = replace(verification, checks=(*verification.checks, answered))
+    return ChallengeOutcome(name=challenge.name, verification=verification, status=reply.status, reply=reply)
 
 
 def build_challenge_event(source: Source, capture: Capture, handshake: ChallengeOutcome) -> NewEvent:
@@ -108,18 +104,6 @@ def default_secret_variable(source: Source) -> str:
     if provider is not None:
         return provider.secret_variable
     return f"{re.sub(r'[^A-Z0-9]+', '_', source.name.upper())}_SECRET"
-
-
-def _check_proof(challenge: Challenge, source: Source, capture: Capture, verification: Verification) -> Verification:
-    match challenge.proof:
-        case Proof.SIGNATURE:
-            return verification
-        case Proof.TOKEN:
-            return _check_verify_token(source.verify_tokens, challenge.token(capture), source.locked_tokens)
-        case Proof.NONE:
-            if verification.verdict is Verdict.VERIFIED:
-                return verification
-            return Verification(verdict=Verdict.UNSIGNED, reason="handshake")
 
 
 def _check_verify_token(tokens: tuple[Secret, ...], presented: str, locked: tuple[str, ...]) -> Verification:

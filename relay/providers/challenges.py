@@ -16,6 +16,7 @@ from relay.providers.generic_challenges import (
     find_query_value,
     json_reply,
     parse_form_fields,
+    read_hub_challenge,
     read_json_where,
     read_query_parameter,
     visible_text,
@@ -33,14 +34,6 @@ def find_subscription_link(capture: Capture) -> str | None:
     """Return the link that confirms an SNS subscription; None unless it leads to SNS itself."""
     link = capture.payload.json_at("SubscribeURL")
     return link if isinstance(link, str) and _SNS_HOST.match(link) and visible_text(link) else None
-
-
-# The verify token is a second secret, which the owner typed beside the address; the app secret signs nothing
-# here: https://developers.facebook.com/docs/graph-api/webhooks/getting-started
-def _read_meta(capture: Capture) -> str | None:
-    if capture.method != "GET" or find_query_value(capture, "hub.mode") != "subscribe":
-        return None
-    return find_query_value(capture, "hub.challenge")
 
 
 # The answer must be the challenge alone, as plain text; anything else and Twitch gives the subscription up
@@ -131,9 +124,10 @@ def _read_sns(capture: Capture) -> str | None:
 
 
 def _subscription_reply(link: str, _: Secret | None) -> ChallengeReply:
-    if not link:
-        return ChallengeReply(todo="do not open the SubscribeURL of its body, which does not lead to SNS")
-    return ChallengeReply(todo="open the SubscribeURL of its body to confirm the subscription")
+    confirm = "open the SubscribeURL of its body to confirm the subscription"
+    return ChallengeReply(
+        todo=confirm if link else "do not open the SubscribeURL of its body, which does not lead to SNS"
+    )
 
 
 def _empty_reply(*_: object) -> ChallengeReply:
@@ -164,10 +158,12 @@ def _hook_secret_reply(value: str, _: Secret | None) -> ChallengeReply:
     )
 
 
+# The verify token is a second secret, which the owner typed beside the address; the app secret signs nothing
+# here: https://developers.facebook.com/docs/graph-api/webhooks/getting-started
 META_CHALLENGES = (
     Challenge(
         "Meta URL verification",
-        _read_meta,
+        read_hub_challenge,
         echo_reply,
         proof=Proof.TOKEN,
         token=lambda capture: find_query_value(capture, "hub.verify_token") or "",

@@ -1,7 +1,7 @@
 """Schemes a user declares in relay.toml, under `[sources.NAME.signature]`."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import get_args
 
 from relay.errors import ConfigError
@@ -29,8 +29,6 @@ from relay.providers.signature_options import (
     unknown_value_error,
 )
 
-__all__ = ["SCHEMES", "SignatureOptions", "VerifierLoader", "build_custom_scheme", "list_mistakes", "read_options"]
-
 VerifierLoader = Callable[[str], Verifier]
 
 _LOCATION_KEYS = ("header", "query", "json", "form")
@@ -54,12 +52,12 @@ _SCHEME_KEYS: Mapping[str, tuple[str, ...]] = {
 SCHEMES = tuple(_SCHEME_KEYS)
 
 
-def build_custom_scheme(options: Mapping[str, object] | SignatureOptions, load: VerifierLoader | None = None) -> Scheme:
+def build_custom_scheme(options: Mapping[str, object], load: VerifierLoader | None = None) -> Scheme:
     """Return the scheme that a source declares; `load` finds the class that `verifier` names.
 
     Raises ConfigError whose sentence starts with the key at fault, `signature.digest: ...`.
     """
-    declared = options if isinstance(options, SignatureOptions) else read_options(options)
+    declared = _read_options(options)
     if declared.scheme == "python":
         return _build_python(declared, load)
     if declared.scheme not in _BUILDERS:
@@ -90,11 +88,7 @@ def list_mistakes(options: Mapping[str, object], load: VerifierLoader | None = N
 _REPLACEMENTS = {"header": "X-Signature", "timestamp": "header:X-Timestamp", "id": "header:X-Id"}
 
 
-def read_options(options: Mapping[str, object]) -> SignatureOptions:
-    """Return the options of a plain table.
-
-    Raises ConfigError for a key that is unknown or that its scheme has no use for, and for a value of another kind.
-    """
+def _read_options(options: Mapping[str, object]) -> SignatureOptions:
     fields = {field.name: field for field in dataclasses.fields(SignatureOptions)}
     read: dict[str, object] = {}
     for key, value in options.items():
@@ -103,7 +97,11 @@ def read_options(options: Mapping[str, object]) -> SignatureOptions:
             hint = f"did you mean '{near}'?" if near else f"known are {', '.join(fields)}"
             raise ConfigError(f"signature.{escape_unprintable(key, 40)}: unknown key", hint=hint)
         read[key] = _check_type(key, value, get_args(fields[key].type)[0])
-    _check_keys(str(read.get("scheme", "hmac")), read)
+    scheme = str(read.get("scheme", "hmac"))
+    known = _SCHEME_KEYS.get(scheme, ())
+    unused = next((key for key in read if known and key not in ("scheme", *known)), None)
+    if unused:
+        raise ConfigError(f"signature.{unused}: has no use where scheme is '{scheme}'", hint=f"use {', '.join(known)}")
     return SignatureOptions(**read)  # type: ignore[arg-type] # each value was held against its field's type
 
 
@@ -123,13 +121,6 @@ def _check_type(key: str, value: object, kind: object) -> object:
         f"signature.{key}: must be {kinds.get(name, 'text')}, not {type(value).__name__}",
         hint="" if name in kinds else "put it in quotes",
     )
-
-
-def _check_keys(scheme: str, keys: Iterable[str]) -> None:
-    known = _SCHEME_KEYS.get(scheme, ())
-    unused = next((key for key in keys if known and key not in ("scheme", *known)), None)
-    if unused:
-        raise ConfigError(f"signature.{unused}: has no use where scheme is '{scheme}'", hint=f"use {', '.join(known)}")
 
 
 def _build_hmac(options: SignatureOptions) -> Scheme:

@@ -30,9 +30,9 @@ def text_if(_: str, text: str) -> str | None:
 
 
 @derive_text
-def lookup(text: str, *names: tuple[str, str]) -> str | None:
-    """Extract the name of a code, or a code without a name: `lookup("type", ("1", "ping"))`."""
-    return next((name for code, name in names if code == text), text)
+def lookup(text: str, *names: str) -> str | None:
+    """Extract the name of a code, or a code without a name: `lookup("type", "1 ping")`."""
+    return dict(name.split() for name in names).get(text, text)
 
 
 @derive_text

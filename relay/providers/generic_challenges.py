@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from relay.model.event import Capture, Headers
+from relay.model.json_paths import find_below
 from relay.model.payload import PayloadError, parse_form
 from relay.model.secret import Secret
 from relay.model.values import dataclass
@@ -80,6 +81,13 @@ def read_query_parameter(name: str, method: str) -> Callable[[Capture], str | No
     return read
 
 
+def read_hub_challenge(capture: Capture) -> str | None:
+    """Read what Meta, or a hub of WebSub, asks back before it takes an address."""
+    if capture.method != "GET" or find_query_value(capture, "hub.mode") != "subscribe":
+        return None
+    return find_query_value(capture, "hub.challenge")
+
+
 def echo_reply(value: str, _: Secret | None) -> ChallengeReply:
     """Return what was asked for, as text."""
     return ChallengeReply(body=value.encode())
@@ -134,11 +142,9 @@ def _read_event_grid(capture: Capture) -> str | None:
     if (capture.header("aeg-event-type") or "").lower() != "subscriptionvalidation":
         return None
     events = _parse_small_json(capture)
-    if not isinstance(events, list) or len(events) != 1 or not isinstance(events[0], dict):
+    if not isinstance(events, list) or len(events) != 1 or find_below(events, (0, "eventType")) != _EVENT_GRID:
         return None
-    data = events[0].get("data")
-    is_validation = events[0].get("eventType") == _EVENT_GRID and isinstance(data, dict)
-    return visible_text(data.get("validationCode")) if is_validation and isinstance(data, dict) else None
+    return visible_text(find_below(events, (0, "data", "validationCode")))
 
 
 def _read_cloudevents(capture: Capture) -> str | None:
@@ -158,10 +164,9 @@ def _cloudevents_reply(origin: str, _: Secret | None) -> ChallengeReply:
 
 def _read_websub(capture: Capture) -> str | None:
     """Read a hub's question whether a subscription is wanted (WebSub, 5.3). An end of one is never confirmed."""
-    if capture.method != "GET" or find_query_value(capture, "hub.mode") != "subscribe":
-        return None
-    topic = find_query_value(capture, "hub.topic") or ""
-    return find_query_value(capture, "hub.challenge") if _TOPIC.fullmatch(topic) else None
+    challenge = read_hub_challenge(capture)
+    is_named = challenge is not None and _TOPIC.fullmatch(find_query_value(capture, "hub.topic") or "")
+    return challenge if is_named else None
 
 
 def _read_challenge_query(capture: Capture) -> str | None:

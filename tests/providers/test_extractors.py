@@ -84,8 +84,8 @@ def test_picks_combine(pick):
     assert pick(add_prefix("#", body("a")), content) == "#1"
     assert pick(add_prefix("#", body("x")), content) is None
     assert pick(strip_prefix(body("c"), "refs/heads/"), content) == "main"
-    assert pick(lookup(body("a"), ("1", "ping")), content) == "ping"
-    assert pick(lookup(body("c"), ("1", "ping")), content) == "refs/heads/main"
+    assert pick(lookup(body("a"), "1 ping"), content) == "ping"
+    assert pick(lookup(body("c"), "1 ping"), content) == "refs/heads/main"
     assert pick(text_if(body("a"), "yes"), content) == "yes"
     assert pick(text_if(body("x"), "yes"), content) is None
     assert pick(constant("k"), content) == "k"

@@ -37,18 +37,7 @@ DISCORD = Provider(
     # Interactions have a number for a type; Webhook Events, on the same keys, wrap a named event in an outer
     # type 0 or 1.
     event_type=first_of(
-        "event.type",
-        lookup(
-            "type",
-            *(
-                ("0", "ping"),
-                ("1", "ping"),
-                ("2", "command"),
-                ("3", "component"),
-                ("4", "autocomplete"),
-                ("5", "modal"),
-            ),
-        ),
+        "event.type", lookup("type", "0 ping", "1 ping", "2 command", "3 component", "4 autocomplete", "5 modal")
     ),
     idempotency_key=body("id"),
     summary=first_of(add_prefix("/", "data.name"), "data.custom_id", "event.data.user.username", "application_id"),

@@ -79,7 +79,7 @@ class Jwt(SteppedScheme):
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
         """Return the capture with a token of its own. Raises SigningError for a public key."""
-        from jwt import PyJWS  # noqa: PLC0415 - see above
+        import jwt  # noqa: PLC0415 - see above
 
         key = _load_token_key(secret)
         if key is None or not isinstance(key.pair.private, EllipticCurvePrivateKey):
@@ -89,7 +89,7 @@ class Jwt(SteppedScheme):
             )
         claims = {"iat": int(now.timestamp()), self.claim: hashlib.sha256(capture.body).hexdigest()}
         content = json.dumps(claims, separators=(",", ":")).encode()
-        token = PyJWS().encode(content, key.pair.private, algorithm=_ALGORITHM, headers={"kid": key.kid})
+        token = jwt.PyJWS().encode(content, key.pair.private, algorithm=_ALGORITHM, headers={"kid": key.kid})
         return self.place.write(capture, token.encode())
 
     def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
@@ -116,15 +116,14 @@ class Jwt(SteppedScheme):
 
 def _parse_token(text: bytes, title: str) -> _Token:
     """Return what a token says, its signature not yet checked. Raises RefusalError for anything but ES256."""
-    from jwt import PyJWS  # noqa: PLC0415 - see above
-    from jwt.exceptions import PyJWTError  # noqa: PLC0415 - see above
+    import jwt  # noqa: PLC0415 - see above
 
     try:
         if len(text) > _MAX_LENGTH:
             raise RefusalError("header_malformed", f"{title} is not a token of three parts")
-        token = PyJWS().decode_complete(text, options={"verify_signature": False})
+        token = jwt.PyJWS().decode_complete(text, options={"verify_signature": False})
         claims = parse_json(token["payload"])
-    except PyJWTError as error:
+    except jwt.PyJWTError as error:
         raise RefusalError("header_malformed", f"{title} is not a token of three parts") from error
     except PayloadError:
         claims = None
@@ -140,13 +139,12 @@ def _parse_token(text: bytes, title: str) -> _Token:
 
 
 def _is_signed_by(pair: KeyPair, token: _Token) -> bool:
-    from jwt import PyJWS  # noqa: PLC0415 - see above
-    from jwt.exceptions import PyJWTError  # noqa: PLC0415 - see above
+    import jwt  # noqa: PLC0415 - see above
 
     assert isinstance(pair.public, EllipticCurvePublicKey)
     try:
-        PyJWS().decode(token.text, pair.public, algorithms=[_ALGORITHM])
-    except PyJWTError:
+        jwt.PyJWS().decode(token.text, pair.public, algorithms=[_ALGORITHM])
+    except jwt.PyJWTError:
         return False
     return True
 
@@ -167,15 +165,14 @@ def _load_token_key(secret: Secret) -> _TokenKey | None:
 
 
 def _load_jwk(jwk: dict[str, Any]) -> _TokenKey | None:
-    from jwt.algorithms import ECAlgorithm  # noqa: PLC0415 - see above
-    from jwt.exceptions import PyJWTError  # noqa: PLC0415 - see above
+    import jwt  # noqa: PLC0415 - see above
 
     if jwk.get("crv") != "P-256":
         return None
     try:
         # An empty "d" is a public key whose private half was blanked.
-        key = ECAlgorithm.from_jwk({name: value for name, value in jwk.items() if name != "d" or value})
-    except (PyJWTError, ValueError, TypeError):
+        key = jwt.algorithms.ECAlgorithm.from_jwk({name: value for name, value in jwk.items() if name != "d" or value})
+    except (jwt.PyJWTError, ValueError, TypeError):
         return None
     public = key.public_key() if isinstance(key, EllipticCurvePrivateKey) else key
     kid = jwk.get("kid")
@@ -190,6 +187,6 @@ def _load_own_key(pem: str) -> EllipticCurvePrivateKey:
 
 
 def _export_jwk(key: EllipticCurvePrivateKey | EllipticCurvePublicKey) -> str:
-    from jwt.algorithms import ECAlgorithm  # noqa: PLC0415 - see above
+    import jwt  # noqa: PLC0415 - see above
 
-    return json.dumps({**ECAlgorithm.to_jwk(key, as_dict=True), **_LOCAL_KEY})
+    return json.dumps({**jwt.algorithms.ECAlgorithm.to_jwk(key, as_dict=True), **_LOCAL_KEY})

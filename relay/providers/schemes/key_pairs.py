@@ -3,6 +3,7 @@
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal, Protocol, runtime_checkable
 
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
@@ -115,17 +116,14 @@ def load_key(der: bytes) -> KeyPair | None:
 
     Elliptic curves other than P-256 and RSA below 1024 bits count as none.
     """
-    for load in (serialization.load_der_public_key, _load_private, _load_certificate):
+    load_private = partial(serialization.load_der_private_key, password=None)
+    for load in (serialization.load_der_public_key, load_private, _load_certificate):
         with suppress(*_NO_KEY):
             key: object = load(der)
             private = key if isinstance(key, PrivateKey) else None
             if public := _accept_key(private.public_key() if private else key):
                 return KeyPair(public=public, private=private)
     return None
-
-
-def _load_private(der: bytes) -> object:
-    return serialization.load_der_private_key(der, password=None)
 
 
 def _load_certificate(der: bytes) -> object:

@@ -63,7 +63,10 @@ class AdyenItems(SteppedScheme):
 
     def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
         del now
-        signed = _read_signed_items(capture)
+        items = _read_items(capture)
+        if not items:
+            raise RefusalError("body_malformed", f"{_ADYEN_LIST} is missing", result="Missing")
+        signed = [(_build_item_text(item), _read_signature(item, number)) for number, item in enumerate(items, 1)]
         count = f"{len(signed)} item{'' if len(signed) == 1 else 's'}"
         checks.append(Check(name=HEADER_STEP, passed=True, detail=f"hmacSignature in {count}", result="Present"))
         checks.append(Check(name=CONTENT_STEP, passed=True, detail="eight fields of each item", result="Built"))
@@ -99,19 +102,9 @@ class AdyenItems(SteppedScheme):
         return with_body(capture, body)
 
 
-def _read_signed_items(capture: Capture) -> list[tuple[bytes, bytes]]:
-    """Return each item's signed text and signature. Raises RefusalError where there is no item."""
-    items = _read_items(capture)
-    if not items:
-        raise RefusalError("body_malformed", f"{_ADYEN_LIST} is missing", result="Missing")
-    return [(_build_item_text(item), _read_signature(item, number)) for number, item in enumerate(items, 1)]
-
-
 def _read_items(capture: Capture) -> list[dict[str, Any]]:
     items = capture.payload.json_at(_ADYEN_LIST)
-    found = (
-        [item.get(_ADYEN_ITEM) if isinstance(item, dict) else None for item in items] if isinstance(items, list) else []
-    )
+    found = [_value_at(item, _ADYEN_ITEM) for item in items] if isinstance(items, list) else []
     return [item if isinstance(item, dict) else {} for item in found]
 
 
@@ -130,14 +123,10 @@ def _read_signature(item: dict[str, Any], number: int) -> bytes:
 
 
 def _build_item_text(item: dict[str, Any]) -> bytes:
-    return ":".join(_format_field(_value_at(item, *path)) for path in _ADYEN_FIELDS).encode("utf-8", "surrogatepass")
-
-
-# Booleans come as the texts true and false in Adyen's samples, numbers as numbers.
-def _format_field(value: object) -> str:
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    values = [_value_at(item, *path) for path in _ADYEN_FIELDS]
+    # Booleans come as the texts true and false in Adyen's samples, numbers as numbers.
+    texts = ["" if value is None else str(value).lower() if isinstance(value, bool) else str(value) for value in values]
+    return ":".join(texts).encode("utf-8", "surrogatepass")
 
 
 def _sign_item(key: bytes, text: bytes) -> bytes:
@@ -210,12 +199,8 @@ def _read_signed_path(capture: Capture) -> str:
 # As @contentful/node-apps-toolkit 3.16.1 does; a library of another language may not.
 def _escape_path(path: str) -> str:
     name, mark, search = path.partition("?")
-    escaped = f"{name}?{_escape(search, _IN_SEARCH)}" if mark and search else name
-    return _escape(escaped, _IN_URI)
-
-
-def _escape(text: str, kept: str) -> str:
-    return quote(to_wire_bytes(text), safe=kept)
+    escaped = f"{name}?{quote(to_wire_bytes(search), safe=_IN_SEARCH)}" if mark and search else name
+    return quote(to_wire_bytes(escaped), safe=_IN_URI)
 
 
 CERTIFICATE_STEP = "Certificate"

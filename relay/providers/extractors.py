@@ -274,20 +274,16 @@ def _find_root(extractor: Extractor) -> str | None:
 
 
 def _to_text(value: object) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return _limit_text(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return _limit_text(str(value)) if isinstance(value, int | float) else None
+    return _limit_text(str(value)) if isinstance(value, str | int | float) else None
 
 
 def _limit_text(text: str) -> str | None:
-    if text.isprintable() and len(text) <= MAX_LENGTH:
-        return text if text and not text.isspace() else None
-    if text.isspace():
+    if not text or text.isspace():
         return None
+    if text.isprintable() and len(text) <= MAX_LENGTH:
+        return text
     readable = escape_unprintable(text)
     if len(readable) <= MAX_LENGTH:
         return readable

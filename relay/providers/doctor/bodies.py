@@ -65,11 +65,14 @@ def try_body_variants(tester: VariantTester) -> SignatureFinding | None:
         if variant.kind == _WAS_FORM:
             sent = with_header(sent, ("Content-Type",), FORM)  # Twilio signs the fields of a form, not its bytes
         if found := tester.find_match(variant.kind, [(variant, sent)]):
+            # The position only: the bytes themselves are in the Payload tab.
+            shared = min(len(variant.body), len(received))
+            at = next((index for index in range(shared) if variant.body[index] != received[index]), shared)
             return SignatureFinding(
                 cause="body_changed",
                 title=f"The body changed before it reached relay: {variant.happened}",
                 sentence=f"The signature fits {found[1]} with {len(variant.body):,} bytes; "
-                f"{len(received):,} arrived. {_describe_difference(variant.body, received)}",
+                f"{len(received):,} arrived. They differ from byte {at + 1:,} on.",
                 fix=f"{BYTES_ADVICE}: no parsed JSON, no other encoding.",
             )
     return None
@@ -109,9 +112,11 @@ def _end_variants(body: bytes) -> Iterator[tuple[str, bytes]]:
 
 def _packing_variants(body: bytes) -> Iterator[BodyVariant]:
     for name, window in (("gzip", 31), ("deflate", 15)):
-        unpacked = _decompress(body, window)
-        if unpacked is not None:
-            yield BodyVariant("Packing", f"it was packed with {name}", unpacked)
+        unpacker = zlib.decompressobj(window)
+        with suppress(zlib.error):
+            unpacked = unpacker.decompress(body, _MAX_UNPACKED)
+            if unpacker.eof:
+                yield BodyVariant("Packing", f"it was packed with {name}", unpacked)
     if len(body) <= MAX_BODY and body:
         with suppress(ValueError):
             yield BodyVariant("Packing", "it was encoded as base64", b64decode(body, validate=True))
@@ -170,15 +175,6 @@ def _compression_variants(body: bytes, coding: str) -> Iterator[BodyVariant]:
                 yield BodyVariant("Packing", happened, made[:8] + bytes((extra, system)) + made[10:])
 
 
-def _decompress(body: bytes, window: int) -> bytes | None:
-    unpacker = zlib.decompressobj(window)
-    try:
-        unpacked = unpacker.decompress(body, _MAX_UNPACKED)
-    except zlib.error:
-        return None
-    return unpacked if unpacker.eof else None
-
-
 def _charset_variants(body: bytes) -> Iterator[BodyVariant]:
     if body.isascii() or len(body) > MAX_BODY:
         return
@@ -187,13 +183,6 @@ def _charset_variants(body: bytes) -> Iterator[BodyVariant]:
             yield BodyVariant("Charset", f"charset changed from {charset} to UTF-8", body.decode().encode(charset))
         with suppress(UnicodeError):
             yield BodyVariant("Charset", f"charset changed from UTF-8 to {charset}", body.decode(charset).encode())
-
-
-def _describe_difference(sent: bytes, received: bytes) -> str:
-    # Positions only: the bytes themselves are in the Payload tab.
-    length = min(len(sent), len(received))
-    at = next((index for index in range(length) if sent[index] != received[index]), length)
-    return f"They differ from byte {at + 1:,} on."
 
 
 def try_earlier_bodies(tester: VariantTester) -> SignatureFinding | None:

@@ -281,26 +281,23 @@ def _explain_handshake(case: SignatureCase, verification: Verification) -> Itera
     if verification.verdict is Verdict.INVALID:
         return
     reply = challenge.reply(value, next(iter(case.source.secrets), None))
-    link = find_subscription_link(case.capture)
-    if reply is not None and reply.todo:
-        provider = find_provider(case.source.provider)
-        variable = provider.secret_variable if provider else "its secret"
-        todo = reply.todo.format(variable=variable)
-        line = link or ("" if "Subscribe" in todo else f"{variable}=")
-        content = f"relay answered it and {case.title} is content so far. {_explain_next_step(todo, verification)}"
-        yield SignatureFinding(
-            cause="handshake",
-            title=f"{challenge.name}: {'one thing is left to you' if line else 'it is not what SNS sends'}",
-            sentence=content if line else "Amazon SNS sends no other address to open.",
-            fix=f"{todo[0].upper()}{todo[1:]}{':' if line else '.'}",
-            line=line,
-        )
-
-
-def _explain_next_step(todo: str, verification: Verification) -> str:
+    if reply is None or not reply.todo:
+        return
+    variable = default_secret_variable(case.source)
+    todo = reply.todo.format(variable=variable)
+    line = find_subscription_link(case.capture) or ""
+    warning = "Open the link only if you know the topic." if verification.verdict is not Verdict.VERIFIED else ""
     if "SubscribeURL" not in todo:
-        return "Until it is saved, only this run of relay knows it, and only if no other secret is set."
-    return "Open the link only if you know the topic." if verification.verdict is not Verdict.VERIFIED else ""
+        line = line or f"{variable}="
+        warning = "Until it is saved, only this run of relay knows it, and only if no other secret is set."
+    content = f"relay answered it and {case.title} is content so far. {warning}"
+    yield SignatureFinding(
+        cause="handshake",
+        title=f"{challenge.name}: {'one thing is left to you' if line else 'it is not what SNS sends'}",
+        sentence=content if line else "Amazon SNS sends no other address to open.",
+        fix=f"{todo[0].upper()}{todo[1:]}{':' if line else '.'}",
+        line=line,
+    )
 
 
 def _explain_verify_token(case: SignatureCase, challenge: Challenge, verification: Verification) -> SignatureFinding:
@@ -322,8 +319,7 @@ def _explain_verify_token(case: SignatureCase, challenge: Challenge, verificatio
 def _explain_broken_verifier(case: SignatureCase, verification: Verification) -> SignatureFinding:
     """Say where a verifier failed; no secret is tried with it, for none would change that."""
     step = request_head.find_failed_check(verification)
-    schemes = case.schemes
-    verifier = next((leaf.reference for leaf in schemes if isinstance(leaf, VerifierScheme)), "")
+    verifier = next((leaf.reference for leaf in case.schemes if isinstance(leaf, VerifierScheme)), "")
     return SignatureFinding(
         cause="verifier_failed",
         title=f"The verifier {verifier} {step.detail if step else 'failed'}",

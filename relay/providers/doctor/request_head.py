@@ -251,20 +251,15 @@ def _list_addresses(case: SignatureCase) -> Iterator[str]:
     """Return the addresses a sender may have called, the likeliest first."""
     yield from case.urls
     called = urlsplit(sender_address(case.capture))
-    hosts = dict.fromkeys(filter(None, (called.netloc, *_list_hosts(case))))
-    ported = dict.fromkeys(name for host in hosts for name in _list_ports(host, called.scheme))
+    named = [case.capture.header(name) or "" for name in ("X-Forwarded-Host", "X-Original-Host", "Host")]
+    known = [urlsplit(url).netloc for url in (case.base, case.source.public_url or "", *case.urls)]
+    hosts = (called.netloc, *(host.partition(",")[0].strip() for host in (*named, *known)))
+    ported = dict.fromkeys(name for host in hosts if host for name in _list_ports(host, called.scheme))
     paths = dict.fromkeys((called.path, *_list_paths(case, called.path)))
     queries = dict.fromkeys((called.query, case.capture.query, "", unquote(called.query)))
     schemes = dict.fromkeys((called.scheme, "https", "http"))
     for path, query, scheme, host in product(paths, queries, schemes, ported):
         yield f"{scheme}://{host}{path}{f'?{query}' if query else ''}"
-
-
-def _list_hosts(case: SignatureCase) -> tuple[str, ...]:
-    capture = case.capture
-    named = [capture.header(name) or "" for name in ("X-Forwarded-Host", "X-Original-Host", "Host")]
-    known = [urlsplit(url).netloc for url in (case.base, case.source.public_url or "", *case.urls)]
-    return tuple(host.partition(",")[0].strip() for host in (*named, *known))
 
 
 # Twilio's products differ in whether they write the default port.

@@ -248,18 +248,16 @@ def explain_unreadable_secret(tester: VariantTester) -> SignatureFinding | None:
     for secret in tester.own:
         problem = find_key_problem(case.source.scheme, secret) if case.source.scheme is not None else ""
         if problem:
-            place = describe_secret_place(secret)
-            declared = f"in the form that {case.title} shows, or correct key under "
-            fix = (
-                f"{declared}[sources.{case.source.name}.signature]"
-                if case.is_custom
-                else f"exactly as {case.title} shows it"
-            )
+            form = f"exactly as {case.title} shows it"
+            if case.is_custom:
+                form = (
+                    f"in the form that {case.title} shows, or correct key under [sources.{case.source.name}.signature]"
+                )
             return SignatureFinding(
                 cause="secret_unreadable",
                 title=f"{format_secret_name(secret)} {problem}",
                 sentence="So it makes no signature at all: neither the body nor the sender is to blame.",
-                fix=f"Save it in {place} {fix}, and restart relay.",
+                fix=f"Save it in {describe_secret_place(secret)} {form}, and restart relay.",
             )
     return None
 

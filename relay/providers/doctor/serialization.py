@@ -20,7 +20,7 @@ from relay.providers.schemes.vendor_schemes import AdyenItems, Sns
 MAX_BODY = 1_000_000  # bytes past which a body is not read and written again
 _SPACES = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")|[ \t\r\n]+')
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
-_HTML_ESCAPES = (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"))
+_HTML_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 # Name, separators and indent of the ways to lay JSON out.
@@ -68,9 +68,7 @@ def _spell_json(text: str, name: str) -> Iterator[tuple[str, str]]:
     if "/" in text:
         # PHP's json_encode does this unless told otherwise.
         yield f"{name}, slashes escaped", text.replace("/", "\\/")
-    escaped = text
-    for letter, code in _HTML_ESCAPES:
-        escaped = escaped.replace(letter, code)
+    escaped = text.translate(_HTML_ESCAPES)
     if escaped != text:
         # Go's encoding/json does this unless told otherwise.
         yield f"{name}, HTML letters escaped", escaped

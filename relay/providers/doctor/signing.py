@@ -160,13 +160,14 @@ def _is_readable(scheme: SignedText, whole: bytes, part: bytes) -> bool:
 
 def _explain_encoding(scheme: Hmac | Digest, encoding: str) -> SignatureLikeness:
     expected, name = scheme.encoding, scheme.place.title
-    spelt = {"base64 of the hex": "the base64 of its hex"}.get(encoding, encoding)
     declare = f'encoding = "{encoding}"' if encoding in ENCODINGS else "any_case = true"
-    title = f"The signature came as {spelt}, where {expected} belongs"
+    title = f"The signature came as {encoding}, where {expected} belongs"
     if {encoding, expected} == {"base64", "base64url"}:
         marks = "+ and /" if expected == "base64" else "- and _"
-        title = f"The signature came as {spelt}: its {marks} were changed on the way"
-    return SignatureLikeness("signature_encoding", title, f"{name} holds the right bytes, written as {spelt}.", declare)
+        title = f"The signature came as {encoding}: its {marks} were changed on the way"
+    return SignatureLikeness(
+        "signature_encoding", title, f"{name} holds the right bytes, written as {encoding}.", declare
+    )
 
 
 def _list_encodings(raw: bytes) -> Iterator[tuple[str, bytes]]:
@@ -176,7 +177,7 @@ def _list_encodings(raw: bytes) -> Iterator[tuple[str, bytes]]:
     yield "upper-case hex", raw.hex().upper().encode()
     yield "base64", b64encode(raw)
     yield "base64url", urlsafe_b64encode(raw)
-    yield "base64 of the hex", b64encode(raw.hex().encode())
+    yield "the base64 of its hex", b64encode(raw.hex().encode())
 
 
 def find_other_provider(tester: VariantTester) -> SignatureFinding | None:

@@ -10,7 +10,7 @@ from relay.catchup.github import GitHubHook, build_owner_path
 from relay.catchup.stripe import StripeEvents
 from relay.catchup.svix import SvixMessages
 from relay.config.reading import did_you_mean
-from relay.config.secrets import ResolvedSecrets, explain_missing, resolve_default_variables, resolve_references
+from relay.config.secrets import explain_missing, resolve_default_variables, resolve_references
 from relay.config.source_tables import CatchUpTable
 from relay.config.tables import File
 from relay.errors import ConfigError, UsageError
@@ -94,8 +94,10 @@ def build_catch_up(
         except ConfigError as error:
             problems.append(f"{where}{error.full_text}")
             continue
-        if listing.access.credential is None:
-            notices.append(f"{where}: {explain_missing(listing.access.reference)}, so nothing can be caught up with")
+        access = listing.access
+        # What the vault lacks, or is locked away, is reported for the vault.
+        if access.credential is None and not access.reference.startswith("vault:"):
+            notices.append(f"{where}: {explain_missing(access.reference)}, so nothing can be caught up with")
 
     def of(source: Source) -> Listing:
         return found.get(source.name) or _default_listing(source, environ)
@@ -140,20 +142,20 @@ def _build_listing(source: Source, table: CatchUpTable, environ: Mapping[str, st
 
 def _build_access(api: _ApiConfig, table: CatchUpTable, environ: Mapping[str, str], vault: Vault | None) -> Access:
     named = table.key if api.credential == "key" else table.token
-    resolved: ResolvedSecrets = (
-        resolve_references([named], environ, vault) if named else resolve_default_variables(api.variables, environ)
-    )
-    credential = resolved.found[0] if resolved.found else None
-    base_url = table.base_url
-    if base_url is not None:
-        _check_base_url(base_url)
-    defaults = {"GitHub": github.BASE_URL, "Stripe": stripe.BASE_URL}
+    if named:
+        resolved = resolve_references([named], environ, vault)
+    else:
+        resolved = resolve_default_variables(api.variables, environ)
+    if table.base_url is not None:
+        _check_base_url(table.base_url)
+    credential = resolved.first
     token = credential.reveal().strip() if credential else ""
+    usual = {"GitHub": github.BASE_URL, "Stripe": stripe.BASE_URL}.get(api.title) or svix.base_url(token)
     return Access(
         title=api.title,
-        base_url=(base_url or defaults.get(api.title) or svix.base_url(token)).rstrip("/"),
+        base_url=(table.base_url or usual).rstrip("/"),
         credential=credential,
-        reference=credential.reference if credential else resolved.missing[0],
+        reference=credential.reference if credential else (*resolved.missing, *resolved.locked)[0],
         needs=api.needs,
     )
 

@@ -111,7 +111,7 @@ def find_provider_secrets(environ: Mapping[str, str], references: Iterable[str])
 
 def find_vault_needs(file: File) -> tuple[SecretNeed, ...]:
     """Return every reference to the vault, in the order of the file."""
-    sources = {name: dict(table) for name, table in file.sources.items()}
+    sources = {name: {**dict(table), "catch_up": dict(table.catch_up or ())} for name, table in file.sources.items()}
     return find_needs({"sources": sources, "smtp": dict(file.smtp) if file.smtp else {}, "tunnel": dict(file.tunnel)})
 
 

@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 from relay.model.values import dataclass
 
-Kind = Literal["source", "handshake", "mail", "tunnel"]
+Kind = Literal["source", "handshake", "catch_up", "mail", "tunnel"]
 _LOCKED_EFFECTS: dict[Kind, str] = {
     "source": "{} cannot check signatures.",
     "handshake": "{} cannot answer handshakes.",
+    "catch_up": "{} cannot be caught up with.",
     "mail": "Mail waits.",
     "tunnel": "The tunnel waits.",
 }
@@ -28,6 +29,7 @@ class SecretNeed:
         return {
             "source": f"source '{self.source}'",
             "handshake": f"the handshake of source '{self.source}'",
+            "catch_up": f"catching up with source '{self.source}'",
             "mail": "mail",
             "tunnel": "the tunnel",
         }[self.kind]
@@ -39,10 +41,16 @@ def find_needs(tables: Mapping[str, Any]) -> tuple[SecretNeed, ...]:
 
 
 def _iterate_needs(tables: Mapping[str, Any]) -> Iterator[SecretNeed]:
-    kinds: tuple[tuple[Kind, str], ...] = (("source", "secret"), ("handshake", "verify_token"))
     for source, table in tables.get("sources", {}).items():
-        for kind, key in kinds:
-            yield from (SecretNeed(kind=kind, source=source, name=name) for name in _iterate_names(table.get(key)))
+        access = table.get("catch_up") or {}
+        needed: tuple[tuple[Kind, Any], ...] = (
+            ("source", table.get("secret")),
+            ("handshake", table.get("verify_token")),
+            ("catch_up", access.get("token")),
+            ("catch_up", access.get("key")),
+        )
+        for kind, references in needed:
+            yield from (SecretNeed(kind=kind, source=source, name=name) for name in _iterate_names(references))
     mail, tunnel = tables.get("smtp") or {}, tables.get("tunnel", {})
     for key in ("username", "password"):
         yield from (SecretNeed(kind="mail", name=name) for name in _iterate_names(mail.get(key)))

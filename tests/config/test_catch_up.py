@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from builders import LEAST_KDF
 from relay.catchup.github import GitHubHook
 from relay.catchup.stripe import StripeEvents
 from relay.catchup.svix import SvixMessages
-from relay.config.build import Overrides, load
+from relay.config.build import Overrides, load, resolve_again
 from relay.config.effective import file_facts
 from relay.config.source_tables import CatchUpTable
 from relay.errors import ConfigError, UsageError
+from relay.model.secret import Secret
+from relay.vault import Vault
 
 ENVIRON = {"GITHUB_TOKEN": "a", "STRIPE_API_KEY": "b", "SVIX_AUTH_TOKEN": "testsk_1.eu", "MINE": "c"}
 
@@ -45,6 +48,28 @@ def test_stripe(tmp_path):
     assert (events.account, events.undelivered, events.indent) == ("acct_1", False, 2)
     assert dict(events.headers_sent)["User-Agent"].startswith("Stripe/1.0")
     assert listing(tmp_path, "stripe", "").undelivered is True
+
+
+def test_a_credential_in_the_vault_waits_until_that_is_open(tmp_path):
+    vault, password = Vault(tmp_path / ".relay" / "vault", LEAST_KDF), Secret("x", "a long enough password")
+    vault.create(password)
+    vault.put("stripe_key", "sk_1")
+    (tmp_path / "relay.toml").write_text('[sources.stripe.catch_up]\nkey = "vault:stripe_key"\n')
+    config = load(tmp_path / "relay.toml", Overrides(), {})
+    assert (
+        config.catch_up(config.sources[0]).access.absence
+        == "vault:stripe_key cannot be read, so Stripe cannot be asked"
+    )
+    effect = "the vault is locked. Source stripe cannot be caught up with. relay vault unlock opens it"
+    assert effect in config.notices
+    config.vault.unlock(password)
+    config = resolve_again(config)
+    assert config.catch_up(config.sources[0]).access.secret == "sk_1"
+    config.vault.remove("stripe_key")
+    needs = "catching up with source 'stripe' needs vault secret 'stripe_key'; relay vault set stripe_key"
+    assert [notice for notice in resolve_again(config).notices if "caught up" in notice or "catching" in notice] == [
+        needs
+    ]
 
 
 def test_svix(tmp_path):

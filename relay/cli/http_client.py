@@ -42,21 +42,20 @@ class Response:
 
     async def iter_pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield the body piece by piece; of one that is sent in chunks, each chunk is a piece."""
+        if self.headers.get("transfer-encoding", "").lower() == "chunked":
+            while piece := await _await_peer(_read_chunk(self.reader), self.idle):
+                yield piece
+            return
         length = self.headers.get("content-length", "") if self.status not in (204, 304) else "0"
-        left = (
-            int(length) if length.isdecimal() and len(length) < _LONGEST_LENGTH else None
-        )  # None: until the connection is closed
-        is_chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
-        while is_chunked or left != 0:
-            reading = (
-                _read_chunk(self.reader) if is_chunked else self.reader.read(min(left or _PIECE_SIZE, _PIECE_SIZE))
-            )
-            piece = await _await_peer(reading, self.idle)
+        # None: until the connection is closed.
+        left = int(length) if length.isdecimal() and len(length) < _LONGEST_LENGTH else None
+        while left != 0:
+            piece = await _await_peer(self.reader.read(min(left or _PIECE_SIZE, _PIECE_SIZE)), self.idle)
             if not piece:
                 break
             yield piece
             left = left - len(piece) if left else left
-        if left and not is_chunked:
+        if left:
             raise _build_lost_error(EOFError("the body ends too early"))
 
 

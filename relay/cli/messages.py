@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from relay.cli.client import ApiClient
 from relay.cli.deliveries import has_succeeded, print_delivery, wait_for_delivery
 from relay.cli.error_output import NothingMatched
 from relay.cli.events import fetch_list, query_option
@@ -188,7 +187,7 @@ async def email_command(call: Call, /, words: tuple[str, ...], *, dry_run: bool,
     sent last week, and relay email --dry-run --query after:7d welcome what that template would.
     """
     if dry_run or how["query"] is not None or how["target"] is not None:
-        return await _dry_run(call, words, dry_run=dry_run, **how)
+        return await _print_dry_run(call, words, dry_run=dry_run, **how)
     if len(words) != 2:
         raise UsageError("an event and a template are needed", hint="relay email 42 welcome")
     event, mail = parse_event_id(words[0]), {"template": words[1], "to": list(how["to"])}
@@ -200,20 +199,6 @@ async def email_command(call: Call, /, words: tuple[str, ...], *, dry_run: bool,
         delivery = await wait_for_delivery(api, made["delivery"])
     print_delivery(call, delivery)
     return 0 if has_succeeded(delivery) else 1
-
-
-async def _dry_run(call: Call, words: tuple[str, ...], *, dry_run: bool, **how: Any) -> int:
-    if not dry_run or how["query"] is None:
-        raise UsageError(
-            "--dry-run and --query belong together",
-            hint="relay email --dry-run --query after:7d; relay replay --query … --to TARGET sends",
-        )
-    if len(words) > 1 or any(how[name] for name in ("to", "preview", "html", "force")):
-        raise UsageError("a dry run takes a query, and a template or a target", hint="leave the rest out")
-    request = {"q": how["query"], "template": words[0] if words else None, "target": how["target"]}
-    async with call.connect() as api:
-        await _print_dry_run(call, api, request)
-    return 0
 
 
 def _print_mail(call: Call, mail: Json, path: Path | None) -> None:
@@ -248,29 +233,37 @@ _OUTCOME_WORDS = {
 }
 
 
-async def _print_dry_run(call: Call, api: ApiClient, request: Json) -> None:
+async def _print_dry_run(call: Call, words: tuple[str, ...], *, dry_run: bool, **how: Any) -> int:
     """Print what would have gone out, newest event first. Raises NothingMatched where no event matches."""
+    if not dry_run or how["query"] is None:
+        raise UsageError(
+            "--dry-run and --query belong together",
+            hint="relay email --dry-run --query after:7d; relay replay --query … --to TARGET sends",
+        )
+    if len(words) > 1 or any(how[name] for name in ("to", "preview", "html", "force")):
+        raise UsageError("a dry run takes a query, and a template or a target", hint="leave the rest out")
+    request = {"q": how["query"], "template": words[0] if words else None, "target": how["target"], "before": None}
     events, outcomes = 0, Counter[str]()
     widths: list[int] = []
-    before: int | None = None
-    while True:
-        page: Json = await api.post("/api/emails/dry-run", request | {"before": before})
-        events += page["events"]
-        outcomes.update(page["counts"])
-        call.terminal.print_values(page["mails"], _format_mail_row, widths)
-        before = page["next_before"]
-        if before is None:
-            break
+    async with call.connect() as api:
+        while True:
+            page = await api.post("/api/emails/dry-run", request)
+            events += page["events"]
+            outcomes.update(page["counts"])
+            call.terminal.print_values(page["mails"], _format_mail_row, widths)
+            if page["next_before"] is None:
+                break
+            request["before"] = page["next_before"]
     if not events:
         raise NothingMatched("no event matches", hint="relay events QUERY shows what does")
     counts = [f"{outcomes[name]} {words}" for name, (words, _) in _OUTCOME_WORDS.items() if outcomes[name]]
     call.terminal.print_message(f"{format_count(events, 'event')}: {', '.join(counts) or 'no mail'}; nothing was sent")
+    return 0
 
 
 def _format_mail_row(mail: Json) -> list[Part]:
     way = f"{mail['template']} -> {mail['target']}" if mail["target"] else mail["template"]
     subject = f'"{mail["subject"]}"' if mail["subject"] else ""
-    why = mail["why"] or ""
     return [
         (f"#{mail['event']}", "bold"),
         format_moment(mail["received_at"]),
@@ -278,5 +271,5 @@ def _format_mail_row(mail: Json) -> list[Part]:
         way,
         _OUTCOME_WORDS[mail["outcome"]],
         ", ".join(mail["recipients"]),
-        subject if not why else f"{subject}  {why}".strip(),
+        "  ".join(filter(None, (subject, mail["why"]))),
     ]

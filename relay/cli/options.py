@@ -106,16 +106,15 @@ class Call:
         from relay.cli.client import connect, connect_running, connect_store, has_no_data  # not all speak to a relay
 
         data_dir = self.find_data_dir()
-        api = await connect_running(data_dir)
-        if api is not None:
-            yield api
+        if (running := await connect_running(data_dir)) is not None:
+            yield running
             return
         if store_only and not has_no_data(data_dir):
             self.configure_logging()
-            async with connect_store(data_dir) as api:
-                yield api
-            return
-        async with connect(self.load(), secrets=secrets, creates=creates) as api:
+            opening = connect_store(data_dir)
+        else:
+            opening = connect(self.load(), secrets=secrets, creates=creates)
+        async with opening as api:
             yield api
 
 

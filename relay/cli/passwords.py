@@ -36,17 +36,12 @@ def find_password(vault: Vault, environ: Environ, fd: int | None, *, keyring: bo
     # Neither what relay starts nor what it loads may see it.
     os.environ.pop(PASSWORD_VARIABLE, None)
     if fd is not None:
-        return read_password_fd(fd)
+        return _read_first_line(f"--password-fd {fd}", fd)
     if password := environ.get(PASSWORD_VARIABLE):
         return Secret(PASSWORD_VARIABLE, password)
     if path := environ.get(PASSWORD_FILE_VARIABLE):
         return _read_first_line(PASSWORD_FILE_VARIABLE, Path(path).expanduser())
     return KeyringPassword(vault.path).find() if keyring else None
-
-
-def read_password_fd(fd: int, option: str = "--password-fd") -> Secret:
-    """Return the first line of a file descriptor. Raises UsageError."""
-    return _read_first_line(f"{option} {fd}", fd)
 
 
 async def ask_password(call: Call, prompt: str, attempt: Callable[[Secret], Awaitable[T]]) -> T:
@@ -117,7 +112,7 @@ async def choose_password(call: Call, fd: int | None, option: str = "--password-
     Raises UsageError for one that is too short, VaultLockedError without a terminal.
     """
     if fd is not None:
-        password = read_password_fd(fd, option)
+        password = _read_first_line(f"{option} {fd}", fd)
         check_password(password)
         return password
     _check_terminal(call)

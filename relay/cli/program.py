@@ -8,7 +8,7 @@ import click
 from relay import __version__
 from relay.cli.error_output import Invocation, run_guarded
 from relay.cli.options import Call, shared_options
-from relay.cli.output import Json, Part, open_terminal, quote
+from relay.cli.output import open_terminal, quote
 from relay.model.search import list_grammar
 from relay.model.text import find_similar
 
@@ -109,7 +109,10 @@ def program(context: click.Context) -> None:
 def help_command(call: Call, topic: str | None) -> None:
     """Explain the search language, or a command."""
     if topic == "search":
-        call.terminal.print_values([{"term": term, "meaning": text} for term, text in list_grammar()], _format_term)
+        call.terminal.print_values(
+            [{"term": term, "meaning": text} for term, text in list_grammar()],
+            lambda entry: [(entry["term"], "bold"), entry["meaning"]],
+        )
         if not call.json:
             call.terminal.print_line()
             call.terminal.print_line("relay events source:stripe has:failed after:2h -type:ping")
@@ -126,10 +129,6 @@ def help_command(call: Call, topic: str | None) -> None:
         context = click.Context(load_command(topic), info_name=topic, parent=context)
     for line in context.get_help().splitlines():
         call.terminal.print_line(line)
-
-
-def _format_term(entry: Json) -> list[Part]:
-    return [(entry["term"], "bold"), entry["meaning"]]
 
 
 def run(arguments: Sequence[str]) -> int:

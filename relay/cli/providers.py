@@ -25,39 +25,43 @@ def providers_command(call: Call, name: str | None) -> Coroutine[Any, Any, None]
     """List the providers that relay knows, or show how to set NAME up: steps, variable, address to paste."""
     from relay.providers.catalogue import PROVIDERS  # samples and trigger do without
 
-    if name is not None:
-        return _print_provider(call, _find_provider(name))
-    summaries = map(_summarize_provider, PROVIDERS.values())
-    call.terminal.print_values(summaries, lambda one: [one["name"], one["title"], ", ".join(one["secret_env"])])
-    return None
-
-
-def _find_provider(name: str) -> "Provider":
-    from relay.providers.catalogue import PROVIDERS  # as above
-
+    if name is None:
+        summaries = map(_summarize_provider, PROVIDERS.values())
+        call.terminal.print_values(summaries, lambda one: [one["name"], one["title"], ", ".join(one["secret_env"])])
+        return None
     provider = PROVIDERS.get(name.lower())
     if provider is None:
         near = find_similar(name.lower(), PROVIDERS)
         hint = f"did you mean {near}?" if near else "relay providers lists them"
         raise NotFoundError(f"no provider is called {quote(name)}", hint=hint)
-    return provider
+    return _print_provider(call, provider)
 
 
 async def _print_provider(call: Call, provider: "Provider") -> None:
-    urls = await _find_urls(call, provider)
-    if call.json:
-        call.terminal.print_json(_summarize_provider(provider) | _describe_setup(provider, urls))
-        return
-    call.terminal.print_line((provider.title, "bold"), f"  {provider.docs}")
-    for number, step in enumerate(provider.list_steps(urls[0]), start=1):
-        call.terminal.print_line(f"{number}. {step}")
-    call.terminal.print_line()
-    call.terminal.print_table(_format_setup_rows(provider, urls))
-
-
-def _format_setup_rows(provider: "Provider", urls: list[str]) -> list[list[Part]]:
     from relay.providers.samples import sample_types  # the list needs no samples
 
+    urls = await _find_urls(call, provider)
+    steps, samples = list(provider.list_steps(urls[0])), list(sample_types(provider))
+    if call.json:
+        setup = {
+            "docs": provider.docs,
+            "urls": urls,
+            "steps": steps,
+            "schemes": [{"name": scheme.name, "title": scheme.title} for scheme in provider.schemes],
+            "answer": provider.answer,
+            "answer_body": provider.answer_body,
+            "samples": samples,
+        }
+        call.terminal.print_json(_summarize_provider(provider) | setup)
+        return
+    call.terminal.print_line((provider.title, "bold"), f"  {provider.docs}")
+    for number, step in enumerate(steps, start=1):
+        call.terminal.print_line(f"{number}. {step}")
+    call.terminal.print_line()
+    call.terminal.print_table(_format_setup_rows(provider, urls, samples))
+
+
+def _format_setup_rows(provider: "Provider", urls: list[str], samples: list[str]) -> list[list[Part]]:
     rows: list[list[Part]] = [["address", url] for url in urls]
     rows += [["variable", name] for name in provider.secret_env[:1]]
     rows += [["or", name] for name in provider.secret_env[1:]]
@@ -66,26 +70,12 @@ def _format_setup_rows(provider: "Provider", urls: list[str]) -> list[list[Part]
         rows.append(["scheme", ", ".join(scheme.name for scheme in provider.schemes)])
     if provider.answer:
         rows.append(["answer", provider.answer])
-    rows.append(["samples", ", ".join(sample_types(provider))])
+    rows.append(["samples", ", ".join(samples)])
     return rows
 
 
 def _summarize_provider(provider: "Provider") -> Json:
     return {"name": provider.name, "title": provider.title, "secret_env": list(provider.secret_env)}
-
-
-def _describe_setup(provider: "Provider", urls: list[str]) -> Json:
-    from relay.providers.samples import sample_types  # as above
-
-    return {
-        "docs": provider.docs,
-        "urls": urls,
-        "steps": list(provider.list_steps(urls[0])),
-        "schemes": [{"name": scheme.name, "title": scheme.title} for scheme in provider.schemes],
-        "answer": provider.answer,
-        "answer_body": provider.answer_body,
-        "samples": list(sample_types(provider)),
-    }
 
 
 async def _find_urls(call: Call, provider: "Provider") -> list[str]:

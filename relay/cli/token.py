@@ -1,7 +1,6 @@
 """`relay token`: the secret of dashboard and API."""
 
 from contextlib import suppress
-from pathlib import Path
 
 import click
 
@@ -22,7 +21,12 @@ async def token_command(call: Call, *, rotate: bool) -> None:
         raise StoreBusyError("the running relay would go on with the old token", hint="stop it, then rotate")
     is_needed = (await fetch_url(f"{url}/api/status", 2))[0] != 200 if url else _is_needed(call)
     token = read_token(data_dir) if url and not is_of_another_user(data_dir / "token") else ""
-    token = token or _load_token(data_dir, rotate=rotate)
+    if not token:
+        from relay.http.token import load_token  # of no use beside a running relay
+        from relay.store import prepare_data_dir
+
+        prepare_data_dir(data_dir)
+        token = load_token(data_dir, rotate=rotate)
     link = f"{url}/login?token={token}" if url else None
     call.terminal.print_value({"token": token, "login_url": link}, token)
     if call.json:
@@ -40,11 +44,3 @@ def _is_needed(call: Call) -> bool:
         if auth in ("token", "off"):
             return auth == "token"
     return call.load().server.auth  # this says what is wrong
-
-
-def _load_token(data_dir: Path, *, rotate: bool) -> str:
-    from relay.http.token import load_token  # of no use beside a running relay
-    from relay.store import prepare_data_dir
-
-    prepare_data_dir(data_dir)
-    return load_token(data_dir, rotate=rotate)

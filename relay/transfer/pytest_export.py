@@ -29,15 +29,19 @@ class ExportContext:
     targets: Mapping[str, Target]
     routes: tuple[Route, ...]
 
+    @property
+    def forwards(self) -> dict[str, ForwardOptions]:
+        """Return the targets that events are forwarded to, by name."""
+        targets = self.targets.values()
+        return {target.name: target.options for target in targets if isinstance(target.options, ForwardOptions)}
+
     def find_target(self, event: CapturedEvent) -> tuple[ForwardOptions, Destination] | None:
         """Return the target that an event is forwarded to first, else the only one there is, else None."""
-        forwards = {target.name: target for target in self.targets.values() if target.action == "forward"}
+        forwards = self.forwards
         routed = (forwards[name] for name in find_target_names(event, self.routes) if name in forwards)
         chosen = next(routed, next(iter(forwards.values())) if len(forwards) == 1 else None)
-        if chosen is None or not isinstance(chosen.options, ForwardOptions):
-            return None
         try:
-            return chosen.options, check_syntax(chosen.options.url)
+            return (chosen, check_syntax(chosen.url)) if chosen else None
         except TargetError:
             return None
 
@@ -47,9 +51,9 @@ class ExportContext:
         if found is None:
             return event.capture.path, event.capture.query, ""
         options, destination = found
-        source_path = self._find_path(event.capture.source)
-        path, query, _ = build_request_target(event, NO_CHANGES, options, destination, source_path)
         source = self.sources.get(event.row.source)
+        source_path = source.path if source else quote_path(f"/webhooks/{event.row.source}")
+        path, query, _ = build_request_target(event, NO_CHANGES, options, destination, source_path)
         public_url = source.public_url if source else None
         # As a replay: the app's own address, unless the source's public_url says which one the app checks.
         if options.sign_url == "public" or (options.sign_url is None and public_url):
@@ -73,10 +77,6 @@ class ExportContext:
         # A secret of the vault gets a variable of its own name.
         kind, _, name = next(iter(references), f"vault:{source.name}_webhook_secret").partition(":")
         return source.signature, name if kind == "env" else re.sub(r"\W", "_", name, flags=re.ASCII).upper()
-
-    def _find_path(self, name: str) -> str:
-        source = self.sources.get(name)
-        return source.path if source else quote_path(f"/webhooks/{name}")
 
 
 # Set by the client that sends a request, for the connection it sends it over.
@@ -158,8 +158,7 @@ TAIL = dedent('''\
 
 def write_head(context: ExportContext) -> str:
     """Return what precedes the requests: the target's own address is the default of TARGET_URL."""
-    forwards = [target for target in context.targets.values() if target.action == "forward"]
-    url = str(getattr(forwards[0].options, "url", "")) if forwards else "http://localhost:3000"
+    url = next((options.url for options in context.forwards.values()), "http://localhost:3000")
     scheme, _, rest = url.partition("://")
     return _HEAD.replace("{target!r}", ascii(f"{scheme}://{rest.partition('/')[0].partition('?')[0]}"))
 

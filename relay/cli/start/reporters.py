@@ -22,7 +22,6 @@ _MAX_WIDTHS = (16, 34, 8, 30)  # source, type, number, verdict: columns grow no 
 _QUIET_TIME = 10.0  # seconds in which further refusals of one kind are counted rather than printed
 _MAX_SOURCES = 4  # lines of the banner
 _MAX_TARGETS = 3
-_READY_WORDS = {"handler": "can be run"}  # it was loaded just before
 
 Totals = dict[str, Any]
 Row = Sequence[Part]
@@ -194,7 +193,8 @@ async def _format_targets(relay: RunningRelay, config: Config) -> list[Row]:
         [
             target.name,
             relay.target_addresses.get(target.name, ""),
-            (why or _READY_WORDS.get(target.action, "answers"), "yellow" if why else "green"),
+            # A handler was loaded just before.
+            (why or ("can be run" if target.action == "handler" else "answers"), "yellow" if why else "green"),
         ]
         for target, why in zip(targets, problems, strict=True)
     ]

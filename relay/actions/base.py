@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from relay.model.delivery import ActionResult, Delivery, ReceivedResponse
@@ -28,6 +29,7 @@ class Action(Protocol[Options_contra]):
         return True
 
 
+KEPT_BODY = 64 * 1024  # bytes of an answer that an attempt keeps
 LARGEST_RESPONSE = 5_000_000  # bytes of an answer that is passed on whole
 
 
@@ -50,13 +52,17 @@ class AwaitedResponses:
                 del self._waiting[delivery]
                 self._whole.pop(delivery, None)
 
-    def __contains__(self, delivery: int) -> bool:
-        return delivery in self._waiting
+    def limit(self, delivery: int) -> int:
+        """Return how many bytes of the answer to a delivery are of use."""
+        return LARGEST_RESPONSE if delivery in self._waiting else KEPT_BODY
 
-    def keep(self, delivery: int, response: ReceivedResponse) -> None:
-        """Keep an answer that is larger than what its attempt keeps."""
+    def shorten(self, delivery: int, response: ReceivedResponse) -> ReceivedResponse:
+        """Return as much of an answer as an attempt keeps; the whole is kept for a sender that waits for it."""
+        if len(response.body) <= KEPT_BODY:
+            return response
         if delivery in self._waiting:
             self._whole[delivery] = response
+        return replace(response, body=response.body[:KEPT_BODY], cut=True)
 
     def find(self, delivery: int) -> ReceivedResponse | None:
         """Return the large answer that came to a delivery, if one did."""

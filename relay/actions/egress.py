@@ -139,7 +139,8 @@ async def check_target(url: str, rules: EgressRules, resolve: Resolve = resolve)
     for address in addresses:
         _check_address(parts, address, rules)
     destination = replace(parts, addresses=addresses)
-    if rules.typed and not destination.loopback and not _is_allowed(destination, rules):
+    named = (parts.host, parts.port) in rules.configured | rules.allowed
+    if rules.typed and not destination.loopback and not named:
         raise TargetError(
             f"{destination.authority} is neither on this computer nor a configured target",
             hint=f'allow_targets = ["{parts.host}:{parts.port}"] under [server] lets a typed-in URL reach it',
@@ -254,10 +255,6 @@ def _well_known_addresses(host: str) -> tuple[Address, ...]:
     # RFC 6761: localhost and every name below it are loopback, whatever a resolver says.
     name = host.rstrip(".")
     return (IPv4Address("127.0.0.1"),) if name == "localhost" or name.endswith(".localhost") else ()
-
-
-def _is_allowed(destination: Destination, rules: EgressRules) -> bool:
-    return (destination.host, destination.port) in rules.configured | rules.allowed
 
 
 def _check_address(destination: Destination, address: Address, rules: EgressRules) -> None:

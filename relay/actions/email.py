@@ -11,9 +11,8 @@ from relay.actions.base import Action
 from relay.actions.dedupe import MailDeduplication
 from relay.actions.egress import probe_connection
 from relay.actions.mail import EmailOptions, SmtpOptions
-from relay.actions.mail import compose as mail_compose
 from relay.actions.mail.addresses import check_recipients, parse_named_address
-from relay.actions.mail.compose import Mail, MailMetadata, compose_mail
+from relay.actions.mail.compose import Mail, MailMetadata, compose_mail, write_to_outbox
 from relay.actions.mail.rendering import render_mail
 from relay.actions.mail.smtp import Envelope, send_mail
 from relay.actions.outgoing_request import edit_request
@@ -32,6 +31,7 @@ from relay.model.event import CapturedEvent
 from relay.model.mail import MailClaim
 from relay.model.message import MessageStatus, NewMessage
 from relay.model.signals import MessageChanged, Signal
+from relay.model.values import dataclass
 from relay.store import Messages, SentMails
 
 __all__ = ["EmailAction", "EmailOptions"]
@@ -41,34 +41,28 @@ log = logging.getLogger(__name__)
 _LOCAL_SENDER = "relay@localhost"
 
 
+@dataclass(eq=False, kw_only=True)
 class EmailAction(Action[EmailOptions]):
     """Sends mails to the server `smtp`, or to the folder `outbox` without one; each once, and stored as a message.
 
-    `is_last` says whether a delivery is not tried again after an outcome: its mail has failed.
+    `smtp` changes as its credentials are found or locked away; `is_last` says whether a delivery is not tried again
+    after an outcome: its mail has failed.
     """
 
     name = "email"
 
-    def __init__(
-        self,
-        *,
-        templates: Mapping[str, EmailOptions],
-        outbox: Path,
-        smtp: SmtpOptions | None = None,
-        messages: Messages,
-        sent: SentMails,
-        publish: Callable[[Signal], None],
-        clock: Clock,
-        is_last: Callable[[Delivery, AttemptRetry], bool] = lambda _delivery, _outcome: False,
-    ) -> None:
-        self._templates = templates
-        self._outbox = outbox
-        self._smtp = smtp
-        self._messages = messages
-        self._publish = publish
-        self._clock = clock
-        self._is_last = is_last
-        self._once = MailDeduplication(sent, clock)
+    templates: Mapping[str, EmailOptions]
+    outbox: Path
+    smtp: SmtpOptions | None = None
+    messages: Messages
+    sent: SentMails
+    publish: Callable[[Signal], None]
+    clock: Clock
+    is_last: Callable[[Delivery, AttemptRetry], bool] = lambda _delivery, _outcome: False
+
+    def __post_init__(self) -> None:
+        """Begin with no mail under way."""
+        self._once = MailDeduplication(self.sent, self.clock)
 
     async def run(self, event: CapturedEvent, delivery: Delivery, options: EmailOptions) -> ActionResult:
         """Render the mail and send it once. What cannot be rendered or may not be sent is Failed."""
@@ -100,24 +94,20 @@ class EmailAction(Action[EmailOptions]):
             outcome = await self._once.settle(claim, outcome)
         elif isinstance(outcome, AttemptSucceeded):
             return ActionResult(outcome=outcome)  # it was sent by another delivery in between
-        if not isinstance(outcome, AttemptRetry) or self._is_last(delivery, outcome):
+        if not isinstance(outcome, AttemptRetry) or self.is_last(delivery, outcome):
             await self._write_down(mail, stamp, source, delivery, outcome)
         return ActionResult(outcome=outcome, request=self._envelope(mail, stamp))
-
-    def use(self, smtp: SmtpOptions | None) -> None:
-        """Hand mails to this server from now on: its credentials were found, or locked away."""
-        self._smtp = smtp
 
     @property
     def waits(self) -> bool:
         """Say whether mails wait, because a credential is missing or in the locked vault."""
-        return self._smtp is not None and bool(self._smtp.blocked)
+        return self.smtp is not None and bool(self.smtp.blocked)
 
     async def reachable(self, options: EmailOptions) -> bool:  # noqa: ARG002 - every template has the same server
         """Say whether the mail server takes a connection."""
-        if self._smtp is None:
+        if self.smtp is None:
             return True
-        return not self.waits and await probe_connection((self._smtp.host,), self._smtp.port)
+        return not self.waits and await probe_connection((self.smtp.host,), self.smtp.port)
 
     async def preview(self, event: CapturedEvent, template: str, to: tuple[str, ...] = ()) -> Mail:
         """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""
@@ -137,8 +127,8 @@ class EmailAction(Action[EmailOptions]):
     def check_allowed(self, mail: Mail) -> None:
         """Raise MailError for recipients that the configuration does not allow."""
         # Without [smtp] nothing leaves this computer, so no recipient needs protection.
-        if self._smtp is not None:
-            check_recipients(mail.recipients, mail.fixed, self._smtp.allow_recipients)
+        if self.smtp is not None:
+            check_recipients(mail.recipients, mail.fixed, self.smtp.allow_recipients)
 
     def _claim(self, options: EmailOptions, event_id: int, delivery_id: int, *, forced: bool) -> MailClaim:
         return MailClaim(
@@ -146,7 +136,7 @@ class EmailAction(Action[EmailOptions]):
             event_id=event_id,
             template=options.name,
             recipients="",
-            kept=self._smtp is None,
+            kept=self.smtp is None,
             once=options.once,
             forced=forced,
             per_hour=options.per_hour,
@@ -154,13 +144,13 @@ class EmailAction(Action[EmailOptions]):
 
     def _template(self, name: str) -> EmailOptions:
         try:
-            return self._templates[name]
+            return self.templates[name]
         except KeyError:
-            known = ", ".join(sorted(self._templates)) or "none yet"
+            known = ", ".join(sorted(self.templates)) or "none yet"
             raise NotFoundError(f"no mail template '{name}'", hint=f"there is: {known}") from None
 
     def _stamp(self, event: CapturedEvent, delivery: Delivery) -> MailMetadata:
-        sender = self._smtp.sender if self._smtp else _LOCAL_SENDER
+        sender = self.smtp.sender if self.smtp else _LOCAL_SENDER
         # The same for every attempt of a delivery, so that a mail sent twice is seen to be one.
         made = f"{event.id} {delivery.id} {event.capture.received_at} {delivery.created_at}"
         token = hashlib.sha256(made.encode()).hexdigest()[:20]
@@ -168,29 +158,29 @@ class EmailAction(Action[EmailOptions]):
         return MailMetadata(
             sender=sender,
             message_id=f"<relay.{event.id}.{delivery.id}.{token}@{domain}>",
-            date=self._clock.now().replace(microsecond=0),
+            date=self.clock.now().replace(microsecond=0),
             event_id=event.id,
         )
 
     async def _send(self, mail: Mail, stamp: MailMetadata, source: bytes, claim: MailClaim) -> Outcome:
         try:
             self.check_allowed(mail)
-            if self._smtp is None:
+            if self.smtp is None:
                 return await self._keep(stamp, source, claim)
         except MailError as error:
             return AttemptFailed(error.message)
-        if self._smtp.blocked:
+        if self.smtp.blocked:
             # It was claimed before the vault was locked: not tried, and not counted as a try.
-            return AttemptRetry(self._smtp.blocked, unreachable=True)
+            return AttemptRetry(self.smtp.blocked, unreachable=True)
         envelope = Envelope(sender=parse_named_address(stamp.sender)[1], to=mail.recipients)
-        return await send_mail(source, envelope, self._smtp, lambda: self._once.take(claim))
+        return await send_mail(source, envelope, self.smtp, lambda: self._once.take(claim))
 
     async def _keep(self, stamp: MailMetadata, source: bytes, claim: MailClaim) -> Outcome:
         back = await self._once.take(claim)
         if back is not None:
             return back
         try:
-            await mail_compose.write_to_outbox(self._outbox, stamp.message_id, source)
+            await asyncio.to_thread(write_to_outbox, self.outbox, stamp.message_id, source)
         except MailError as error:
             # A full disk or a folder that is not there: neither is the mail's fault, and both pass.
             return AttemptRetry(error.message)
@@ -199,12 +189,12 @@ class EmailAction(Action[EmailOptions]):
     async def _write_down(
         self, mail: Mail, stamp: MailMetadata, source: bytes, delivery: Delivery, outcome: Outcome
     ) -> None:
-        sent = isinstance(outcome, AttemptSucceeded)
-        kept = MessageStatus.SENT if self._smtp else MessageStatus.OUTBOX
-        status = kept if sent else MessageStatus.FAILED
+        status = MessageStatus.SENT if self.smtp else MessageStatus.OUTBOX
+        if not isinstance(outcome, AttemptSucceeded):
+            status = MessageStatus.FAILED
         new = NewMessage(
             channel="email",
-            provider="smtp" if self._smtp else "outbox",
+            provider="smtp" if self.smtp else "outbox",
             external_id=stamp.message_id,
             recipient=", ".join(mail.to),
             subject=mail.subject,
@@ -214,15 +204,15 @@ class EmailAction(Action[EmailOptions]):
             detail=outcome.detail,
         )
         try:
-            id_ = await self._messages.add(new, source, self._clock.now())
+            id_ = await self.messages.add(new, source, self.clock.now())
         except StoreError as error:
             # The mail is out; trying again because of a missing row would send it twice.
             log.warning("a mail was sent but not written down: %s", error.message, extra={"delivery": delivery.id})
             return
-        self._publish(MessageChanged(id_, delivery.event_id, status.value))
+        self.publish(MessageChanged(id_, delivery.event_id, status.value))
 
     def _envelope(self, mail: Mail, stamp: MailMetadata) -> SentRequest:
-        smtp = self._smtp
+        smtp = self.smtp
         headers = {
             "From": stamp.sender,
             "To": ", ".join(mail.to),
@@ -231,6 +221,6 @@ class EmailAction(Action[EmailOptions]):
         }
         return SentRequest(
             method="MAIL",
-            url=f"smtp://{smtp.host}:{smtp.port}" if smtp else "outbox:",
+            url=f"smtp://{smtp.address}" if smtp else "outbox:",
             headers=tuple((name, value.encode().decode("latin-1")) for name, value in headers.items()),
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -11,7 +11,7 @@ from typing import Self
 from relay.actions import egress
 from relay.actions.base import LARGEST_RESPONSE, Action, AwaitedResponses
 from relay.actions.egress import Destination, EgressRules, Resolve, UnknownHostError, check_target
-from relay.actions.http_client import KEPT_BODY, HttpClient
+from relay.actions.http_client import HttpClient
 from relay.actions.outgoing_request import (
     ForwardOptions,
     Signing,
@@ -41,6 +41,7 @@ from relay.model.delivery import (
 )
 from relay.model.event import Capture, CapturedEvent, Source
 from relay.model.text import format_size, quote_path
+from relay.model.values import dataclass
 
 __all__ = ["ForgeRequest", "ForwardAction", "ForwardOptions", "SignRequest", "classify_response", "parse_retry_after"]
 
@@ -56,6 +57,7 @@ _INLINE_BODY = 64 * 1024  # bytes of a body that are signed on the loop itself
 _RETRIED_STATUSES = frozenset({408, 409, 425, 429})
 
 
+@dataclass(eq=False, kw_only=True)
 class ForwardAction(Action[ForwardOptions]):
     """Sends events to targets; an async context manager around one pool of connections.
 
@@ -65,29 +67,20 @@ class ForwardAction(Action[ForwardOptions]):
 
     name = "forward"
 
-    def __init__(
-        self,
-        *,
-        rules: Callable[[bool], EgressRules],
-        signer: SignRequest,
-        find_source: Callable[[str], Source | None],
-        clock: Clock,
-        resolve: Resolve = egress.resolve,
-        forger: ForgeRequest = lambda _event, capture, _changes: (capture, ()),
-        awaited: AwaitedResponses | None = None,
-    ) -> None:
-        self._rules = rules
-        self._signer = signer
-        self._forger = forger
-        self._find_source = find_source
-        self._clock = clock
-        self._resolve = resolve
-        self._awaited = awaited or AwaitedResponses()
+    rules: Callable[[bool], EgressRules]
+    signer: SignRequest
+    find_source: Callable[[str], Source | None]
+    clock: Clock
+    resolve: Resolve = egress.resolve
+    forger: ForgeRequest = lambda _event, capture, _changes: (capture, ())
+    awaited: AwaitedResponses = field(default_factory=AwaitedResponses)
+
+    def __post_init__(self) -> None:
+        """Begin with no connection."""
         self._loopback: dict[str, tuple[EgressRules, float, Destination]] = {}
         self._wire = HttpClient()
 
     async def __aenter__(self) -> Self:
-        await self._wire.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -111,17 +104,18 @@ class ForwardAction(Action[ForwardOptions]):
                 destination,
                 seconds=options.timeout,
                 verify_tls=options.verify_tls,
-                keep=lambda: self._limit(delivery),
+                keep=lambda: self.awaited.limit(delivery.id),
             )
         except NoAnswerError as error:
             return ActionResult(outcome=AttemptRetry(error.detail, unreachable=error.unreachable), request=request)
         except ValueError as error:
             return ActionResult(outcome=AttemptFailed(f"cannot be sent: {error}"), request=request)
-        return ActionResult(
-            outcome=classify_response(response, self._clock.now()),
-            request=request,
-            response=self._shortened(delivery, response),
-        )
+        kept = self.awaited.shorten(delivery.id, response)
+        if response.cut and not response.notes and len(response.body) >= LARGEST_RESPONSE:
+            note = f"larger than {format_size(LARGEST_RESPONSE)}, so the sender that waited for it got 502"
+            kept = replace(kept, notes=(note,))
+        outcome = classify_response(response, self.clock.now())
+        return ActionResult(outcome=outcome, request=request, response=kept)
 
     async def _find_destination(self, delivery: Delivery, options: ForwardOptions) -> Destination:
         """Return where a delivery goes, judged for this attempt. Raises TargetError.
@@ -129,11 +123,11 @@ class ForwardAction(Action[ForwardOptions]):
         This computer by an address, or as localhost (whatever a resolver says, RFC 6761), is remembered for a moment.
         """
         url = delivery.changes.url or options.url
-        rules, now = self._rules(delivery.changes.url is not None), self._clock.monotonic()
+        rules, now = self.rules(delivery.changes.url is not None), self.clock.monotonic()
         known = self._loopback.get(url)
         if known is not None and known[0] == rules and now < known[1]:
             return known[2]
-        destination = await check_target(url, rules, self._resolve)
+        destination = await check_target(url, rules, self.resolve)
         is_fixed = destination.host in ("localhost", *map(str, destination.addresses))
         if destination.loopback and is_fixed:
             if len(self._loopback) >= _MAX_REMEMBERED:
@@ -141,23 +135,10 @@ class ForwardAction(Action[ForwardOptions]):
             self._loopback[url] = (rules, now + _REMEMBERED_SECONDS, destination)
         return destination
 
-    def _limit(self, delivery: Delivery) -> int:
-        return LARGEST_RESPONSE if delivery.id in self._awaited else KEPT_BODY
-
-    def _shortened(self, delivery: Delivery, response: ReceivedResponse) -> ReceivedResponse:
-        """Return as much of an answer as an attempt keeps; the whole is there for the sender that waits for it."""
-        if len(response.body) <= KEPT_BODY:
-            return response
-        notes = response.notes
-        if response.cut and not notes and len(response.body) >= LARGEST_RESPONSE:
-            notes = (f"larger than {format_size(LARGEST_RESPONSE)}, so the sender that waited for it got 502",)
-        self._awaited.keep(delivery.id, response)
-        return replace(response, body=response.body[:KEPT_BODY], cut=True, notes=notes)
-
     async def reachable(self, options: ForwardOptions) -> bool:
         """Say whether the target takes a connection; no request is made."""
         try:
-            destination = await check_target(options.url, self._rules(False), self._resolve)
+            destination = await check_target(options.url, self.rules(False), self.resolve)
         except TargetError:
             return False
         return await egress.probe_connection(map(str, destination.addresses), destination.port)
@@ -165,7 +146,7 @@ class ForwardAction(Action[ForwardOptions]):
     async def _request(
         self, event: CapturedEvent, delivery: Delivery, options: ForwardOptions, destination: Destination
     ) -> SentRequest:
-        changes, source = delivery.changes, self._find_source(event.capture.source)
+        changes, source = delivery.changes, self.find_source(event.capture.source)
         source_path = source.path if source else quote_path(f"/webhooks/{event.capture.source}")
         called = partial(called_url, event, changes, source_path, source.public_url if source else None)
         is_for_called_url = _is_for_called_url(source, changes, options)
@@ -178,7 +159,7 @@ class ForwardAction(Action[ForwardOptions]):
             url = app_url(event, options, destination, f"{path}?{query}" if query else path)
         outgoing = readdress(outgoing, path, query, headers, url)
         if changes.age is not None or changes.forged:
-            signed, signing = self._forger(event, outgoing, changes)
+            signed, signing = self.forger(event, outgoing, changes)
         else:
             how = Signing(
                 mode=changes.sign or options.sign,
@@ -190,7 +171,7 @@ class ForwardAction(Action[ForwardOptions]):
             )
             # A digest of a large body takes so long that everything else would wait for it.
             is_large = len(outgoing.body) > _INLINE_BODY and how.mode is not SignMode.ORIGINAL
-            call = partial(self._signer, event, outgoing, how)
+            call = partial(self.signer, event, outgoing, how)
             signed, signing = await asyncio.to_thread(call) if is_large else call()
         return SentRequest(
             method=signed.method,

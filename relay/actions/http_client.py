@@ -9,18 +9,18 @@ import ssl
 from collections.abc import Callable
 from functools import cache
 from ipaddress import ip_address
-from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
+from itertools import chain
 from typing import Self, cast
 
 import aiohappyeyeballs
 
+from relay.actions.base import KEPT_BODY
 from relay.actions.egress import Address, Destination
 from relay.actions.outgoing_request import encode_head
 from relay.actions.response_parser import NoAnswerError, ResponseParser
 from relay.model.delivery import ReceivedResponse, SentRequest
 
 CONNECT_SECONDS = 5.0
-KEPT_BODY = 64 * 1024
 # Kept open for a burst only: most servers hang up on an idle connection after 2 to 5 s, and a
 # POST that crosses such a hang-up on the wire would fail for nothing.
 _IDLE_SECONDS = 1.0
@@ -229,7 +229,8 @@ async def _connect(destination: Destination, seconds: float, verify_tls: bool) -
     loop = asyncio.get_running_loop()
     seconds = min(seconds, CONNECT_SECONDS)
     is_tls = destination.scheme == "https"
-    places = [_address_info(address, destination.port) for address in destination.addresses]
+    found = (aiohappyeyeballs.addr_to_addr_infos((str(one), destination.port)) or () for one in destination.addresses)
+    places = list(chain.from_iterable(found))
     try:
         async with asyncio.timeout(seconds):
             socket = await aiohappyeyeballs.start_connection(places, happy_eyeballs_delay=_FALLBACK_SECONDS)
@@ -248,12 +249,6 @@ async def _connect(destination: Destination, seconds: float, verify_tls: bool) -
     except OSError as error:
         raise NoAnswerError(_describe_os_error(error), unreachable=True) from error
     return connection
-
-
-def _address_info(address: Address, port: int) -> aiohappyeyeballs.AddrInfoType:
-    if address.version == 4:
-        return (AF_INET, SOCK_STREAM, IPPROTO_TCP, "", (str(address), port))
-    return (AF_INET6, SOCK_STREAM, IPPROTO_TCP, "", (str(address), port, 0, 0))
 
 
 @cache

@@ -27,6 +27,7 @@ from relay.model.delivery import DeliveryChanges, DeliveryReason, NewDelivery, R
 from relay.model.event import EventOutcome, EventRow, Verdict
 from relay.model.search import Query, parse_query_strictly
 from relay.model.signals import DeliveryChanged, Signal
+from relay.model.values import dataclass
 from relay.pipeline.bus import Bus
 from relay.pipeline.routing import find_target_names
 from relay.store import Store
@@ -41,6 +42,7 @@ _POLL_SECONDS = 10.0
 _LATE_SECONDS = 0.25  # seconds of its rate that a batch makes up for when it was held up
 
 
+@dataclass(eq=False, kw_only=True)
 class BulkReplays:
     """Plans, starts, ends and resumes batches; `run` is the long task that feeds them to the queue.
 
@@ -48,36 +50,26 @@ class BulkReplays:
     what the engine has claimed and not sent. `above` leaves batches alone that an earlier run of relay started.
     """
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        bus: Bus,
-        clock: Clock,
-        targets: Targets,
-        routes: tuple[Route, ...],
-        rules: Callable[[bool], EgressRules],
-        in_order: Callable[[str, int], None],
-        give_up: GiveUp,
-        above: int = 0,
-    ) -> None:
-        self._store = store
-        self._bus = bus
-        self._clock = clock
-        self._targets = targets
-        self._routes = routes
-        self._rules = rules
-        self._in_order = in_order
-        self._give_up = give_up
-        self._above = above
+    store: Store
+    bus: Bus
+    clock: Clock
+    targets: Targets
+    routes: tuple[Route, ...]
+    rules: Callable[[bool], EgressRules]
+    in_order: Callable[[str, int], None]
+    give_up: GiveUp
+    above: int = 0
+
+    def __post_init__(self) -> None:
+        """Listen for deliveries that end."""
         self._bell = asyncio.Event()
         self._next_at: dict[int, float] = {}
-        bus.on(self._on_signal, DeliveryChanged)
+        self.bus.on(self._on_signal, DeliveryChanged)
 
     async def plan(self, new: NewBatch) -> BatchPlan:
         """Return what a batch would do. Raises UsageError, TargetError, NotFoundError for an unknown target."""
-        query = parse_query_strictly(new.query, self._clock.now())
-        target = new.target and await self._targets.resolve(new.target, self._rules(True))
+        query = parse_query_strictly(new.query, self.clock.now())
+        target = new.target and await self.targets.resolve(new.target, self.rules(True))
         found, left_out = _select_events(await self._find_matching(query), new.include)
         steps: list[BatchStep] = []
         skipped = 0
@@ -95,7 +87,7 @@ class BulkReplays:
 
     async def start(self, new: NewBatch, plan: BatchPlan | None = None) -> Batch:
         """Begin a batch, as planned. Raises as `plan` does, and NotFoundError when there is nothing to send."""
-        new = replace(new, target=new.target and self._targets.place(new.target))
+        new = replace(new, target=new.target and self.targets.place(new.target))
         plan = plan or await self.plan(new)
         if not plan.steps:
             lost = "; no route leads from what matches to a target" if plan.skipped else ""
@@ -103,25 +95,25 @@ class BulkReplays:
             wanted = ", ".join(dict.fromkeys(one.outcome for one in plan.left_out))
             hint = f"include {wanted} to send them too" if left else "name a target, or another query"
             raise NotFoundError(f"no event to replay{lost}{left}", hint=hint)
-        id_ = await self._store.batches.add(new, plan.steps, self._clock.now())
+        id_ = await self.store.batches.add(new, plan.steps, self.clock.now())
         self._bell.set()
-        return await self._store.batches.get(id_)
+        return await self.store.batches.get(id_)
 
     async def progress(self, id_: int) -> tuple[Batch, BatchCounts]:
         """Return a batch and where its steps stand. Raises NotFoundError."""
-        batch = await self._store.batches.get(id_)
-        return batch, await self._store.batches.counts(batch)
+        batch = await self.store.batches.get(id_)
+        return batch, await self.store.batches.counts(batch)
 
     async def cancel(self, id_: int) -> None:
         """End a batch; what is in flight ends by itself. Raises NotFoundError, UsageError when it is over."""
-        await self._store.batches.get(id_)
+        await self.store.batches.get(id_)
         await self._end(id_, BatchState.CANCELLED)
 
     async def resume(self, id_: int, *, stop_on_failure: bool | None = None) -> None:
         """Let an ended batch go on, `stop_on_failure` None being as before. Raises NotFoundError, UsageError."""
-        batch = await self._store.batches.get(id_)
+        batch = await self.store.batches.get(id_)
         stops = batch.stop_on_failure if stop_on_failure is None else stop_on_failure
-        due = await self._store.batches.resume(id_, self._clock.now(), stop_on_failure=stops)
+        due = await self.store.batches.resume(id_, self.clock.now(), stop_on_failure=stops)
         self._publish(due, "pending")
         self._bell.set()
 
@@ -131,7 +123,7 @@ class BulkReplays:
             self._bell.clear()
             wait = _POLL_SECONDS
             try:
-                for batch in await self._store.batches.running(self._above):
+                for batch in await self.store.batches.running(self.above):
                     wait = min(wait, await self._feed(batch))
             except (StoreError, TimeoutError) as error:
                 log.log(log_level(error), "replays wait for the store: %s", error)
@@ -142,7 +134,7 @@ class BulkReplays:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(wait, 0.0)):
                     await self._bell.wait()
-            await self._clock.sleep(_FEED_PAUSE)
+            await self.clock.sleep(_FEED_PAUSE)
 
     def _on_signal(self, signal: Signal) -> None:
         if not isinstance(signal, DeliveryChanged) or signal.state in ("pending", "running"):
@@ -153,9 +145,9 @@ class BulkReplays:
 
     async def _feed(self, batch: Batch) -> float:
         """Give a batch's next steps to the queue; return the seconds until the next look at it."""
-        activity = await self._store.batches.load_activity(batch.id)
+        activity = await self.store.batches.load_activity(batch.id)
         if batch.stop_on_failure and activity.failed is not None:
-            failed = await self._store.deliveries.get(activity.failed)
+            failed = await self.store.deliveries.get(activity.failed)
             why = f"#{failed.event_id} to {failed.target} failed: {failed.detail}"
             await self._finish(batch, BatchState.STOPPED, why)
             return _POLL_SECONDS
@@ -175,7 +167,7 @@ class BulkReplays:
         """Return how many steps the rate allows now, and when to look again."""
         if batch.rate is None:
             return free, _POLL_SECONDS
-        now, interval = self._clock.monotonic(), 1 / batch.rate
+        now, interval = self.clock.monotonic(), 1 / batch.rate
         due = max(self._next_at.get(batch.id, now), now - max(_LATE_SECONDS, interval))
         count = min(free, int((now - due) / interval) + 1) if now >= due else 0
         self._next_at[batch.id] = due + count * interval
@@ -183,15 +175,15 @@ class BulkReplays:
 
     async def _advance(self, batch: Batch, count: int) -> None:
         build_delivery = partial(self._build_delivery, batch)
-        made = await self._store.batches.advance(batch.id, count, build_delivery, self._clock.now())
+        made = await self.store.batches.advance(batch.id, count, build_delivery, self.clock.now())
         if len(made) < count:
             self._bell.set()  # events are gone: there may be nothing left to wait for
-        for name in (batch.target,) if batch.target else self._targets.names:
-            self._in_order(name, made[-1][0] if made else 0)
+        for name in (batch.target,) if batch.target else self.targets.names:
+            self.in_order(name, made[-1][0] if made else 0)
         self._publish(made, "pending")
 
     def _build_delivery(self, batch: Batch, target: str) -> NewDelivery:
-        known = self._targets.named(target)
+        known = self.targets.named(target)
         return NewDelivery(
             target=target,
             action=known.action if known else "forward",
@@ -207,18 +199,18 @@ class BulkReplays:
             await self._end(batch.id, state, detail)
 
     async def _end(self, id_: int, state: BatchState, detail: str = "") -> None:
-        given_up = await self._store.batches.end(id_, state, self._clock.now(), detail)
+        given_up = await self.store.batches.end(id_, state, self.clock.now(), detail)
         self._next_at.pop(id_, None)
         self._publish(given_up, "cancelled")
-        await self._give_up(lambda delivery: delivery.batch == id_)
+        await self.give_up(lambda delivery: delivery.batch == id_)
 
     def _publish(self, changed: tuple[tuple[int, int], ...], state: str) -> None:
         for id_, event_id in changed:
-            self._bus.publish(DeliveryChanged(id_, event_id, state))
+            self.bus.publish(DeliveryChanged(id_, event_id, state))
 
     async def _find_matching(self, query: Query) -> list[EventRow]:
         """Return the events that match, oldest first."""
-        found = [row async for row in self._store.events.iterate(query, most=MOST_EVENTS + 1)]
+        found = [row async for row in self.store.events.iterate(query, most=MOST_EVENTS + 1)]
         if len(found) > MOST_EVENTS:
             raise UsageError(
                 f"more than {MOST_EVENTS} events match", hint="narrow the query, by after: and before: perhaps"
@@ -227,15 +219,15 @@ class BulkReplays:
 
     async def _find_usual_targets(self, row: EventRow) -> tuple[str, ...]:
         """Return where an event's routes lead, e-mail apart: a mail is repeated only where it is named."""
-        matching = [route for route in self._routes if route.matches(row.source, row.types)]
+        matching = [route for route in self.routes if route.matches(row.source, row.types)]
         if any(route.when for route in matching):
-            event = await self._store.events.get(row.id)
+            event = await self.store.events.get(row.id)
             # What was asked to be included goes where it would have gone, had it been accepted.
             accepted = replace(event.row, outcome=EventOutcome.ACCEPTED, reason="")
-            led = find_target_names(replace(event, row=accepted), self._routes)
+            led = find_target_names(replace(event, row=accepted), self.routes)
         else:
             led = tuple(dict.fromkeys(name for route in matching for name in route.targets))
-        sending = self._targets.sending
+        sending = self.targets.sending
         return tuple(name for name in led if name in sending) or (sending if len(sending) == 1 else ())
 
 

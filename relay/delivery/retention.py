@@ -36,25 +36,21 @@ class RetentionNotice:
     text: str
 
 
+@dataclass(eq=False)
 class Retention:
     """Removes what exceeds the limits; `report` is called with what a person should know, None for nothing.
 
     Never what is pinned, nor what waits for a target, nor anything while a bulk replay is under way.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        bus: Bus,
-        clock: Clock,
-        keep: RetentionLimits,
-        report: Callable[[RetentionNotice | None], None],
-    ) -> None:
-        self._store = store.pruning
-        self._bus = bus
-        self._clock = clock
-        self._keep = keep
-        self._report = report
+    store: Store
+    bus: Bus
+    clock: Clock
+    keep: RetentionLimits
+    report: Callable[[RetentionNotice | None], None]
+
+    def __post_init__(self) -> None:
+        """Begin with the oldest event."""
         self._start = 0
         self._revisit_at = 0.0
 
@@ -63,38 +59,38 @@ class Retention:
         while True:
             try:
                 # Not to every signal: those of its own would slow it down.
-                with self._bus.subscribe(EventStored, DeliveryChanged) as listening:
+                with self.bus.subscribe(EventStored, DeliveryChanged) as listening:
                     await self.sweep(listening)
             except (StoreError, TimeoutError) as error:
                 # Removing can wait; the next look tries again.
                 log.log(log_level(error), "could not remove old events: %s", error)
-            await self._clock.sleep(SWEEP_INTERVAL)
+            await self.clock.sleep(SWEEP_INTERVAL)
 
     async def sweep(self, listening: Subscription | None = None) -> int:
         """Remove everything that is due and return how many events that were. Raises StoreError, TimeoutError."""
-        if await self._store.is_replay_running():
+        if await self.store.pruning.is_replay_running():
             return 0
-        if self._clock.monotonic() >= self._revisit_at:
-            self._start, self._revisit_at = 0, self._clock.monotonic() + REVISIT_INTERVAL
-        usage, after, count, rule = await self._store.usage(), self._start, 0, ""
+        if self.clock.monotonic() >= self._revisit_at:
+            self._start, self._revisit_at = 0, self.clock.monotonic() + REVISIT_INTERVAL
+        usage, after, count, rule = await self.store.pruning.usage(), self._start, 0, ""
         # What comes in meanwhile is for the next look: a sweep that waits for quiet would never end.
-        found, until = usage.events, self._clock.monotonic() + MAX_SWEEP
+        found, until = usage.events, self.clock.monotonic() + MAX_SWEEP
         while True:
-            olds = await self._store.oldest(after, BATCH)
+            olds = await self.store.pruning.oldest(after, BATCH)
             due, chosen = self._due(olds, found - count, usage.used)
-            if not chosen or self._clock.monotonic() > until:
+            if not chosen or self.clock.monotonic() > until:
                 break
-            gone = await self._store.remove(tuple(old.id for old in chosen), due)
+            gone = await self.store.pruning.remove(tuple(old.id for old in chosen), due)
             after, count, rule = chosen[-1].id, count + len(gone), due
             if gone:
-                self._bus.publish(EventChanged(gone[-1]))
-            usage = await self._store.usage()
+                self.bus.publish(EventChanged(gone[-1]))
+            usage = await self.store.pruning.usage()
             await self._pause(listening, usage)
         self._start = olds[0].id - 1 if olds else after
         if count:
-            log.info("removed %d events, up to %d: more than %s", count, after, self._keep.describe_rule(rule))
+            log.info("removed %d events, up to %d: more than %s", count, after, self.keep.describe_rule(rule))
         await self._give_back(usage)
-        self._report(self._notice(usage, rule))
+        self.report(self._notice(usage, rule))
         return count
 
     def _due(self, olds: tuple[PrunableEvent, ...], events: int, used: int) -> tuple[str, tuple[PrunableEvent, ...]]:
@@ -103,34 +99,34 @@ class Retention:
         # Up to the first that is young enough: numbers go up with the time since when an event is kept.
         if aged := tuple(takewhile(lambda old: old.kept_since < before, olds)):
             return "age", _take_batch(aged)
-        if events > self._keep.max_events:
-            return "events", _take_batch(olds[: events - self._keep.max_events])
-        surplus = used - self._keep.max_size
+        if events > self.keep.max_events:
+            return "events", _take_batch(olds[: events - self.keep.max_events])
+        surplus = used - self.keep.max_size
         return "size", _take_batch(olds, surplus) if surplus > 0 else ()
 
     def _cutoff(self) -> datetime:
-        now = self._clock.now()
+        now = self.clock.now()
         try:
-            return now - timedelta(seconds=self._keep.max_age)
+            return now - timedelta(seconds=self.keep.max_age)
         except OverflowError:
             return datetime.min.replace(tzinfo=now.tzinfo)
 
     async def _pause(self, listening: Subscription | None, usage: StoreUsage) -> None:
         busy = listening is not None and listening.waiting and bool(await listening.next())
-        keep = self._keep
+        keep = self.keep
         urgent = usage.events > keep.max_events * _URGENT or usage.used > keep.max_size * _URGENT
-        await self._clock.sleep(BUSY_PAUSE if busy and not urgent else PAUSE)
+        await self.clock.sleep(BUSY_PAUSE if busy and not urgent else PAUSE)
 
     async def _give_back(self, usage: StoreUsage) -> None:
         while usage.free > max(RESERVE, usage.used // 10):
-            await self._store.free_pages(_PAGES)
-            before, usage = usage, await self._store.usage()
+            await self.store.pruning.free_pages(_PAGES)
+            before, usage = usage, await self.store.pruning.usage()
             if usage.free >= before.free:
                 return  # a file that cannot shrink: its free pages wait for new events
-            await self._clock.sleep(PAUSE)
+            await self.clock.sleep(PAUSE)
 
     def _notice(self, usage: StoreUsage, rule: str) -> RetentionNotice | None:
-        keep = self._keep
+        keep = self.keep
         if usage.events > keep.max_events or usage.used > keep.max_size:
             return RetentionNotice(
                 title="More is kept than [retention] allows.",

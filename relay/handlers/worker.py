@@ -16,9 +16,8 @@ from relay.handlers.event import EventMetadata
 from relay.handlers.user_code import Stamp, file_stamps, has_changed
 from relay.handlers.worker_main import KEPT_OUTPUT
 from relay.model.clock import Clock
-from relay.model.delivery import AttemptRetry, HandlerOutput, Outcome
+from relay.model.delivery import ActionResult, AttemptRetry, HandlerOutput, ReceivedResponse
 from relay.model.event import Capture
-from relay.model.values import dataclass
 from relay.platform import HAS_PROCESS_GROUPS, KILL_SIGNAL, own_process_group, signal_process_group
 
 _GRACE = 3.0  # seconds that a process may take to end by itself
@@ -30,16 +29,9 @@ _START = (
 )
 _ROOT = str(Path(__file__).parents[2])
 
+_JSON = (("Content-Type", "application/json"),)
+
 _Frame = tuple[bytes, bytes]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerResult:
-    """The outcome of one event, what was printed on the way, and the JSON that answers its sender, if any."""
-
-    outcome: Outcome
-    output: HandlerOutput
-    reply: bytes | None = None
 
 
 class BrokenFileError(HandlersError):
@@ -117,8 +109,8 @@ class Worker(asyncio.SubprocessProtocol):
         """Say whether a file that it has loaded is another one by now."""
         return has_changed(self._read)
 
-    async def run(self, capture: Capture, metadata: EventMetadata) -> WorkerResult:
-        """Run an event. One that takes longer than the options say is ended with its process."""
+    async def run(self, capture: Capture, metadata: EventMetadata) -> ActionResult:
+        """Run an event; its reply is the response. One that takes too long is ended with its process."""
         self._ask(protocol.encode_event(capture, metadata))
         try:
             async with asyncio.timeout(self._options.timeout):
@@ -128,15 +120,16 @@ class Worker(asyncio.SubprocessProtocol):
             self.kill()
             self._read_rest()
             detail = f"took longer than {self._options.timeout:g} s, so its process was ended"
-            return WorkerResult(outcome=AttemptRetry(detail), output=self._output(place))
+            return ActionResult(outcome=AttemptRetry(detail), output=self._output(place))
         except _EndedError as error:
             detail = f"the process of {self._options.name} ended by itself ({error})"
-            return WorkerResult(outcome=AttemptRetry(detail), output=self._output())
+            return ActionResult(outcome=AttemptRetry(detail), output=self._output())
         result = protocol.decode_json(content)
         self._read.update(_read_stamps(result))
         self._spent = result["last"]
         ran = protocol.decode_result(result)
-        return WorkerResult(outcome=ran.outcome, output=self._output(ran.traceback), reply=ran.reply)
+        reply = None if ran.reply is None else ReceivedResponse(status=200, headers=_JSON, body=ran.reply)
+        return ActionResult(outcome=ran.outcome, response=reply, output=self._output(ran.traceback))
 
     def retire(self) -> None:
         """Let the process end by itself, as soon as it has nothing to do."""
@@ -297,7 +290,7 @@ class WorkerPool:
         self._again_at = 0.0
         self._wait = _RETRY_SECONDS
 
-    async def run(self, capture: Capture, metadata: EventMetadata) -> WorkerResult:
+    async def run(self, capture: Capture, metadata: EventMetadata) -> ActionResult:
         """Run an event in a process of its own for that time. Raises BrokenFileError."""
         worker = await self._ready()
         try:

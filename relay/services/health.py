@@ -162,9 +162,8 @@ async def check_mail(config: Config) -> HealthFinding:
     from relay.actions.mail.smtp import check_server  # noqa: PLC0415 - with aiosmtplib, which few checks need
 
     outcome = await check_server(smtp)
-    where = f"{smtp.host}:{smtp.port}"
     if isinstance(outcome, AttemptSucceeded):
-        return report_ok("mail", f"{where} takes our mail")
+        return report_ok("mail", f"{smtp.address} takes our mail")
     return report_failure("mail", outcome.detail, "correct [smtp], or start the server")
 
 

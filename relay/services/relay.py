@@ -107,7 +107,7 @@ class RunningRelay:
         self.targets = Targets(config.targets, config.emails, by_hand)
         self.target_addresses = {name: _describe_address(target) for name, target in config.targets.items()}
         self.email_recipients = {name: ", ".join(email.to) for name, email in config.emails.items()}
-        self.smtp_address = f"{config.smtp.host}:{config.smtp.port}" if config.smtp else ""
+        self.smtp_address = config.smtp.address if config.smtp else ""
         self.allowed_recipients = config.smtp.allow_recipients if config.smtp else ()
         self.tunnel_spoke = asyncio.Event()
         self._tunnel_url: str | None = None  # also while the tunnel is down: it may come back with it

@@ -161,7 +161,7 @@ class VaultSession:
         """Resolve every reference again, and hand the secrets to mail, tunnel and targets."""
         relay = self._relay
         relay.config = config = resolve_again(relay.config)
-        self._email.use(config.smtp)
+        self._email.smtp = config.smtp
         if self._tunnel is not None and not config.tunnel.locked and config.tunnel != self._opened:
             self._opened = config.tunnel
             self._tunnel.replace(choose_tunnel(config.tunnel, relay.ingress_url))

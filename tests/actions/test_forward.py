@@ -672,7 +672,7 @@ async def test_this_computer_is_judged_again_after_a_moment_and_for_other_rules(
         return (ipaddress.ip_address("127.0.0.1"),)
 
     async with forwarding(rules=lambda typed: rules, resolve=resolve) as action:
-        action._clock = clock
+        action.clock = clock
 
         async def send(url):
             await action.run(make_event(), make_delivery(), ForwardOptions(url=url, timeout=5))

@@ -83,7 +83,7 @@ async def keep(lab, *values, name="plain"):
 
 async def _kept(lab, value, name):
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
-    known = lab._planner.forger.source(name)
+    known = lab.planner.forger.source(name)
     headers = ()
     if known is not None and known.scheme is not None and known.secrets:
         capture = build_capture(name, body=body, received_at=lab.it.clock.now())

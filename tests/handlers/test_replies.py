@@ -52,7 +52,7 @@ async def test_a_reply_is_not_given_where_another_handler_failed(loaded, event):
 async def test_a_reply_comes_through_the_pipe_of_its_process(write, crew, run):
     write("@on('*')\ndef it(event): return {'text': 'Zoë ☃'}\n")
     async with crew() as it:
-        assert json.loads((await run(it)).reply) == {"text": "Zoë ☃"}
+        assert json.loads((await run(it)).response.body) == {"text": "Zoë ☃"}
 
 
 async def test_a_secret_is_read_while_the_file_loads_in_a_run_and_in_a_thread(write, crew, run):

@@ -288,7 +288,7 @@ async def test_a_fork_that_comes_back_from_a_handler_answers_nothing(write, crew
     """)
     async with crew() as it:
         first, second = await run(it), await run(it)
-    assert (first.reply, second.reply) == (b'{"by": "the first run"}', b'{"by": "the second run"}')
+    assert (first.response.body, second.response.body) == (b'{"by": "the first run"}', b'{"by": "the second run"}')
     assert second.output.text == "a process that a handler forked cannot ask for the secret 'key'\n"
 
 

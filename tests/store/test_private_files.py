@@ -58,7 +58,7 @@ async def test_every_file_is_private_whatever_the_folder_and_the_umask_are(tmp_p
             load_token(folder)
             save_preferences(folder, Preferences())
             LocalKeyStore(folder / "keys").make("github", "ed25519")
-            await write_to_outbox(folder / "outbox", "<1@relay>", b"mail")
+            write_to_outbox(folder / "outbox", "<1@relay>", b"mail")
             write_for_tunnel(folder / "tunnel.pid", "1 x")
             keys = SqliteKeyStore(folder / "received.db")
             keys.claim("s", "k")

@@ -61,3 +61,8 @@ class SmtpOptions:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     locked: tuple[str, ...] = ()
     blocked: str = ""
+
+    @property
+    def address(self) -> str:
+        """Return the server as `host:port`."""
+        return f"{self.host}:{self.port}"

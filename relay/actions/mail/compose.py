@@ -1,6 +1,5 @@
 """A mail as bytes: written with headers that nothing captured can break out of."""
 
-import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -171,22 +170,16 @@ def drop_surrogates(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _format_mailbox(address: str, name: str = "") -> Address:
+def _format_mailbox(address: str, name: str) -> Address:
     # In two parts: Python takes a whole address only in ASCII, although it writes others well.
     user, _, domain = address.rpartition("@")
     return Address(display_name=name, username=user, domain=domain)
 
 
-async def write_to_outbox(folder: Path, message_id: str, source: bytes) -> Path:
-    """Write a mail to `folder`, 0600, whole or not at all, and return its path. Raises MailError."""
-    return await asyncio.to_thread(_write_eml, folder, message_id.strip("<>"), source)
-
-
-def _write_eml(folder: Path, name: str, source: bytes) -> Path:
-    path = folder / f"{name}.eml"
+def write_to_outbox(folder: Path, message_id: str, source: bytes) -> None:
+    """Write a mail to `folder`, 0600, whole or not at all. Raises MailError."""
     try:
         make_private_folder(folder)
-        write_private(path, source)
+        write_private(folder / f"{message_id.strip('<>')}.eml", source)
     except OSError as error:
         raise MailError(f"cannot keep a mail in {folder}: {error.strerror}", hint="is the disk full?") from error
-    return path

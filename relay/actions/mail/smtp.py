@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from aiosmtplib import (
     SMTPTimeoutError,
 )
 
-from relay.actions.mail import STEP_SECONDS, SmtpOptions
+from relay.actions.mail import SmtpOptions
 from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, Outcome
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
@@ -45,24 +46,12 @@ CheckBeforeSending = Callable[[], Awaitable[Outcome | None]]
 """Asked when the server takes all recipients; an outcome instead of None keeps the mail back."""
 
 
-class _NoEncryptionError(Exception):
-    pass
+class _NotSentError(Exception):
+    """Ends the conversation with an outcome of our own."""
 
-
-class _NoLoginError(Exception):
-    pass
-
-
-class _PlainAddressesError(Exception):
-    pass
-
-
-class _NoReplyError(Exception):
-    """The server got the whole mail, or nearly, and neither took nor refused it."""
-
-
-_OURS = (_NoEncryptionError, _NoLoginError, _PlainAddressesError, _NoReplyError)
-_ERRORS = (SMTPException, OSError, ValueError, *_OURS)
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.detail)
+        self.outcome = outcome
 
 
 async def send_mail(
@@ -90,9 +79,12 @@ async def send_mail(
         await client.connect()
         await _encrypt(client, options)
         await _log_in(client, options)
-        outcome = await _send(client, source, envelope, ready)
-        await _quit(client)
-    except _ERRORS as error:
+        outcome = await _send(client, source, envelope, options, ready)
+        with suppress(SMTPException, OSError):  # the server has taken the mail already
+            await client.quit()
+    except _NotSentError as error:
+        return error.outcome
+    except (SMTPException, OSError, ValueError) as error:
         return _describe_error(error, options)
     finally:
         client.close()
@@ -129,13 +121,15 @@ async def _encrypt(client: SMTP, options: SmtpOptions) -> None:
         await client.starttls()
         return
     if not (options.insecure or is_loopback_host(options.host)):
-        raise _NoEncryptionError
+        advice = "set smtp.insecure = true to allow that"
+        raise _NotSentError(AttemptFailed(f"{options.address} offers no encryption; {advice}"))
 
 
 async def _log_in(client: SMTP, options: SmtpOptions) -> None:
     if options.username is not None and options.password is not None:
         if not await _offers(client, "auth"):
-            raise _NoLoginError
+            advice = "take username and password out of [smtp]"
+            raise _NotSentError(AttemptFailed(f"{options.address} offers no login; {advice}"))
         await client.login(options.username.reveal(), options.password.reveal())
 
 
@@ -145,10 +139,17 @@ async def _offers(client: SMTP, extension: str) -> bool:
     return client.supports_extension(extension)
 
 
-async def _send(client: SMTP, source: bytes, envelope: Envelope, ready: CheckBeforeSending | None) -> Outcome:
+async def _send(
+    client: SMTP, source: bytes, envelope: Envelope, options: SmtpOptions, ready: CheckBeforeSending | None
+) -> Outcome:
     if not envelope.to:
         return AttemptSucceeded("the server is ready")
-    how = await _smtputf8_options(client, envelope)
+    how: dict[str, Any] = {}
+    if not all(one.isascii() for one in (envelope.sender, *envelope.to)):
+        if not await _offers(client, "smtputf8"):
+            what = "takes no addresses beyond ASCII: it does not offer SMTPUTF8"
+            raise _NotSentError(AttemptFailed(f"{options.address} {what}"))
+        how = {"encoding": "utf-8", "options": ["SMTPUTF8", "BODY=8BITMIME"]}  # RFC 6531
     await client.mail(envelope.sender, **how)
     for recipient in envelope.to:
         await client.rcpt(recipient, encoding="utf-8")
@@ -156,49 +157,27 @@ async def _send(client: SMTP, source: bytes, envelope: Envelope, ready: CheckBef
     if back is not None:
         return back
     try:
-        reply = await client.data(source, timeout=(client.timeout or STEP_SECONDS) * LAST_STEP)
+        reply = await client.data(source, timeout=options.timeout * LAST_STEP)
     except (SMTPServerDisconnected, SMTPTimeoutError, OSError) as error:
-        raise _NoReplyError from error
+        # It got the whole mail, or nearly, and neither took nor refused it.
+        lost = isinstance(error, SMTPServerDisconnected)
+        how_lost = "hung up" if lost else f"did not answer within {options.timeout * LAST_STEP:g} s"
+        raise _NotSentError(
+            AttemptRetry(f"{options.address} was given the mail and {how_lost}", unsure=True)
+        ) from error
     return AttemptSucceeded(_quote_reply(reply.code, reply.message, 200))
 
 
-async def _smtputf8_options(client: SMTP, envelope: Envelope) -> dict[str, Any]:
-    """Return what MAIL takes so that addresses beyond ASCII are understood (RFC 6531); {} for plain ones."""
-    if all(one.isascii() for one in (envelope.sender, *envelope.to)):
-        return {}
-    if not await _offers(client, "smtputf8"):
-        raise _PlainAddressesError
-    return {"encoding": "utf-8", "options": ["SMTPUTF8", "BODY=8BITMIME"]}
-
-
-async def _quit(client: SMTP) -> None:
-    try:
-        await client.quit()
-    except (SMTPException, OSError):
-        return  # the server has taken the mail already
-
-
 def _describe_error(error: Exception, options: SmtpOptions) -> Outcome:
-    server = f"{options.host}:{options.port}"
     match error:
-        case _NoEncryptionError():
-            return AttemptFailed(f"{server} offers no encryption; set smtp.insecure = true to allow that")
-        case _PlainAddressesError():
-            return AttemptFailed(f"{server} takes no addresses beyond ASCII: it does not offer SMTPUTF8")
-        case _NoReplyError():
-            lost = isinstance(error.__cause__, SMTPServerDisconnected)
-            how = "hung up" if lost else f"did not answer within {options.timeout * LAST_STEP:g} s"
-            return AttemptRetry(f"{server} was given the mail and {how}", unsure=True)
-        case _NoLoginError():
-            return AttemptFailed(f"{server} offers no login; take username and password out of [smtp]")
         case SMTPAuthenticationError():
             title = options.password.title if options.password else "smtp.password"
             return _describe_refusal(error, options, f"; check {title}")
         case SMTPResponseException() if error.code < 200:
-            return AttemptRetry(f"{server} does not speak SMTP")
+            return AttemptRetry(f"{options.address} does not speak SMTP")
         case SMTPResponseException():
             return _describe_refusal(error, options)
-    return _describe_unreachable(error, options, server)
+    return _describe_unreachable(error, options)
 
 
 def _describe_refusal(error: SMTPResponseException, options: SmtpOptions, advice: str = "") -> Outcome:
@@ -211,7 +190,8 @@ def _quote_reply(code: int, message: str, limit: int) -> str:
     return escape_unprintable(f"{code} {message.replace(chr(10), ' ')}", limit)
 
 
-def _describe_unreachable(error: Exception, options: SmtpOptions, server: str) -> Outcome:
+def _describe_unreachable(error: Exception, options: SmtpOptions) -> Outcome:
+    server = options.address
     cause = error.__cause__ or error
     unsafe = next((one for one in (error, cause) if isinstance(one, ssl.SSLError)), None)
     if isinstance(unsafe, ssl.SSLCertVerificationError):

@@ -65,6 +65,7 @@ class _SendContext:
     shared: frozenset[str] = frozenset()
 
 
+@dataclass(eq=False, kw_only=True)
 class LabRunner:
     """Plans, begins, ends and reports runs; `run` is the long task that makes them, one after another.
 
@@ -72,36 +73,38 @@ class LabRunner:
     do, writes it down with the state it leads to, and returns it.
     """
 
-    def __init__(self, *, store: Store, bus: Bus, clock: Clock, planner: Planner, attempt: MakeAttempt) -> None:
-        self._store = store
-        self._bus = bus
-        self._clock = clock
-        self._planner = planner
-        self._attempt = attempt
+    store: Store
+    bus: Bus
+    clock: Clock
+    planner: Planner
+    attempt: MakeAttempt
+
+    def __post_init__(self) -> None:
+        """Begin with no run under way."""
         self._bell = asyncio.Event()
         self._current: tuple[int, asyncio.Task[None]] | None = None
         self._unwanted: set[int] = set()
 
     async def plan(self, new: NewLabRun) -> PlannedLabRun:
         """Return what a run would do. Raises as Planner.plan."""
-        return await self._planner.plan(new)
+        return await self.planner.plan(new)
 
     async def start(self, new: NewLabRun) -> LabRun:
         """Begin a run, after those that wait already. Raises as `plan`."""
-        planned = await self._planner.plan(new)
-        id_ = await self._store.labs.add(planned, self._clock.now())
+        planned = await self.planner.plan(new)
+        id_ = await self.store.labs.add(planned, self.clock.now())
         self._publish(id_, LabState.WAITING)
         self._bell.set()
-        return await self._store.labs.get(id_)
+        return await self.store.labs.get(id_)
 
     async def report(self, id_: int) -> LabReport:
         """Return what a run showed so far. Raises NotFoundError."""
-        run = await self._store.labs.get(id_)
-        return build_report(run, await self._store.labs.sends(id_))
+        run = await self.store.labs.get(id_)
+        return build_report(run, await self.store.labs.sends(id_))
 
     async def cancel(self, id_: int) -> None:
         """End a run, and what it has under way. Raises NotFoundError, UsageError when it is over."""
-        run = await self._store.labs.get(id_)
+        run = await self.store.labs.get(id_)
         if run.state not in ENDED_STATES and self._current is not None and self._current[0] == id_:
             self._unwanted.add(id_)
             self._current[1].cancel()
@@ -110,12 +113,12 @@ class LabRunner:
                 return
             # Cancelled before its first step, a task runs none of its own code.
             self._unwanted.discard(id_)
-        await self._store.labs.end(id_, LabState.CANCELLED, self._clock.now())
+        await self.store.labs.end(id_, LabState.CANCELLED, self.clock.now())
         self._publish(id_, LabState.CANCELLED)
 
     async def recover(self) -> None:
         """Call interrupted what an earlier relay left open: half a burst is no burst."""
-        await self._store.labs.interrupt(self._clock.now(), STOPPED)
+        await self.store.labs.interrupt(self.clock.now(), STOPPED)
 
     async def run(self) -> None:
         """Make runs until cancelled."""
@@ -123,7 +126,7 @@ class LabRunner:
             self._bell.clear()
             wait = _POLL_SECONDS
             try:
-                waiting = await self._store.labs.next_waiting()
+                waiting = await self.store.labs.next_waiting()
                 if waiting is not None:
                     wait = 0.0
                     await self._run_experiments(waiting)
@@ -144,14 +147,14 @@ class LabRunner:
             self._current = None
 
     async def _run_trials(self, waiting: LabRun) -> None:
-        if not await self._store.labs.begin(waiting.id):
+        if not await self.store.labs.begin(waiting.id):
             return
         run = replace(waiting, state=LabState.RUNNING)
         self._publish(run.id, LabState.RUNNING)
         try:
             for number in range(len(run.trials)):
                 await self._run_trial(run, number)
-                await self._store.labs.advance(run.id, number + 1)
+                await self.store.labs.advance(run.id, number + 1)
                 self._publish(run.id, LabState.RUNNING)
             await self._end(run.id, LabState.DONE)
         except asyncio.CancelledError:
@@ -166,15 +169,15 @@ class LabRunner:
             await self._end(run.id, LabState.INTERRUPTED, "relay failed; its log says where")
 
     async def _end(self, id_: int, state: LabState, detail: str = "") -> None:
-        end = partial(self._store.labs.end, id_, state, self._clock.now(), escape_unprintable(detail, 300))
+        end = partial(self.store.labs.end, id_, state, self.clock.now(), escape_unprintable(detail, 300))
         with suppress(UsageError):  # it was ended in between
-            await keep_trying(self._clock, f"the end of lab run {id_} waits to be written down", end)
+            await keep_trying(self.clock, f"the end of lab run {id_} waits to be written down", end)
         self._publish(id_, state)
 
     async def _run_trial(self, run: LabRun, number: int) -> None:
         trial = run.trials[number]
         experiment = EXPERIMENTS[trial.experiment]
-        rows = (await self._store.events.rows(trial.events))[::-1]
+        rows = (await self.store.events.rows(trial.events))[::-1]
         if not rows:
             return
         shared = await self._find_shared(rows) if experiment.fresh_each_round else frozenset()
@@ -184,7 +187,7 @@ class LabRunner:
                 await (self._send_at_once(context, one) if one.at_once else self._send_in_turn(context, one))
 
     async def _send_at_once(self, context: _SendContext, one: SendRound) -> None:
-        event = await self._store.events.get(one.shots[0].event_id)
+        event = await self.store.events.get(one.shots[0].event_id)
         changes = self._build_changes(context, event, one.shots[0])
         sends = await self._launch(context, [_plan_send(context, shot) for shot in one.shots], changes)
         async with asyncio.TaskGroup() as group:
@@ -198,8 +201,8 @@ class LabRunner:
         before: LabSend | None = None
         for number, shot in enumerate(one.shots, start=1):
             if shot.wait:
-                await self._clock.sleep(shot.wait)
-            event, send = await self._store.events.get(shot.event_id), _plan_send(context, shot)
+                await self.clock.sleep(shot.wait)
+            event, send = await self.store.events.get(shot.event_id), _plan_send(context, shot)
             try:
                 changes = self._build_changes(context, event, shot)
             except SigningError as error:  # it could be signed when it was planned
@@ -217,7 +220,7 @@ class LabRunner:
                 return
 
     def _build_changes(self, context: _SendContext, event: CapturedEvent, shot: PlannedSend) -> DeliveryChanges:
-        forger = self._planner.forger
+        forger = self.planner.forger
         changes = context.experiment.build_changes(event, shot, forger)
         if not forger.explain_unsignable(event):
             changes = self._renew_ids(context, event, shot, changes)
@@ -240,7 +243,7 @@ class LabRunner:
         counted: Counter[str] = Counter()
         for row in rows:
             with suppress(NotFoundError):
-                counted.update(filter(None, [find_object_id(await self._store.events.get(row.id))]))
+                counted.update(filter(None, [find_object_id(await self.store.events.get(row.id))]))
         return frozenset(id_ for id_, count in counted.items() if count > 1)
 
     async def _launch(
@@ -256,7 +259,7 @@ class LabRunner:
                 changes=changes,
                 lab=context.run.id,
             )
-        return await self._store.labs.launch(context.run.id, sends, new, self._clock.now())
+        return await self.store.labs.launch(context.run.id, sends, new, self.clock.now())
 
     async def _send_and_record(
         self,
@@ -269,7 +272,7 @@ class LabRunner:
     ) -> LabSend:
         """Make a send and record its outcome; `more`: unless it is over, its delivery is tried again."""
         assert send.delivery_id is not None
-        now, experiment = self._clock.now(), context.experiment
+        now, experiment = self.clock.now(), context.experiment
         delivery = Delivery(
             id=send.delivery_id,
             event_id=event.id,
@@ -291,14 +294,14 @@ class LabRunner:
                 return DeliveryState.SUCCEEDED
             return DeliveryState.RUNNING if more and not experiment.ends_round(settled) else DeliveryState.FAILED
 
-        attempt = await self._attempt(ClaimedDelivery(delivery=delivery, event=event), state)
+        attempt = await self.attempt(ClaimedDelivery(delivery=delivery, event=event), state)
         settled = _judge_answer(context, event, send, attempt)
-        await self._store.labs.record(context.run.id, settled)
+        await self.store.labs.record(context.run.id, settled)
         self._publish(context.run.id, LabState.RUNNING)
         return settled
 
     def _publish(self, id_: int, state: LabState) -> None:
-        self._bus.publish(LabChanged(id_, state.value))
+        self.bus.publish(LabChanged(id_, state.value))
 
 
 def _plan_send(context: _SendContext, shot: PlannedSend) -> LabSend:

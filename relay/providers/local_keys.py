@@ -18,7 +18,7 @@ from relay.model.event import Capture, LocalKey, Source, Verdict, VerifyMode
 from relay.model.secret import Secret
 from relay.platform import make_private_folder, write_private
 from relay.providers.schemes.base import Scheme
-from relay.providers.schemes.key_pairs import PAIR_CLASSES, PairKind, PairScheme, PrivateKey, load_key, parse_der
+from relay.providers.schemes.key_pairs import PAIR_CLASSES, PairKind, PairScheme, PrivateKey, load_key
 from relay.providers.schemes.one_of import OneOf
 
 # The form of a source's name: nothing else may become the name of a file.
@@ -41,7 +41,7 @@ class LocalKeyStore:
             pem = (self._folder / f"{name}.pem").read_text(encoding="ascii")
         except (OSError, UnicodeDecodeError):
             return None
-        pair = load_key(parse_der(pem) or b"")
+        pair = load_key(pem)
         return pem if pair and pair.private and isinstance(pair.public, PAIR_CLASSES[kind]) else None
 
     def make(self, name: str, kind: PairKind) -> str:

@@ -17,7 +17,7 @@ from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.schemes.base import HEADER_STEP, RefusalError, SteppedScheme, read_keys
-from relay.providers.schemes.key_pairs import PROVIDER_ONLY, KeyPair, PairKind, load_key, load_private_key, parse_der
+from relay.providers.schemes.key_pairs import PROVIDER_ONLY, KeyPair, PairKind, load_key, load_private_key
 from relay.providers.schemes.locations import Location, read_single
 from relay.providers.schemes.timestamps import Time
 
@@ -34,11 +34,6 @@ class _Token(NamedTuple):
     text: bytes
     kid: str
     claims: dict[str, Any]
-
-
-class _TokenKey(NamedTuple):
-    pair: KeyPair
-    kid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +60,7 @@ class Jwt(SteppedScheme):
 
     def cannot_sign(self, secret: Secret) -> bool:
         key = _load_token_key(secret)
-        return key is not None and key.pair.private is None
+        return key is not None and key.private is None
 
     def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
         del secrets
@@ -82,14 +77,14 @@ class Jwt(SteppedScheme):
         import jwt  # noqa: PLC0415 - see above
 
         key = _load_token_key(secret)
-        if key is None or not isinstance(key.pair.private, EllipticCurvePrivateKey):
+        if key is None or not isinstance(key.private, EllipticCurvePrivateKey):
             raise SigningError(
                 PROVIDER_ONLY if key else f"{secret.reference or 'The secret'} is not a JWK on P-256.",
                 hint="send the original signature, or configure a key pair of your own (a JWK with its d)",
             )
         claims = {"iat": int(now.timestamp()), self.claim: hashlib.sha256(capture.body).hexdigest()}
         content = json.dumps(claims, separators=(",", ":")).encode()
-        token = jwt.PyJWS().encode(content, key.pair.private, algorithm=_ALGORITHM, headers={"kid": key.kid})
+        token = jwt.PyJWS().encode(content, key.private, algorithm=_ALGORITHM, headers={"kid": key.label})
         return self.place.write(capture, token.encode())
 
     def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
@@ -107,8 +102,8 @@ class Jwt(SteppedScheme):
 
     def _check_signature(self, secrets: tuple[Secret, ...], token: _Token) -> None:
         keys = read_keys(secrets, _load_token_key, self.title, "no secret is a JWK on P-256")
-        named = [key for _, key in keys if not (key.kid and token.kid) or key.kid == token.kid]
-        if not any(_is_signed_by(key.pair, token) for key in named):
+        named = [key for _, key in keys if not (key.label and token.kid) or key.label == token.kid]
+        if not any(_is_signed_by(key, token) for key in named):
             unknown = f"no key has the id {escape_unprintable(token.kid, 60)}"
             detail = "the key gives no such signature" if named else unknown
             raise RefusalError("signature_mismatch", detail, result="No match", step=self.title)
@@ -149,12 +144,11 @@ def _is_signed_by(pair: KeyPair, token: _Token) -> bool:
     return True
 
 
-def _load_token_key(secret: Secret) -> _TokenKey | None:
+def _load_token_key(secret: Secret) -> KeyPair | None:
     text = secret.reveal().strip()
     if not text.startswith("{"):
-        der = parse_der(text)
-        pair = load_key(der) if der is not None else None
-        return _TokenKey(pair, "") if pair and isinstance(pair.public, EllipticCurvePublicKey) else None
+        pair = load_key(text)
+        return pair if pair and isinstance(pair.public, EllipticCurvePublicKey) else None
     try:
         jwk = parse_json(text)
     except PayloadError:
@@ -164,7 +158,7 @@ def _load_token_key(secret: Secret) -> _TokenKey | None:
     return _load_jwk(inner) if isinstance(inner, dict) else None
 
 
-def _load_jwk(jwk: dict[str, Any]) -> _TokenKey | None:
+def _load_jwk(jwk: dict[str, Any]) -> KeyPair | None:
     import jwt  # noqa: PLC0415 - see above
 
     if jwk.get("crv") != "P-256":
@@ -174,10 +168,10 @@ def _load_jwk(jwk: dict[str, Any]) -> _TokenKey | None:
         key = jwt.algorithms.ECAlgorithm.from_jwk({name: value for name, value in jwk.items() if name != "d" or value})
     except (jwt.PyJWTError, ValueError, TypeError):
         return None
-    public = key.public_key() if isinstance(key, EllipticCurvePrivateKey) else key
+    private = key if isinstance(key, EllipticCurvePrivateKey) else None
     kid = jwk.get("kid")
-    pair = KeyPair(public=public, private=key if isinstance(key, EllipticCurvePrivateKey) else None)
-    return _TokenKey(pair, kid if isinstance(kid, str) else "")
+    public = key if isinstance(key, EllipticCurvePublicKey) else key.public_key()
+    return KeyPair(public=public, private=private, label=kid if isinstance(kid, str) else "")
 
 
 def _load_own_key(pem: str) -> EllipticCurvePrivateKey:

@@ -40,10 +40,14 @@ _NO_KEY = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPair:
-    """A public key, and its private half where the pair is one's own."""
+    """A public key, and its private half where the pair is one's own.
+
+    `label` is a text that came with it: the id of a JWK, or the webhook id that PayPal signs.
+    """
 
     public: PublicKey
     private: PrivateKey | None = None
+    label: str = ""
 
 
 @runtime_checkable
@@ -68,20 +72,9 @@ class PairScheme(SignatureScheme, Protocol):
         ...
 
 
-# SendGrid shows its key as bare base64, dashboards and .env files squeeze PEM into one line.
-def parse_der(text: str) -> bytes | None:
-    r"""Return the DER of the first PEM block in a text, or of bare base64; None when it is neither.
-
-    A variable that cannot hold lines may say `\n` in their place.
-    """
-    text = text.replace("\\n", "\n")
-    block = _PEM_BLOCK.search(text)
-    return decode_base64("".join((block[2] if block else text).split()))
-
-
 def load_private_key(pem: str) -> PrivateKey:
     """Return the private key of a PEM that relay wrote itself."""
-    pair = load_key(parse_der(pem) or b"")
+    pair = load_key(pem)
     assert pair is not None
     assert pair.private is not None
     return pair.private
@@ -111,11 +104,16 @@ def make_certificate(pem: str) -> str:
     return builder.sign(key, SHA256()).public_bytes(Encoding.PEM).decode()
 
 
-def load_key(der: bytes) -> KeyPair | None:
-    """Return the key of a SPKI, a PKCS #8 or PKCS #1 key, or a certificate; None when it is none of them.
+def load_key(text: str) -> KeyPair | None:
+    r"""Return the key of the first PEM block in a text, or of bare base64; None where there is none.
 
-    Elliptic curves other than P-256 and RSA below 1024 bits count as none.
+    It may be a SPKI, a PKCS #8 or PKCS #1 key, or a certificate. Elliptic curves other than P-256 and RSA below
+    1024 bits count as none.
     """
+    # SendGrid shows its key as bare base64; dashboards and .env files squeeze PEM into one line, some with \n in it.
+    text = text.replace("\\n", "\n")
+    block = _PEM_BLOCK.search(text)
+    der = decode_base64("".join((block[2] if block else text).split())) or b""
     load_private = partial(serialization.load_der_private_key, password=None)
     for load in (serialization.load_der_public_key, load_private, _load_certificate):
         with suppress(*_NO_KEY):

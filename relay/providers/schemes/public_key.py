@@ -1,5 +1,6 @@
 """Signatures made with a key pair: Ed25519 (Discord, Standard Webhooks v1a), ECDSA (SendGrid) and RSA (PayPal)."""
 
+import dataclasses
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
@@ -24,7 +25,6 @@ from relay.providers.schemes.key_pairs import (
     export_spki,
     load_key,
     make_certificate,
-    parse_der,
 )
 from relay.providers.schemes.signed_text import SignedText
 
@@ -47,33 +47,34 @@ class KeyPairScheme(SignedText):
         del capture
         return ()
 
-    def load_pair(self, key: bytes) -> KeyPair | None:
-        """Return the keys in the bytes that `read_key` gives; None where they are of another kind."""
-        pair = load_key(key)
+    def load_pair(self, text: str) -> KeyPair | None:
+        """Return the keys in a text; None where they are of another kind."""
+        pair = load_key(text)
         return pair if pair and isinstance(pair.public, PAIR_CLASSES[self.pair_kind]) else None
+
+    def read_key(self, secret: Secret) -> KeyPair | None:
+        return self.load_pair(secret.reveal())
+
+    def shared_text(self, key: KeyPair) -> bytes:
+        return key.label.encode("utf-8", "surrogatepass")
 
     def cannot_sign(self, secret: Secret) -> bool:
         key = self.read_key(secret)
-        pair = self.load_pair(key) if key is not None else None
-        return pair is not None and pair.private is None
+        return key is not None and key.private is None
 
     def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
         del secrets
         return pem
 
-    def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
-        pair = self.load_pair(key)
-        return pair is not None and any(
-            self._fits(pair.public, text, signature, capture) for signature in signatures[:_MAX_SIGNATURES]
-        )
+    def matches(self, key: KeyPair, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
+        return any(self._fits(key.public, text, signature, capture) for signature in signatures[:_MAX_SIGNATURES])
 
-    def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
+    def make(self, key: KeyPair, text: bytes, capture: Capture) -> bytes:
         """Return a signature with one's own key pair. Raises SigningError for a public key."""
-        pair = self.load_pair(key)
-        if pair is None or pair.private is None:
+        if key.private is None:
             own = f"a key pair of your own{self.pair_form}"
             raise SigningError(PROVIDER_ONLY, hint=f"send the original signature, or configure {own} on both sides")
-        private: Any = pair.private
+        private: Any = key.private
         return encode_digest(private.sign(text, *self.list_arguments(capture)), self.encoding)
 
     def _fits(self, public: Any, text: bytes, signature: bytes, capture: Capture) -> bool:
@@ -102,16 +103,19 @@ class Ed25519(KeyPairScheme):
     pair_form: ClassVar[str] = " (whsk_...)"
     title: ClassVar[str] = "Ed25519"
 
-    def read_key(self, secret: Secret) -> bytes | None:
-        """Return the 32 bytes of a public key, or the 64 of a key pair."""
+    def read_key(self, secret: Secret) -> KeyPair | None:
+        """Return the pair of the 32 bytes of a public key, the 64 of a key pair, or a PEM."""
         text = secret.reveal()
         if text.startswith(PRIVATE_PREFIX):
-            pair = decode_base64(text.removeprefix(PRIVATE_PREFIX))
-            return pair if pair is not None and len(pair) == 64 else None
-        if _PEM_MARKER in text:
-            return _load_ed25519_pem(text)
-        key = self.key.read(secret)
-        return key if key is not None and len(key) == 32 else None
+            raw, size = decode_base64(text.removeprefix(PRIVATE_PREFIX)), 64
+        elif _PEM_MARKER in text:
+            return self.load_pair(text)
+        else:
+            raw, size = self.key.read(secret), 32
+        if raw is None or len(raw) != size:
+            return None
+        private = Ed25519PrivateKey.from_private_bytes(raw[:32]) if size == 64 else None
+        return KeyPair(public=Ed25519PublicKey.from_public_bytes(raw[-32:]), private=private)
 
     def claims_secret(self, secret: Secret) -> bool:
         return self.key.claimed(secret) or secret.reveal().startswith(PRIVATE_PREFIX)
@@ -122,22 +126,6 @@ class Ed25519(KeyPairScheme):
             return export_spki(pem).decode()
         raw = export_spki(pem, DerEncoding.DER)[-32:]
         return next(iter(self.key.strip), "") + encode_digest(raw, self.key.form).decode()
-
-    def load_pair(self, key: bytes) -> KeyPair | None:
-        try:
-            private = Ed25519PrivateKey.from_private_bytes(key[:32]) if len(key) == 64 else None
-            return KeyPair(public=Ed25519PublicKey.from_public_bytes(key[-32:]), private=private)
-        except ValueError:
-            return None
-
-
-def _load_ed25519_pem(text: str) -> bytes | None:
-    der = parse_der(text)
-    pair = load_key(der) if der is not None else None
-    if pair is None or not isinstance(pair.public, Ed25519PublicKey):
-        return None
-    seed = pair.private.private_bytes_raw() if isinstance(pair.private, Ed25519PrivateKey) else b""
-    return seed + pair.public.public_bytes_raw()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,11 +138,6 @@ class Ecdsa(KeyPairScheme):
 
     pair_kind: ClassVar[PairKind] = "p256"
     title: ClassVar[str] = "ECDSA-P256"
-
-    def read_key(self, secret: Secret) -> bytes | None:
-        """Return the key as DER; None when it is no P-256 key."""
-        der = parse_der(secret.reveal())
-        return der if der is not None and self.load_pair(der) else None
 
     def public_half(self, pem: str) -> str:
         # SPKI in base64, as SendGrid shows its own key:
@@ -209,17 +192,12 @@ class Rsa(KeyPairScheme):
         # A dataclass with slots is a new class, which super() without arguments does not find.
         return SignedText.verify(self, secrets, capture, now)
 
-    def shared_text(self, key: bytes) -> bytes:
-        return key.partition(b"\0")[0]
-
-    def read_key(self, secret: Secret) -> bytes | None:
-        """Return the text before the key, a zero byte, and the key as DER; None when it is no RSA key."""
+    def read_key(self, secret: Secret) -> KeyPair | None:
+        """Return the key, labelled with the text before it; None when it is no RSA key or lacks that text."""
         text = secret.reveal()
         label, begin, rest = text.partition(_PEM_MARKER) if self.labelled else ("", "", text)
-        label = label.strip()
-        der = parse_der(begin + rest)
-        key = label.encode("utf-8", "surrogatepass") + b"\0" + (der or b"")
-        return None if der is None or self.load_pair(key) is None or (self.labelled and not label) else key
+        label, pair = label.strip(), self.load_pair(begin + rest)
+        return None if pair is None or (self.labelled and not label) else dataclasses.replace(pair, label=label)
 
     def cannot_sign(self, secret: Secret) -> bool:
         """Say whether the secret is a certificate or public key, or a label that lacks one."""
@@ -235,9 +213,6 @@ class Rsa(KeyPairScheme):
     def public_half(self, pem: str) -> str:
         """Return the key as PEM: a certificate where the provider hands out one."""
         return make_certificate(pem) if self.labelled else export_spki(pem).decode()
-
-    def load_pair(self, key: bytes) -> KeyPair | None:
-        return KeyPairScheme.load_pair(self, key.partition(b"\0")[2])
 
     def list_arguments(self, capture: Capture) -> tuple[Any, ...]:
         return PKCS1v15(), _DIGESTS[self.digest_of(capture)]()

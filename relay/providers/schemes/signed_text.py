@@ -6,7 +6,7 @@ import re
 from abc import abstractmethod
 from dataclasses import field
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from relay.errors import SigningError
 from relay.model.event import Capture, Check
@@ -55,11 +55,11 @@ class SignedText(SteppedScheme):
         return self.title
 
     @abstractmethod
-    def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
+    def matches(self, key: Any, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
         """Say whether any of the signatures is right, compared in constant time; garbage is not."""
 
     @abstractmethod
-    def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
+    def make(self, key: Any, text: bytes, capture: Capture) -> bytes:
         """Return the signature as it is written. Raises SigningError."""
 
     def content(self, reading: SignatureInput) -> bytes:
@@ -70,12 +70,13 @@ class SignedText(SteppedScheme):
         """Return the signed text in words. Raises RefusalError where the request lacks a part."""
         return self.signed.describe(reading)
 
-    def shared_text(self, key: bytes) -> bytes:
+    def shared_text(self, key: Any) -> bytes:
         """Return the value of `{secret}` in the signed text."""
-        return key
+        shared: bytes = key
+        return shared
 
-    def read_key(self, secret: Secret) -> bytes | None:
-        """Return the key bytes of a secret; None when it is not in this scheme's form."""
+    def read_key(self, secret: Secret) -> Any:
+        """Return the key of a secret, its bytes or a KeyPair; None when it is not in this scheme's form."""
         return self.key.read(secret)
 
     def usable(self, secret: Secret) -> bool:
@@ -115,7 +116,7 @@ class SignedText(SteppedScheme):
             raise SigningError(f"The request cannot be signed: {problem.check.detail}.") from problem
         return self.finish(key, text, self.place.write(ready, self.layout.write(signature, ts)))
 
-    def finish(self, key: bytes, text: bytes, capture: Capture) -> Capture:
+    def finish(self, key: Any, text: bytes, capture: Capture) -> Capture:
         """Return the signed capture with whatever else the provider writes from the same text."""
         del key, text
         return capture
@@ -196,7 +197,7 @@ class SignedText(SteppedScheme):
         detail = f"{named} gives {'another' if alone else 'this'} signature"
         raise RefusalError("signature_mismatch", detail, result="No match", step=step)
 
-    def texts(self, key: bytes, reading: SignatureInput) -> list[bytes]:
+    def texts(self, key: Any, reading: SignatureInput) -> list[bytes]:
         """Return the text to compare with, once for each spelling of the address."""
         reading.secret = self.shared_text(key)
         if not self.signed.uses_url:

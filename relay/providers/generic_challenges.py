@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 from urllib.parse import parse_qsl
@@ -198,9 +199,7 @@ def _read_smartsheet(capture: Capture) -> str | None:
 # The challenge goes back in a header and in the body, either of which may be what is compared.
 def _smartsheet_reply(challenge: str, _: Secret | None) -> ChallengeReply:
     reply = json_reply({"smartsheetHookResponse": challenge})
-    return ChallengeReply(
-        body=reply.body, content_type=reply.content_type, headers=(("Smartsheet-Hook-Response", challenge),)
-    )
+    return replace(reply, headers=(("Smartsheet-Hook-Response", challenge),))
 
 
 def _read_graph(capture: Capture) -> str | None:

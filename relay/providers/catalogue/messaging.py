@@ -1,5 +1,7 @@
 """Chat, calls and video: Discord, Telegram, Meta, WhatsApp, X, Zoom, Twitch."""
 
+import dataclasses
+
 from relay.model.request_items import ItemPaths
 from relay.providers import challenges
 from relay.providers.derived_extractors import body_digest, each_item, first_key, lookup, only_single, text_if
@@ -62,22 +64,6 @@ TELEGRAM = Provider(
 )
 
 _META_CHANGE = "entry.0.changes.0"
-# Pages and Instagram send messaging for a conversation that is the app's, standby for one of another app:
-# https://developers.facebook.com/docs/graph-api/webhooks/getting-started
-_META_TYPE = join(
-    ".",
-    "object",
-    first_of(
-        f"{_META_CHANGE}.field",
-        text_if("entry.0.messaging.0.sender.id", "messaging"),
-        text_if("entry.0.standby.0.sender.id", "standby"),
-    ),
-)
-
-_META_ITEMS = ItemPaths(
-    (("entry", None, "changes", None), ("entry", None, "messaging", None), ("entry", None, "standby", None))
-)
-
 META = Provider(
     name="meta",
     docs="https://developers.facebook.com/docs/graph-api/webhooks/getting-started",
@@ -93,29 +79,38 @@ META = Provider(
     # The text in the body comes \u-escaped, and that is what is signed: the bytes as sent, not the JSON written
     # again (pywa 4.5.0).
     schemes=(header_hmac("X-Hub-Signature-256", layout=Prefix(b"sha256=")),),
-    event_type=_META_TYPE,
+    # Pages and Instagram send messaging for a conversation that is the app's, standby for one of another app:
+    # https://developers.facebook.com/docs/graph-api/webhooks/getting-started
+    event_type=join(
+        ".",
+        "object",
+        first_of(
+            f"{_META_CHANGE}.field",
+            text_if("entry.0.messaging.0.sender.id", "messaging"),
+            text_if("entry.0.standby.0.sender.id", "standby"),
+        ),
+    ),
     # One request may hold changes of several pages and accounts; each of the three lists is a product of its own.
-    items=_META_ITEMS,
+    items=ItemPaths(
+        (("entry", None, "changes", None), ("entry", None, "messaging", None), ("entry", None, "standby", None))
+    ),
     summary=body("entry.0.id"),
     companions=(("User-Agent", "Webhooks/1.0 (https://fb.me/webhooks)"),),
 )
 
-WHATSAPP = Provider(
+# An app of Meta's, whose requests are signed and made like those of its other products.
+WHATSAPP = dataclasses.replace(
+    META,
     name="whatsapp",
     title="WhatsApp",
+    monogram="Wa",
     docs="https://developers.facebook.com/docs/whatsapp/cloud-api/guides/set-up-webhooks",
     steps="""Open your app in Meta for Developers, WhatsApp, Configuration.
     Paste {url} as the callback URL with a verify token of your own.
     Set {secret} to the app secret.""",
     answer="200 within 5 s; retried for 7 days",
-    challenges=challenges.META_CHALLENGES,
     secret_env=("WHATSAPP_APP_SECRET", "META_APP_SECRET"),
     verify_token_env=("WHATSAPP_VERIFY_TOKEN", "META_VERIFY_TOKEN"),
-    # As Meta: the header is GitHub's, too.
-    recognise=(),
-    schemes=META.schemes,
-    event_type=_META_TYPE,
-    items=_META_ITEMS,
     # A request may hold several messages or statuses, and a message to a group has a status for each reader. What
     # holds several changes has no key: what was put together once may come in another company the next time.
     # https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/payload-examples
@@ -135,7 +130,6 @@ WHATSAPP = Provider(
         f"{_META_CHANGE}.value.messages.0.type",
         f"{_META_CHANGE}.value.statuses.0.status",
     ),
-    companions=META.companions,
 )
 
 X = Provider(

@@ -102,8 +102,7 @@ class SignatureCase:
         for leaf in self.schemes:
             time = getattr(leaf, "time", None)
             for place in (getattr(leaf, "place", None), getattr(time, "place", None), getattr(leaf, "ident", None)):
-                named = getattr(place, "names", ())
-                names.update(dict.fromkeys(name for name in named if isinstance(name, str)))
+                names.update(dict.fromkeys(getattr(place, "names", ())))
         return tuple(names)
 
     @property

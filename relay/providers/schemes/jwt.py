@@ -64,10 +64,10 @@ class Jwt(SteppedScheme):
 
     def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
         del secrets
-        return _export_jwk(_load_own_key(pem))
+        return _export_jwk(load_private_key(pem))
 
     def public_half(self, pem: str) -> str:
-        return _export_jwk(_load_own_key(pem).public_key())
+        return _export_jwk(load_private_key(pem).public_key())
 
     def tolerating(self, past: float | None, future: float | None) -> Self:
         return dataclasses.replace(self, time=dataclasses.replace(self.time, past=past, future=future))
@@ -174,13 +174,7 @@ def _load_jwk(jwk: dict[str, Any]) -> KeyPair | None:
     return KeyPair(public=public, private=private, label=kid if isinstance(kid, str) else "")
 
 
-def _load_own_key(pem: str) -> EllipticCurvePrivateKey:
-    key = load_private_key(pem)
-    assert isinstance(key, EllipticCurvePrivateKey)
-    return key
-
-
-def _export_jwk(key: EllipticCurvePrivateKey | EllipticCurvePublicKey) -> str:
+def _export_jwk(key: Any) -> str:
     import jwt  # noqa: PLC0415 - see above
 
     return json.dumps({**jwt.algorithms.ECAlgorithm.to_jwk(key, as_dict=True), **_LOCAL_KEY})

@@ -90,12 +90,9 @@ class InJson:
         numeric = self.number or isinstance(Payload(capture.body).json_at(*self.path), int)
         value = int(text) if numeric and text.isdigit() else _decode_value(text)
         body = set_json_value(capture.body, self.path, value)
-        if body is None:
-            raise SigningError(
-                f"The body has no place for {self.title}, which this provider signs.",
-                hint="send a JSON object as the body",
-            )
-        return with_body(capture, body)
+        return _require_body(
+            capture, body, f"{self.title}, which this provider signs", "send a JSON object as the body"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +117,9 @@ class InEach:
         body: bytes | None = capture.body
         for number in range(len(items)) if isinstance(items, list) else ():
             body = set_json_value(body, (self.items, number, self.name), _decode_value(text)) if body else None
-        if body is None or not isinstance(items, list):
-            raise SigningError(
-                f"The body has no place for {self.title}, where this provider shows its token.",
-                hint=f'send a JSON object with a list of objects under "{self.items}"',
-            )
-        return with_body(capture, body)
+        body = body if isinstance(items, list) else None
+        hint = f'send a JSON object with a list of objects under "{self.items}"'
+        return _require_body(capture, body, f"{self.title}, where this provider shows its token", hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +142,7 @@ class InForm:
             body = set_part_value(capture.body, capture.header("Content-Type") or "", self.name, text)
         elif payload.is_form and payload.unpacked.content == capture.body:
             body = set_form_value(capture.body, self.name, _decode_value(text))
-        if body is None:
-            raise SigningError(
-                f"The body has no place for {self.title}, where this provider signs.", hint="send a form as the body"
-            )
-        return with_body(capture, body)
+        return _require_body(capture, body, f"{self.title}, where this provider signs", "send a form as the body")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +219,12 @@ def read_single(place: Location, capture: Capture) -> bytes:
 
 def _decode_value(text: bytes) -> str:
     return text.decode("utf-8", "surrogateescape")
+
+
+def _require_body(capture: Capture, body: bytes | None, missing: str, hint: str) -> Capture:
+    if body is None:
+        raise SigningError(f"The body has no place for {missing}.", hint=hint)
+    return with_body(capture, body)
 
 
 def with_body(capture: Capture, body: bytes) -> Capture:

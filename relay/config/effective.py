@@ -87,7 +87,6 @@ class ConfigFact:
 
 
 _REFERENCE = re.compile(r"(env|vault):([^\s,]+)")
-FOUND = "secrets found by their name"  # the table of those that no table of relay.toml names
 
 
 def effective_facts(config: Config, listening: Mapping[str, str]) -> tuple[ConfigFact, ...]:
@@ -98,13 +97,14 @@ def effective_facts(config: Config, listening: Mapping[str, str]) -> tuple[Confi
 
 def _apply_overrides(config: Config, listening: Mapping[str, str]) -> Iterator[ConfigFact]:
     flags = config.overrides
-    named = {"ingress": flags.ingress, "dashboard": flags.dashboard}
     for fact in file_facts(config.file, config.path):
         match fact.table, fact.key:
             case "server", "ingress" | "dashboard":
-                flag = f"--{fact.key}" if named[fact.key] is not None else fact.where
-                configured = config.server.ingress if fact.key == "ingress" else config.server.dashboard
-                yield _describe_listening(fact, flag, configured[1], listening[fact.key])
+                where = fact.where if getattr(flags, fact.key) is None else f"--{fact.key}"
+                _, port = getattr(config.server, fact.key)
+                has_moved = port and int(listening[fact.key].rpartition(":")[2]) != port
+                moved = f"; port {port} was in use" if has_moved else ""
+                yield replace(fact, value=listening[fact.key], where=f"{where}{moved}")
             case "server", "data_dir":
                 where = "--data-dir" if flags.data_dir is not None else fact.where
                 yield replace(fact, value=str(config.server.data_dir), where=where)
@@ -112,12 +112,6 @@ def _apply_overrides(config: Config, listening: Mapping[str, str]) -> Iterator[C
                 yield replace(fact, value=config.tunnel.provider, where="--no-tunnel")
             case _:
                 yield fact
-
-
-def _describe_listening(fact: ConfigFact, where: str, configured: int, address: str) -> ConfigFact:
-    has_moved = configured and int(address.rpartition(":")[2]) != configured
-    moved = f"; port {configured} was in use" if has_moved else ""
-    return replace(fact, value=address, where=f"{where}{moved}")
 
 
 def _describe_references(config: Config, fact: ConfigFact) -> ConfigFact:
@@ -151,10 +145,11 @@ def _added_targets(config: Config) -> Iterator[ConfigFact]:
 
 
 def _found_secrets(config: Config) -> Iterator[ConfigFact]:
+    table = "secrets found by their name"  # those that no table of relay.toml names
     for secret in config.spare:
         kind, _, name = secret.reference.partition(":")
         if kind == "env":
-            yield ConfigFact(table=FOUND, key=name, value=secret.reference, line=0, where=_describe_place(config, name))
+            yield ConfigFact(table=table, key=name, value=secret.reference, line=0, where=_describe_place(config, name))
 
 
 _SIZES = frozenset({"max_body", "max_size"})
@@ -167,12 +162,11 @@ def file_facts(file: File, path: Path | None) -> tuple[ConfigFact, ...]:
     lines = _find_lines(path)
     found: list[ConfigFact] = []
     for table, model in _iterate_tables(file):
-        for name, field in type(model).model_fields.items():
-            value = getattr(model, name)
+        for name, value in model:
             is_set = name in model.model_fields_set
             if value is None or name in _OWN_TABLES or (value in ([], {}) and not is_set):
                 continue
-            key = field.alias or name
+            key = type(model).model_fields[name].alias or name
             line = _find_line(lines, table, key) if is_set else 0
             where = f"line {line}" if line else "relay.toml" if is_set else "default"
             found.append(ConfigFact(table=table, key=key, value=_format_value(value, key), line=line, where=where))
@@ -225,11 +219,7 @@ def _format_value(value: object, key: str) -> str:
             return f"{host}:{port}"
         case list():
             return ", ".join(_format_value(item, key) for item in value)
-        case BaseModel():
-            pairs = ((name, getattr(value, name)) for name in type(value).model_fields)
-            return ", ".join(
-                f"{name} = {_format_value(item, name)}" for name, item in pairs if item not in (None, [], {})
-            )
-        case dict():
-            return ", ".join(f"{name} = {_format_value(item, name)}" for name, item in value.items())
+        case BaseModel() | dict():
+            kept = ((name, item) for name, item in dict(value).items() if item not in (None, [], {}))
+            return ", ".join(f"{name} = {_format_value(item, name)}" for name, item in kept)
     return str(value)

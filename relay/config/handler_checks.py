@@ -22,7 +22,7 @@ async def check_handlers(config: Config) -> tuple[str, ...]:
 
     Raises ConfigError holding each file that cannot be run, with its line.
     """
-    files = find_handler_options(config)
+    files = [target.options for target in config.targets.values() if isinstance(target.options, HandlerOptions)]
     found = await asyncio.gather(*(inspect_handlers_file(options) for options in files))
     seen = list(zip(files, found, strict=True))
     problems = [f"targets.{options.target}.handler: {why}" for options, why in seen if isinstance(why, str)]
@@ -35,12 +35,6 @@ async def check_handlers(config: Config) -> tuple[str, ...]:
         for rule in rules
         for doubt in _find_doubts(rule, config)
     )
-
-
-def find_handler_options(config: Config) -> tuple[HandlerOptions, ...]:
-    """Return the options of every target that has a handlers file."""
-    found = (target.options for target in config.targets.values())
-    return tuple(options for options in found if isinstance(options, HandlerOptions))
 
 
 async def inspect_handlers_file(options: HandlerOptions) -> list[dict[str, Any]] | str:

@@ -82,14 +82,18 @@ def _toml_schema() -> dict[str, Any]:
 
 def _iterate_sections(path: str, table: dict[str, Any], tables: dict[str, Any]) -> Iterator[str]:
     """Yield the section of a table, and those of the tables below it."""
-    needed = table.get("required", ())
     below: list[tuple[str, str]] = []
     rows: list[str] = []
     for key, found in table["properties"].items():
         inner = _table_in(found)
         if inner is not None:
             below.append((_path_below(path, key, found), inner))
-        rows.append(_format_row(key, found, found.get("description", ""), needed=key in needed))
+        default = found.get("default")
+        default_text = "required" if key in table.get("required", ()) else ""
+        if default is not None and not isinstance(default, dict):
+            default_text = f"`{json.dumps(default)}`"
+        cells = (f"`{key}`", _describe_type(found), default_text, found["description"])
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     if path:
         yield (f"## `{path}`\n\n| key | value | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
     for place, inner in below:
@@ -102,15 +106,6 @@ def _path_below(path: str, key: str, found: dict[str, Any]) -> str:
     if found.get("type") == "array":
         return f"[[{key}]]"
     return f"[{path.strip('[]')}.{key}]" if path else f"[{key}]"
-
-
-def _format_row(key: str, found: dict[str, Any], meaning: str, *, needed: bool) -> str:
-    default = found.get("default")
-    default_text = "required" if needed else ""
-    if default is not None and not isinstance(default, dict):
-        default_text = f"`{json.dumps(default)}`"
-    cells = (f"`{key}`", _describe_type(found), default_text, meaning)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _describe_type(found: dict[str, Any]) -> str:
@@ -253,9 +248,10 @@ def build_template() -> str:
             parts.append("#\n")
         section = top
         head = f"[[{path}]]" if found.get("type") == "array" else f"[{path}]"
-        note = f"  # {_describe_table(tables[name or '']).rstrip('.')}" if below[1:] else ""
+        table = tables[name or ""]
+        note = f"  # {table['description'].partition(': ')[2].rstrip('.')}" if below[1:] else ""
         parts.append(f"{mark}{head}{note}\n")
-        properties = {key: tables[name or ""]["properties"][key] for key in keys}
+        properties = {key: table["properties"][key] for key in keys}
         settings = {key: f"# {key} = {_format_toml(value, properties[key], tables)}" for key, value in keys.items()}
         width = min(max(map(len, settings.values())), _WIDEST)
         for key, setting in settings.items():
@@ -280,10 +276,6 @@ def _describe_choices(found: Mapping[str, Any]) -> str:
     meaning, values = str(found["description"]), [str(value) for value in found.get("enum", ())]
     left = [value for value in values if value not in meaning and value != str(found.get("default"))]
     return f"{meaning.rstrip('.')}; one of {', '.join(values)}" if left else meaning
-
-
-def _describe_table(table: Mapping[str, Any]) -> str:
-    return str(table["description"]).partition(": ")[2]
 
 
 def _format_toml(value: Any, found: Mapping[str, Any], tables: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from relay.config.reading import collecting
 from relay.config.source_tables import AnswerTable, MessagesTable, SourceTable
 from relay.config.tables import TunnelTable
-from relay.config.user_modules import is_model, load_model
+from relay.config.user_modules import NAME, load_model
 from relay.errors import ConfigError
 from relay.model.admission import Admission, Answer, BodySchema, EmailField, Network, Rate
 from relay.model.event import Source
@@ -97,7 +97,7 @@ def _find_odd_types(kinds: list[str]) -> Iterator[str]:
 
 def body_schema(name: str, folder: Path) -> BodySchema:
     """Return what `schema = "…"` means in a folder. Raises ConfigError, led by the key `schema`."""
-    if is_model(name):
+    if NAME.fullmatch(name):  # a model rather than a file
         return load_model(name, folder)
     from relay.config.json_schema import load_json_schema  # noqa: PLC0415 - 40 ms, for sources with a schema only
 

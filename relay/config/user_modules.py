@@ -91,11 +91,6 @@ def make_handler_builder(file: File, folder: Path, environ: Mapping[str, str], v
     return build
 
 
-def is_model(name: str) -> bool:
-    """Say whether a value of `schema` names a model rather than a file."""
-    return NAME.fullmatch(name) is not None
-
-
 def load_model(name: str, folder: Path) -> PydanticSchema:
     """Return the model that `name` means in a folder, ready to validate.
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol, Self
 
+from relay.model.payload import FORM
 from relay.model.values import dataclass
 
 Network = IPv4Network | IPv6Network
@@ -90,9 +91,6 @@ class Admission:
 NO_RULES = Admission()
 
 
-_FORM = "application/x-www-form-urlencoded"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What the provider gets back. `body` None means relay's own JSON; `timeout` in seconds.
@@ -109,7 +107,7 @@ class Answer:
 
     def to_request(self, media_type: str) -> Self:
         """Return the answer that suits a request with a body of that media type."""
-        if self.form_body is None or media_type != _FORM:
+        if self.form_body is None or media_type != FORM:
             return self
         return replace(self, body=self.form_body, content_type="text/plain; charset=utf-8")
 

@@ -1,5 +1,6 @@
 """A bulk replay: many events sent again, at a pace, with a way to stop and to go on."""
 
+from collections import Counter
 from datetime import datetime
 from enum import StrEnum
 
@@ -125,7 +126,4 @@ class BatchPlan:
     @property
     def targets(self) -> dict[str, int]:
         """Return how many deliveries each target would get."""
-        counts: dict[str, int] = {}
-        for step in self.steps:
-            counts[step.target] = counts.get(step.target, 0) + 1
-        return counts
+        return Counter(step.target for step in self.steps)

@@ -9,10 +9,10 @@ from urllib.parse import quote, quote_plus, unquote_plus
 from relay.errors import UsageError
 from relay.model.json_paths import Key, PathError, Splice, splice_json, split_pointer, write_text
 from relay.model.parsing import MAX_FIELDS, PayloadError, is_json, parse_json
+from relay.model.payload import FORM
 from relay.model.text import escape_unprintable, parse_media_type
 from relay.model.values import dataclass
 
-_FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/"
 _GZIP = b"\x1f\x8b"
 _STEP = re.compile(
@@ -79,12 +79,10 @@ def _parse_key(match: re.Match[str]) -> Key:
 
 def _splice_body(body: bytes, content_type: str, path: str, value: object) -> Splice:
     kind = parse_media_type(content_type)
-    if kind != _FORM and is_json(body):
+    if kind != FORM and is_json(body):
         return _splice_json(body, path, parse_path(path), value)
-    if kind == _FORM or (not kind.startswith(_MULTIPART) and _looks_like_form(body)):
+    if kind == FORM or (not kind.startswith(_MULTIPART) and _looks_like_form(body)):
         return _Form(body).splice(path, value)
-    if is_json(body):
-        return _splice_json(body, path, parse_path(path), value)
     what = "neither JSON nor a form"
     if body.startswith(_GZIP):
         what = "compressed"
@@ -167,13 +165,13 @@ class _Form:
         name = path if rest else str(head)
         ending = len(self._body.rstrip(b"\r\n"))
         joint = b"&" if self._body[:ending] else b""
-        return Splice(ending, ending, joint + self._written(name) + b"=" + self._written(_as_text(value)))
+        return Splice(ending, ending, joint + self._written(name) + b"=" + self._written(value))
 
     def _named(self, name: str) -> _Field | None:
         return next((field for field in reversed(self._fields) if field.name == name), None)
 
     def _whole(self, field: _Field, value: object) -> Splice:
-        new = self._written(_as_text(value))
+        new = self._written(value)
         if field.value < 0:
             return Splice(field.end, field.end, b"=" + new)
         return Splice(field.value, field.end, new)
@@ -204,7 +202,8 @@ class _Form:
                 at += 1
         return bytes(made), [*places, field.end]
 
-    def _written(self, text: str | bytes) -> bytes:
+    def _written(self, value: object) -> bytes:
+        text = value if isinstance(value, str | bytes) else json.dumps(value)
         data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
         return self._quote(data, safe="").encode()
 
@@ -221,10 +220,6 @@ def _split_fields(body: bytes) -> list[_Field]:
             found.append(_Field(text, at, at + len(name) + 1 if equals else -1, end))
         at = end + 1
     return found
-
-
-def _as_text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _invalid_path_error(path: str) -> UsageError:

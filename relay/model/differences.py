@@ -5,7 +5,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from decimal import Decimal
-from enum import Enum
 from itertools import islice
 from typing import Any
 
@@ -22,13 +21,7 @@ _TEXT_LINES = 2000  # lines of two texts that are compared; difflib takes their 
 _EXCERPT = 20  # bytes that are shown of two bodies that read the same
 
 
-class MissingValue(Enum):
-    """The value of what does not exist; JSON's null is one."""
-
-    MISSING = "missing"
-
-
-MISSING = MissingValue.MISSING
+MISSING = object()  # the value of what does not exist; JSON's null is one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

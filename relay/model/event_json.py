@@ -47,12 +47,7 @@ def serialize_event_row(row: EventRow, counts: DeliveryCounts) -> Json:
         "summary": row.summary,
         "recovered": row.recovered,
         "sent_at": row.sent_at and format_time(row.sent_at),
-        "deliveries": {
-            "pending": counts.pending,
-            "running": counts.running,
-            "succeeded": counts.succeeded,
-            "failed": counts.failed,
-        },
+        "deliveries": {state: getattr(counts, state) for state in ("pending", "running", "succeeded", "failed")},
     }
 
 
@@ -190,19 +185,11 @@ def serialize_history_entry(entry: HistoryEntry, code_meaning: Json | None) -> J
 
 def serialize_counts(counts: MessageCounts, channel: str) -> Json:
     """Return counts of a channel's messages with the rates they make."""
-    is_opened = channel in OPENED_CHANNELS
-    return {
-        "sent": counts.sent,
-        "delivered": counts.delivered,
-        "failed": counts.failed,
-        "under_way": counts.under_way,
-        "opened": counts.opened,
-        "clicked": counts.clicked,
-        "complained": counts.complained,
-        "delivery_rate": counts.delivery_rate,
-        "open_rate": counts.open_rate if is_opened else None,
-        "click_rate": counts.click_rate if is_opened else None,
-    }
+    numbers = ("sent", "delivered", "failed", "under_way", "opened", "clicked", "complained")
+    rates = {"delivery_rate": counts.delivery_rate, "open_rate": None, "click_rate": None}
+    if channel in OPENED_CHANNELS:
+        rates |= {"open_rate": counts.open_rate, "click_rate": counts.click_rate}
+    return {name: getattr(counts, name) for name in numbers} | rates
 
 
 def _serialize_headers(headers: Headers) -> list[list[str]]:

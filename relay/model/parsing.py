@@ -10,7 +10,14 @@ from itertools import islice
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from relay.model.numbers import parse_number
-from relay.model.text import escape_unprintable, find_codec, format_size, parse_media_type, parse_parameters
+from relay.model.text import (
+    decode_header_text,
+    escape_unprintable,
+    find_codec,
+    format_size,
+    parse_media_type,
+    parse_parameters,
+)
 from relay.model.values import dataclass
 
 MAX_DEPTH = 200
@@ -171,7 +178,9 @@ def parse_form(data: bytes) -> tuple[tuple[str, str], ...]:
         raise PayloadError(f"more than {MAX_FIELDS} form fields")
     if (pairs := _parse_plain_form(data)) is not None:
         return pairs
-    return _parse_lenient_form(data)
+    # As browsers would read them, an odd escape left as it is.
+    text = data.decode("utf-8", "surrogateescape")
+    return tuple(parse_qsl(text, keep_blank_values=True, errors="surrogateescape"))
 
 
 def _parse_plain_form(data: bytes) -> tuple[tuple[str, str], ...] | None:
@@ -190,21 +199,6 @@ def _parse_plain_form(data: bytes) -> tuple[tuple[str, str], ...] | None:
         return None
     cut = [field.partition("\udcfe") for field in text.split("\udcff") if field]
     return tuple([(name, value.replace("\udcfe", "=")) for name, _, value in cut])
-
-
-def _parse_lenient_form(data: bytes) -> tuple[tuple[str, str], ...]:
-    """Return the pairs as browsers would read them, an odd escape left as it is."""
-    try:
-        pairs = parse_qsl(
-            data.decode("utf-8", "surrogateescape"),
-            keep_blank_values=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            max_num_fields=MAX_FIELDS,
-        )
-    except ValueError as error:
-        raise PayloadError(f"more than {MAX_FIELDS} form fields") from error
-    return tuple(pairs)
 
 
 def _refuse_constant(name: str) -> float:
@@ -332,11 +326,7 @@ def _decode_name(value: str) -> str:
     # Browsers write a quote in a name as %22 and leave every other percent sign alone.
     for code, meant in _PERCENT_QUOTES.items():
         value = value.replace(code, meant)
-    data = value.encode("latin-1")
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+    return decode_header_text(value)
 
 
 def _decode_extended(value: str) -> str:

@@ -141,13 +141,8 @@ def parse_query(text: str, now: datetime, *, lenient: bool = False) -> Query:
             near = _suggest_filter(term.key)
             hint = f"; did you mean {near}:?" if near else ""
             notes.append(f'"{escape_unprintable(term.key, 60)}:" is not a filter, searched as text{hint}')
-            term = Term(
-                text=term.text,
-                value=match[0].removeprefix("-").replace('"', ""),
-                negated=term.negated,
-                quoted=term.quoted,
-                closed=term.closed,
-            )
+            value = match[0].removeprefix("-").replace('"', "")
+            term = replace(term, key="", value=value, moment=None, problem="")
         terms.append(_join_alternatives(terms.pop(), term) if joins and terms else term)
         joins = False
     if joins and not lenient:
@@ -278,7 +273,12 @@ def _find_value_problem(term: Term) -> str:
             f"{key}:{value} compares with no number: write {key}:>1000, or "
             f'"{escape_unprintable(value, 40)}" for the text'
         )
-    return _find_number_problem(value) if key == "id" else ""
+    if key == "id":
+        try:
+            parse_spans(value)
+        except ValueError as error:
+            return f"id:{value[:60]} holds {error}: write 7, 10-20 or 1,5,9-12"
+    return ""
 
 
 def _describe_unknown_filter(term: Term) -> str:
@@ -293,14 +293,6 @@ def _suggest_filter(key: str) -> str:
     first, _, rest = key.partition(".")
     near = find_similar(first.lower(), (*KEYS, *FAMILIES))
     return f"{near}.{escape_unprintable(rest, 60) or 'NAME'}" if near in FAMILIES else near
-
-
-def _find_number_problem(value: str) -> str:
-    try:
-        parse_spans(value)
-    except ValueError as error:
-        return f"id:{value[:60]} holds {error}: write 7, 10-20 or 1,5,9-12"
-    return ""
 
 
 MAX_SPANS = 500  # parts of one list

@@ -60,8 +60,7 @@ class Assets:
     OPEN_PATTERN = LOGIN_STATIC_PREFIX + "{name:[a-zA-Z0-9./_-]+}"
 
     def __init__(self, root: Path | None = None) -> None:
-        root = root or find_resource_folder("static")
-        self._assets = _load_assets(root)
+        self._assets = _load_assets(root or find_resource_folder("static"))
 
     def url(self, name: str) -> str:
         """Return the address of a file; its content is part of it. Raises KeyError for an unknown one."""
@@ -117,18 +116,14 @@ def _load(name: str, files: dict[str, Path], assets: dict[str, Asset]) -> Asset:
         return f'{match[1]}?v={_load(loaded, files, assets).version}"'
 
     if name not in assets:
-        body = files[name].read_bytes()
-        if files[name].suffix in {".css", ".js"}:
+        body, suffix = files[name].read_bytes(), files[name].suffix
+        if suffix in {".css", ".js"}:
             body = _REFERENCE.sub(add_version, body.decode()).encode()
-        assets[name] = _make_asset(name, body)
+        version = hashlib.sha256(body).hexdigest()[:12]
+        assets[name] = Asset(content_type=_CONTENT_TYPES[suffix], body=body, version=version)
     return assets[name]
 
 
 @functools.cache
 def _pack(body: bytes) -> bytes:
     return gzip.compress(body, 9, mtime=0)
-
-
-def _make_asset(name: str, body: bytes) -> Asset:
-    content_type = _CONTENT_TYPES[Path(name).suffix]
-    return Asset(content_type=content_type, body=body, version=hashlib.sha256(body).hexdigest()[:12])

@@ -11,6 +11,7 @@ RAW_WINDOW = 256 * 1024  # measured in Chromium: 256 kB of text 0.07 s, 5 MB 1.2
 HEX_WINDOW = 4096
 _HEX_WIDTH = 16
 _WRAP_FROM = 400  # characters past which lines are wrapped, and numbers beside them would no longer fit
+_MAX_MARKS = 1000
 _DIFF_TOKEN = re.compile(r"\w+|\W")
 # Tokens of a value that are matched one by one; past them only what begins and ends alike is left out.
 _MAX_DIFF_TOKENS = 120
@@ -77,14 +78,8 @@ def mark_matches(text: str, find: str) -> TextPieces:
     """Return the text cut at every place where `find` occurs, without regard to case."""
     if not find:
         return ((text, False),)
-    cut: list[tuple[str, bool]] = []
-    folded, needle, here = text.lower(), find.lower(), 0
-    if len(folded) != len(text):  # a letter such as "İ" grows when folded, and offsets would drift
-        folded = text
-    while (found := folded.find(needle, here)) >= 0 and len(cut) < 2000:
-        cut += [(text[here:found], False), (text[found : found + len(needle)], True)]
-        here = found + len(needle)
-    return _drop_empty([*cut, (text[here:], False)])
+    parts = re.split(f"({re.escape(find)})", text, maxsplit=_MAX_MARKS, flags=re.IGNORECASE)
+    return _drop_empty([(part, place % 2 == 1) for place, part in enumerate(parts)])
 
 
 def is_binary(body: bytes) -> bool:

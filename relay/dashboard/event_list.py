@@ -108,7 +108,10 @@ async def load_part(
 async def build_count_line(
     relay: RunningRelay, query: Query, page: EventPage | None = None, *, complete: bool = True
 ) -> str:
-    """Return the count line; a page that holds every match needs no second query."""
+    """Return the count line: `1,284 events`, `312 match, 6 ms`, `Searched back to 3 Nov`.
+
+    A page that holds every match needs no second query.
+    """
     if not query.terms:
         total = (await relay.store.events.counts()).events
     elif page is not None and page.next_before is None and complete:
@@ -118,18 +121,13 @@ async def build_count_line(
             total = await relay.store.events.count(query, _COUNT_LIMIT)
         except TimeoutError:
             return "Many match"
-    return _format_count_line(query, total, page.took if page else None, page.searched_to if page else None)
-
-
-def _format_count_line(query: Query, total: int, took: float | None, searched_to: datetime | None) -> str:
-    """Return the count line: `1,284 events`, `312 match, 6 ms`, `Searched back to 3 Nov`."""
     if not query.text.strip():
         return format_count(total, "event")
-    if searched_to is not None:
-        return f"Searched back to {format_moment(searched_to).full[:-4]}"
+    if page and page.searched_to is not None:
+        return f"Searched back to {format_moment(page.searched_to).full[:-4]}"
     number = f"{total:,} or more" if total >= _COUNT_LIMIT else f"{total:,}"
     words = f"{number} {'matches' if total == 1 else 'match'}"
-    return words if took is None else f"{words}, {max(1, round(took * 1000))} ms"
+    return f"{words}, {max(1, round(page.took * 1000))} ms" if page else words
 
 
 def build_search_box(query: Query, sources: Iterable[str]) -> dict[str, Any]:
@@ -173,10 +171,8 @@ def get_shield_kind(event: EventRow) -> str:
 
 def summarize_deliveries(event: EventRow, deliveries: Sequence[Delivery]) -> StatusChip:
     """Return the result of an event: that it was rejected, why nothing was sent, or the worst answer of any target."""
-    results = ", ".join(
-        f"{escape_unprintable(one.target, 60)}: {build_delivery_chip(one).text}"
-        for one in select_latest_deliveries(deliveries)
-    )
+    latest = select_latest_deliveries(deliveries)
+    results = ", ".join(f"{escape_unprintable(one.target, 60)}: {build_delivery_chip(one).text}" for one in latest)
     if event.outcome is EventOutcome.REJECTED:
         # Also after a replay: what a target answered does not make it genuine.
         return StatusChip("no", "Rejected", title=f"Replayed. {results}" if results else "")
@@ -184,9 +180,7 @@ def summarize_deliveries(event: EventRow, deliveries: Sequence[Delivery]) -> Sta
         return StatusChip("warn", "Unchecked")
     if not deliveries:
         return StatusChip("dim", _NOTHING_SENT.get(event.outcome, "No target"))
-    worst = max(
-        select_latest_deliveries(deliveries), key=lambda delivery: (_URGENCY.index(delivery.state), delivery.id)
-    )
+    worst = max(latest, key=lambda delivery: (_URGENCY.index(delivery.state), delivery.id))
     return replace(build_delivery_chip(worst), title=results)
 
 
@@ -195,11 +189,8 @@ def select_latest_deliveries(deliveries: Sequence[Delivery]) -> list[Delivery]:
 
     What the lab sent is left out while there is anything else: it says nothing of the event.
     """
-    newest: dict[str, Delivery] = {}
     own = [delivery for delivery in deliveries if delivery.lab is None] or deliveries
-    for delivery in sorted(own, key=lambda one: one.id):
-        newest[delivery.target] = delivery
-    return list(newest.values())
+    return list({delivery.target: delivery for delivery in sorted(own, key=lambda one: one.id)}.values())
 
 
 def select_replay_targets(deliveries: Sequence[Delivery], targets: Iterable[str]) -> list[str]:

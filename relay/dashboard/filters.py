@@ -36,10 +36,7 @@ _KNOWN_HUES = {
     "linear": 11,
     "custom": 3,
 }
-
-
-QUEUED_STATUSES = (MessageStatus.QUEUED, MessageStatus.DELAYED)
-BAD_STATUSES = (*LOST, MessageStatus.COMPLAINED)
+BAD_STATUSES = (*(status for status in MessageStatus if status in LOST), MessageStatus.COMPLAINED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +174,7 @@ class StatusChip:
 def build_message_chip(message: Message) -> StatusChip:
     """Return where a message stands; red for what needs a person, a dot for what arrived."""
     status = message.status
-    kind = "done" if status.arrived else "queued" if status in QUEUED_STATUSES else "dim"
+    kind = "done" if status.arrived else "queued" if status in (MessageStatus.QUEUED, MessageStatus.DELAYED) else "dim"
     meaning = explain_code(message.provider, message.code)
     title = meaning.words if meaning else escape_unprintable(message.code, 80)
     return StatusChip("no" if status in BAD_STATUSES else kind, format_message_status(status), title=title)

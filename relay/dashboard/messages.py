@@ -15,9 +15,9 @@ from relay.dashboard.render import sandboxed_response
 from relay.dashboard.responses import format_error, render_page, render_part
 from relay.delivery.email_dry_run import DryRunRequest
 from relay.errors import NotFoundError, RelayError
+from relay.http.responses import get_relay
 from relay.model.mail import DryRunPage
 from relay.model.message import (
-    LOST,
     MESSAGE_RATE_DAYS,
     DayCounts,
     Message,
@@ -39,14 +39,12 @@ _DEFAULT_QUERY = "after:7d"  # of a dry run
 _MAX_STEPS = 200
 _FILTER_NAMES = ("channel", "provider", "status", "recipient", "since")
 _REFUSED_TEXT = "is not among the allowed recipients"
-_FAILED_STATUSES = (*(status for status in MessageStatus if status in LOST), MessageStatus.COMPLAINED)
 _VIEWS = (
     ("All", "", None, ()),
     ("Mail", "channel=email", "email", ()),
     ("SMS", "channel=sms", "sms", ()),
-    ("Failed", f"status={','.join(_FAILED_STATUSES)}", None, _FAILED_STATUSES),
+    ("Failed", f"status={','.join(BAD_STATUSES)}", None, BAD_STATUSES),
 )
-
 
 _STATUS_ICONS = {
     MessageStatus.OUTBOX: "inbox",
@@ -63,47 +61,52 @@ _DAY_GAP = 0.2  # of a bar's width that stays empty
 
 async def show_messages(request: web.Request, relay: RunningRelay, id_: int | None = None) -> web.Response:
     """GET /messages?channel=&status=…, /messages/rates, /messages/{id}: the list, and beside it rates or a message."""
-    filters = parse_message_filter(request.query, request.query.getall("status", ()), relay.clock.now())
+    filters, kept = _parse_filters(request), _keep_filters(request)
     before = parse_number(request.query, "before", None)
-    found = await relay.store.messages.page(filters, before=before, limit=_PAGE_SIZE)
-    kept = _keep_filters(request)
+    values = await _load_messages(request, filters, id_, before)
+    found = values["messages"]
     return await render_page(
         request,
         "messages/page.html",
         "Messages",
         "messages",
         views=await _list_views(relay, filters),
-        messages=found,
-        now=relay.clock.now(),
-        suffix=f"?{kept}" if kept else "",
-        chosen=await _build_detail(relay, await relay.store.messages.get(id_)) if id_ else None,
-        rates=None if id_ else await _load_rates(relay),
-        unmatched=await relay.store.messages.unmatched(),
         detail_shown=request.path != "/messages",
         live=_build_path(kept, "/messages/live", id=id_) if before is None else "",
         older=_build_path(kept, before=found[-1].id) if len(found) == _PAGE_SIZE else "",
         smtp=relay.smtp_address,
         is_filtered=bool(kept),
+        **values,
     )
 
 
-async def show_message_updates(request: web.Request, relay: RunningRelay) -> web.Response:
+async def show_message_updates(request: web.Request) -> web.Response:
     """GET /messages/live?id=: what has changed, each for its own place on the page that asks."""
-    chosen, kept = parse_number(request.query, "id", None), _keep_filters(request)
-    message = await relay.store.messages.get(chosen) if chosen else None
-    return render_part(
-        request,
-        "messages/live.html",
-        messages=await relay.store.messages.page(
-            parse_message_filter(request.query, request.query.getall("status", ()), relay.clock.now()), limit=_PAGE_SIZE
-        ),
-        now=relay.clock.now(),
-        suffix=f"?{kept}" if kept else "",
-        current=chosen,
-        chosen=await _build_detail(relay, message) if message else None,
-        rates=None if message else await _load_rates(relay),
-        unmatched=await relay.store.messages.unmatched(),
-    )
+    id_ = parse_number(request.query, "id", None)
+    values = await _load_messages(request, _parse_filters(request), id_)
+    return render_part(request, "messages/live.html", current=id_, **values)
+
+
+def _parse_filters(request: web.Request) -> MessageFilter:
+    now = get_relay(request).clock.now()
+    return parse_message_filter(request.query, request.query.getall("status", ()), now)
+
+
+async def _load_messages(
+    request: web.Request, filters: MessageFilter, id_: int | None, before: int | None = None
+) -> dict[str, Any]:
+    """Return a page of messages, and beside it the message `id_` or the rates."""
+    relay, kept = get_relay(request), _keep_filters(request)
+    now, store = relay.clock.now(), relay.store.messages
+    since = find_first_day(now, MESSAGE_RATE_DAYS)
+    return {
+        "messages": await store.page(filters, before=before, limit=_PAGE_SIZE),
+        "now": now,
+        "suffix": f"?{kept}" if kept else "",
+        "chosen": await _build_detail(relay, await store.get(id_)) if id_ else None,
+        "rates": None if id_ else build_rates(await store.days(since), since, MESSAGE_RATE_DAYS),
+        "unmatched": await store.unmatched(),
+    }
 
 
 async def preview_message(relay: RunningRelay, id_: int) -> web.Response:
@@ -126,8 +129,8 @@ async def _build_detail(relay: RunningRelay, message: Message) -> dict[str, Any]
     history = await relay.store.messages.history(message.id, limit=_MAX_STEPS + 1)
     # In the order in which it happened, which need not be the order in which providers reported it.
     ordered = sorted(history, key=lambda entry: (entry.at or entry.received_at, entry.status.rank))
-    allowed, is_refused = relay.allowed_recipients, message.delivery_id is not None
-    is_refused = is_refused and message.detail.endswith(_REFUSED_TEXT)
+    allowed = relay.allowed_recipients
+    is_refused = message.delivery_id is not None and message.detail.endswith(_REFUSED_TEXT)
     return {
         "message": message,
         "steps": [
@@ -149,11 +152,6 @@ def _get_step_style(status: MessageStatus) -> tuple[str, str]:
     is_good = status.arrived and status is not MessageStatus.COMPLAINED
     kind = "err" if status in BAD_STATUSES else "ok" if is_good else "skip-step"
     return kind, _STATUS_ICONS.get(status, "circle-x")
-
-
-async def _load_rates(relay: RunningRelay) -> dict[str, Any]:
-    since = find_first_day(relay.clock.now(), MESSAGE_RATE_DAYS)
-    return build_rates(await relay.store.messages.days(since), since, MESSAGE_RATE_DAYS)
 
 
 async def _list_views(relay: RunningRelay, filters: MessageFilter) -> list[tuple[str, str, int, bool]]:

@@ -1,7 +1,6 @@
 """Templates to HTML: escaped by default, strict about what is missing, and shared by page, part and stream."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -49,10 +48,10 @@ _IN_TAG = re.compile(
 class Renderer:
     """Turns templates into HTML."""
 
-    def __init__(self, csrf: str, assets: Assets, origin: str, root: Path | None = None) -> None:
+    def __init__(self, csrf: str, assets: Assets, origin: str) -> None:
         # A template that uses a name it was not given is a mistake, not an empty string.
         self._environment = Environment(
-            loader=FileSystemLoader(root or find_resource_folder("ui")),
+            loader=FileSystemLoader(find_resource_folder("ui")),
             extensions=[TemplateLines, "jinja2.ext.do"],
             autoescape=True,
             undefined=StrictUndefined,
@@ -112,14 +111,8 @@ def html_response(text: str, status: int = 200, headers: dict[str, str] | None =
 
 def sandboxed_response(text: str) -> web.Response:
     """Return a mail's own HTML where it can run nothing, load nothing and reach nothing."""
-    return web.Response(
-        body=text.encode("utf-8", "backslashreplace"),
-        headers={
-            "Content-Type": "text/html; charset=utf-8",
-            "Content-Security-Policy": "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'",
-            "X-Frame-Options": "SAMEORIGIN",
-        },
-    )
+    policy = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return html_response(text, headers={"Content-Security-Policy": policy, "X-Frame-Options": "SAMEORIGIN"})
 
 
 def get_target_id(request: web.Request) -> str | None:

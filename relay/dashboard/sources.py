@@ -14,7 +14,7 @@ from relay.dashboard.responses import format_error, redirect, render_page, rende
 from relay.errors import NotFoundError, RelayError, UsageError
 from relay.http.params import DEFAULT_SINCE, parse_catch_up_request
 from relay.http.responses import get_relay
-from relay.model.admission import EmailField
+from relay.model.admission import Rate
 from relay.model.event import Source
 from relay.model.json_paths import format_dotted_path
 from relay.model.text import escape_unprintable, format_size
@@ -128,7 +128,7 @@ def list_source_rules(source: Source, max_body: int) -> Iterator[tuple[str, str]
     if networks:
         yield "Addresses", ", ".join(networks)
     if rules.rate is not None:
-        yield "Rate", f"{rules.rate.per_minute} a minute, {rules.rate.burst} at once"
+        yield "Rate", _format_rate(rules.rate)
     yield "Largest body", _format_limit(rules.max_body or max_body)
     if rules.content_types:
         yield "Content types", ", ".join(rules.content_types)
@@ -137,7 +137,9 @@ def list_source_rules(source: Source, max_body: int) -> Iterator[tuple[str, str]
     if source.require_idempotency_key:
         yield "Idempotency key", f"required: {describe_location(source.idempotency_key)[0]}"
     if rules.email is not None:
-        yield "Mail address", f"{_format_email_field(rules.email)} must hold one"
+        kind, name = rules.email.kind, rules.email.name
+        place = format_dotted_path(name) if kind == "body" else f"{kind} {name}"
+        yield "Mail address", f"{escape_unprintable(place, 120)} must hold one"
 
 
 def summarize_refusals(kinds: Sequence[RefusalKind]) -> str:
@@ -158,15 +160,14 @@ def describe_refusals(kinds: Sequence[RefusalKind], source: Source | None, max_b
 
 
 def _describe_refusal(kind: RefusalKind, source: Source | None, max_body: int) -> str:
-    rules = source.admission if source else None
+    rules, latest = source.admission if source else None, kind.latest
     limits = {413: _format_limit((rules and rules.max_body) or max_body)}
     if rules is not None and rules.rate is not None:
-        limits[429] = f"{rules.rate.per_minute} a minute, {rules.rate.burst} at once"
-    limit = limits.get(kind.latest.status, "")
-    latest = kind.latest
+        limits[429] = _format_rate(rules.rate)
+    limit = limits.get(latest.status, "")
     when = format_moment(latest.at).clock if latest.at else ""
     caller = f"from {escape_unprintable(latest.remote, 60)}" if latest.remote else ""
-    latest_words = " ".join(filter(None, (when, caller)))
+    latest_words = f"{when} {caller}".strip()
     summary = format_count(kind.count, *_get_words(_REFUSAL_WORDS, kind)) + (f" (limit {limit})" if limit else "")
     return f"{summary}. The latest: {latest_words}" if latest_words else f"{summary}."
 
@@ -176,9 +177,8 @@ def _get_words(words: Mapping[int, tuple[str, str]], kind: RefusalKind) -> tuple
     return words.get(status, (f"refused with {status}", f"refused with {status}"))
 
 
-def _format_email_field(email: EmailField) -> str:
-    name = format_dotted_path(email.name) if email.kind == "body" else f"{email.kind} {email.name}"
-    return escape_unprintable(name, 120)
+def _format_rate(rate: Rate) -> str:
+    return f"{rate.per_minute} a minute, {rate.burst} at once"
 
 
 def _format_limit(limit: int) -> str:

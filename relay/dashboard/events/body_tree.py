@@ -1,13 +1,15 @@
 """A JSON value as a tree of lines: how much is shown at once, what waits folded, what each line is called."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
 from types import NoneType
 
+from relay.dashboard.filters import format_count
 from relay.model.json_paths import append_to_path, append_to_pointer, find_below, format_dotted_path, split_pointer
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
@@ -67,7 +69,7 @@ class _Budget:
     """Lines left to give out; a counter, so that siblings share it."""
 
     lines: int = MAX_TREE_LINES
-    hits: TreeHits = field(default=NO_HITS)
+    hits: TreeHits = NO_HITS
     levels: int = 2
     roomy: bool = False
 
@@ -143,10 +145,9 @@ def _build_node(key: str, value: object, parent: TreeNode, siblings: Mapping[str
     node = replace(node, mark=node.pointer in budget.hits.marks, on=node.pointer == budget.hits.at)
     if not isinstance(value, dict | list):
         return _fill_leaf(node, value, siblings)
-    noun = "key" if isinstance(value, dict) else "item"
-    count = f"{len(value):,} {noun}{'' if len(value) == 1 else 's'}"
     if not value:
         return replace(node, text="{}" if isinstance(value, dict) else "[]")
+    count = format_count(len(value), "key" if isinstance(value, dict) else "item")
     opens = node.depth < budget.levels or budget.roomy or budget.hits.is_below(node.pointer)
     fits = budget.lines >= min(len(value), MEMBERS_AT_ONCE) or budget.hits.is_below(node.pointer)
     if not fits:
@@ -159,10 +160,9 @@ def _fill_leaf(node: TreeNode, value: object, siblings: Mapping[str, object]) ->
     if isinstance(value, str):
         quoted = json.dumps(value[:MAX_STRING_LENGTH], ensure_ascii=False)[1:-1]
         cut = f" … {len(value):,} characters" if len(value) > MAX_STRING_LENGTH else ""
-        return replace(node, text=escape_unprintable(quoted), count=cut, hint=guess_meaning(node.key, value, siblings))
-    return replace(
-        node, text=escape_unprintable(_write_leaf(value), 400), hint=guess_meaning(node.key, value, siblings)
-    )
+        return replace(node, text=escape_unprintable(quoted), count=cut)
+    hint = guess_meaning(node.key, value, siblings)
+    return replace(node, text=escape_unprintable(_write_leaf(value), 400), hint=hint)
 
 
 def _iterate_members(value: dict[str, object] | list[object], span: range) -> Iterator[tuple[str, object]]:
@@ -201,29 +201,18 @@ def _count_lines(value: object, limit: int) -> int:
 def find_in_tree(value: object, text: str) -> tuple[str, ...]:
     """Return the pointers of the lines whose key or value holds `text`, in order, at most MAX_HITS."""
     folded = text.lower()
-    if not folded:
-        return ()
-    found: list[str] = []
-    for pointer, key, leaf in _walk_leaves(value):
-        if folded in key.lower() or (leaf is not None and folded in leaf.lower()):
-            found.append(pointer)
-            if len(found) == MAX_HITS:
-                break
-    return tuple(found)
+    places = (pointer for pointer, key, leaf in _walk_leaves(value) if folded in key.lower() or folded in leaf.lower())
+    return tuple(islice(places, MAX_HITS)) if folded else ()
 
 
 def find_in_text(body: bytes, text: str) -> tuple[int, ...]:
     """Return the byte offsets where `text` stands, ASCII letters without regard to case, at most MAX_HITS."""
-    needle, folded = text.encode("utf-8", "replace").lower(), body.lower()
-    found: list[int] = []
-    here = folded.find(needle) if needle else -1
-    while here >= 0 and len(found) < MAX_HITS:
-        found.append(here)
-        here = folded.find(needle, here + len(needle))
-    return tuple(found)
+    needle = re.compile(re.escape(text.encode("utf-8", "replace").lower()))
+    return tuple(match.start() for match in islice(needle.finditer(body.lower()), MAX_HITS))
 
 
-def _walk_leaves(value: object) -> Iterator[tuple[str, str, str | None]]:
+def _walk_leaves(value: object) -> Iterator[tuple[str, str, str]]:
+    """Give the pointer, the key and the text of every line; "" for the number of an item and the text of a branch."""
     # A stack rather than recursion, so that the order is the tree's and depth costs nothing.
     stack: list[tuple[str, str, object]] = [("", "", value)]
     while stack:
@@ -231,19 +220,13 @@ def _walk_leaves(value: object) -> Iterator[tuple[str, str, str | None]]:
         kids = list(here.items()) if isinstance(here, dict) else []
         if isinstance(here, list):
             kids = [(str(index), member) for index, member in enumerate(here)]
-        if pointer:
-            yield pointer, key if not key.isdigit() else "", None if kids else _format_leaf(here)
-        elif not kids:
-            yield "", "", _format_leaf(here)
+        if pointer or not kids:
+            yield pointer, "" if key.isdigit() else key, "" if kids else _write_leaf(here)
         stack.extend((append_to_pointer(pointer, name), name, member) for name, member in reversed(kids))
 
 
-def _format_leaf(leaf: object) -> str:
-    return leaf if isinstance(leaf, str) else _write_leaf(leaf)
-
-
 def _write_leaf(leaf: object) -> str:
-    return str(leaf) if isinstance(leaf, Decimal) else json.dumps(leaf)
+    return str(leaf) if isinstance(leaf, str | Decimal) else json.dumps(leaf)
 
 
 def guess_meaning(key: str, value: object, siblings: Mapping[str, object]) -> str:

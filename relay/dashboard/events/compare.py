@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 
 from aiohttp import web
@@ -22,7 +23,7 @@ from relay.errors import UsageError
 from relay.http.responses import get_relay
 from relay.model.delivery import Delivery
 from relay.model.differences import COMPARED_FACTS, ComparedEvent, ComparedPlace, compare_events
-from relay.model.event import CapturedEvent, EventRow
+from relay.model.event import CapturedEvent
 from relay.model.parameters import parse_number
 from relay.model.search import Query, Term
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
@@ -33,6 +34,7 @@ _MAX_CHOICES = 20  # events to choose the other one from
 _PART_TITLES = {"fact": "Event", "header": "Headers", "body": "Body"}
 
 
+_write_value = partial(json.dumps, ensure_ascii=False, default=float)
 ComparePair = tuple[str, TextPieces, TextPieces, bool]  # a place, what is there on both sides, whether it differs
 
 
@@ -54,9 +56,9 @@ async def _render_comparison(request: web.Request, one: int, other: int) -> web.
     pair = await relay.store.events.get(one), await relay.store.events.get(other)
     deliveries = await relay.store.deliveries.of_events((one, other))
     every, reveal = bool(request.query.get("all")), bool(request.query.get("reveal"))
-    sides = [_build_side(event, deliveries[event.id]) for event in pair]
+    sides = (_build_side(pair[0], deliveries[one]), _build_side(pair[1], deliveries[other]))
     # Two large bodies take a while, and other requests should not wait for them.
-    found = await asyncio.to_thread(lambda: tuple(compare_events(sides[0], sides[1], _format_value)))
+    found = await asyncio.to_thread(lambda: tuple(compare_events(*sides, _write_value)))
     differing = [place for place in found if place.differs]
     listed = found if every else differing
     return await render_page(
@@ -76,16 +78,13 @@ async def _render_comparison(request: web.Request, one: int, other: int) -> web.
 async def _render_choice(request: web.Request, id_: int) -> web.Response:
     relay = get_relay(request)
     event = await relay.store.events.get(id_)
-    page = await relay.store.events.page(_build_similar_query(event.row), limit=_MAX_CHOICES + 1)
+    alike = {"source": event.row.source, "type": event.row.type}
+    query = Query(text="", terms=tuple(Term(text="", key=key, value=name) for key, name in alike.items()))
+    page = await relay.store.events.page(query, limit=_MAX_CHOICES + 1)
     rows = await load_rows(relay, [row for row in page.rows if row.id != id_][:_MAX_CHOICES])
     back = (f"/events/{id_}{parse_list_suffix(request)}", f"Event {id_}")
     title = f"Compare event {id_}"
     return await render_dialog(request, "events/compare_form.html", title, back, event=event.row, rows=rows)
-
-
-def _build_similar_query(event: EventRow) -> Query:
-    names = {"source": event.source, "type": event.type}
-    return Query(text="", terms=tuple(Term(text="", key=key, value=name) for key, name in names.items()))
 
 
 def _build_side(event: CapturedEvent, deliveries: Sequence[Delivery]) -> ComparedEvent:
@@ -113,10 +112,6 @@ def _format_response(delivery: Delivery) -> dict[str, str]:
         "took": format_duration(delivery.took),
     }
     return {name: value for name, value in response.items() if value}
-
-
-def _format_value(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=float)
 
 
 def _build_groups(found: Sequence[ComparedPlace], *, reveal: bool) -> list[tuple[str, list[ComparePair]]]:

@@ -29,6 +29,7 @@ from relay.services.relay import RunningRelay
 from relay.transfer.formats import format_curl
 
 _OFFERED_PROVIDERS = ("stripe", "github", "shopify", "slack", "twilio")
+_CURL_OPTIONS = "  -H 'Content-Type: application/json' \\\n  -d '{\"hello\": \"relay\"}'"
 _SAMPLE_TYPE = "payment_intent.succeeded"
 _MAX_NEW_ROWS = 50  # new rows slid in one by one; more than that and the list is drawn again
 _MAX_SECONDS = 10**11  # of a row's time since 1970; what is later came from no row
@@ -170,18 +171,13 @@ async def show_onboarding(request: web.Request) -> web.Response:
         "Waiting for the first webhook",
         "events",
         reachable=relay.state.public_url is not None,
-        curl=_format_curl(f"{relay.ingress_url}/webhooks/test"),
+        curl=f"curl -X POST {shlex.quote(f'{relay.ingress_url}/webhooks/test')} \\\n{_CURL_OPTIONS}",
         providers=known,
         provider=next((provider for provider in known if provider.name == chosen), known[0]),
         url=relay.state.public_url or relay.ingress_url,
         targets=[f"{name}: {address}" for name, address in relay.target_addresses.items()],
         sample=_SAMPLE_TYPE,
     )
-
-
-def _format_curl(url: str) -> str:
-    body = shlex.quote('{"hello": "relay"}')
-    return f"curl -X POST {shlex.quote(url)} \\\n  -H 'Content-Type: application/json' \\\n  -d {body}"
 
 
 async def explain_missing_event(relay: RunningRelay, id_: int) -> str:

@@ -88,14 +88,16 @@ BODY_CACHE: web.AppKey[BodyCache] = web.AppKey("bodies", BodyCache)
 
 def parse_body(event: CapturedEvent) -> ParsedBody:
     """Return what a body is; pure."""
-    payload = event.capture.payload
+    capture, payload = event.capture, event.capture.payload
     if payload.is_empty:
         return ParsedBody(best="empty")
-    if event.capture.content_type in IMAGE_TYPES:
-        return ParsedBody(best="image", content=event.capture.body)
-    content = _to_utf8(payload)
+    if capture.content_type in IMAGE_TYPES:
+        return ParsedBody(best="image", content=capture.body)
+    content = payload.unpacked.content if payload.text is None else payload.text.encode("utf-8", "surrogatepass")
     body = ParsedBody(best="raw", content=content, note=_describe_reading(payload))
-    value = _read_exactly(event) if payload.json is not None else None
+    value = None
+    if payload.json is not None:  # again, with its numbers as they are written: 1.10, not 1.1
+        value = Payload.of_request(capture.headers, capture.body, capture.query, exact=True).json
     fields = (*payload.fields, *((file.field, file.title) for file in payload.files))
     if fields:
         whole = value is not None and all(name != "payload" for name, _ in fields)
@@ -109,17 +111,6 @@ def parse_body(event: CapturedEvent) -> ParsedBody:
         where = f"Not valid JSON: line {error.line}, column {error.column}" if error.line else "Not read as JSON"
         return replace(body, problem=f"{where}: {error.message}")
     return body
-
-
-def _read_exactly(event: CapturedEvent) -> object:
-    """Return a body's JSON with its numbers as they are written: 1.10, not 1.1."""
-    capture = event.capture
-    return Payload.of_request(capture.headers, capture.body, capture.query, exact=True).json
-
-
-def _to_utf8(payload: Payload) -> bytes:
-    content, text = payload.unpacked.content, payload.text
-    return content if text is None else text.encode("utf-8", "surrogatepass")
 
 
 def _describe_reading(payload: Payload) -> str:
@@ -276,10 +267,9 @@ async def _load_verification(relay: RunningRelay, event: CapturedEvent) -> dict[
 
 
 async def _load_deliveries(relay: RunningRelay, event: CapturedEvent) -> dict[str, Any]:
-    deliveries, now = relay.store.deliveries, relay.clock.now()
-    newest = list(reversed(await load_deliveries(relay, event.id)))[:_MAX_DELIVERIES]
+    newest = (await load_deliveries(relay, event.id))[: -_MAX_DELIVERIES - 1 : -1]
     return {
-        "deliveries": [(one, await deliveries.attempts(one.id)) for one in newest],
-        "now": now,
+        "deliveries": [(one, await relay.store.deliveries.attempts(one.id)) for one in newest],
+        "now": relay.clock.now(),
         "messages": await relay.store.messages.page(MessageFilter(event=event.id)),
     }

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -11,7 +12,6 @@ from relay.dashboard.event_list import build_delivery_chip, parse_list_suffix, s
 from relay.dashboard.filters import build_url, format_duration
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial, sandboxed_response
 from relay.dashboard.replay.edits import (
-    DeliveryResult,
     ReplayEdits,
     build_original,
     build_replay_warning,
@@ -23,7 +23,7 @@ from relay.dashboard.replay.page import SIGN_MODE_LABELS
 from relay.dashboard.responses import format_error, read_values, redirect, render_dialog, render_part, toast_header
 from relay.errors import RelayError, SentAlreadyError
 from relay.http.responses import get_relay
-from relay.model.delivery import DeliveryState, SignMode
+from relay.model.delivery import Delivery, DeliveryState, SignMode
 from relay.model.event import CapturedEvent
 from relay.model.parameters import parse_number
 from relay.model.signals import DeliveryChanged
@@ -34,7 +34,7 @@ _SIGN_MODE_LABELS = SIGN_MODE_LABELS | {
     SignMode.AUTO: ("As needed", "Signs again when something changed or the signature is too old.")
 }
 _RESULT_TIMEOUT = 3.0  # seconds a reply waits for what it set off, before it asks the page to look again
-_FINAL_STATES = (DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED)
+_OPEN_STATES = (DeliveryState.PENDING, DeliveryState.RUNNING)
 
 
 async def show_replay_form(request: web.Request, relay: RunningRelay, event: CapturedEvent) -> web.Response:
@@ -73,10 +73,11 @@ async def replay_event(request: web.Request, relay: RunningRelay, id_: int, form
         return redirect(f"/deliveries/{made[-1]}" if len(made) == 1 else f"/events/{event.id}/deliveries")
     sent = await asyncio.gather(*(load_result(relay, id_) for id_ in made))
     renderer = request.app[RENDERER]
-    lines = "".join(renderer.part("replay/sent.html", sent=one) for one in sent)
+    lines = "".join(renderer.part("replay/sent.html", delivery=delivery, body=body) for delivery, body in sent)
+    words = [*errors.values(), *(format_result(delivery) for delivery, _ in sent)]
     return html_response(
         lines + make_partial("#errors-replay", "innerHTML", renderer.part("errors.html", errors=errors)),
-        headers=toast_header("; ".join([*errors.values(), *map(format_result, sent)])),
+        headers=toast_header("; ".join(words)),
     )
 
 
@@ -88,8 +89,8 @@ async def preview_replay(request: web.Request, event: CapturedEvent, form: dict[
 
 async def show_delivery_result(request: web.Request, relay: RunningRelay, id_: int) -> web.Response:
     """GET /deliveries/{id}/result: what became of a delivery, for the dialog that waits for it."""
-    sent = await load_result(relay, id_)
-    return render_part(request, "replay/sent.html", sent=sent)
+    delivery, body = await load_result(relay, id_)
+    return render_part(request, "replay/sent.html", delivery=delivery, body=body)
 
 
 async def _render_replay_form(
@@ -143,27 +144,23 @@ async def _render_refused_form(
     return await _render_replay_form(request, event, form, errors, tuple(await read_values(request, "target")))
 
 
-async def load_result(relay: RunningRelay, id_: int) -> DeliveryResult:
-    """Return a delivery once it had an attempt, or as it is after a while."""
+async def load_result(relay: RunningRelay, id_: int) -> tuple[Delivery, bytes]:
+    """Return a delivery once it had an attempt, or as it is after a while, with the body of the response."""
     with relay.bus.subscribe(DeliveryChanged) as listening:
         found = await relay.store.deliveries.get(id_)
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_RESULT_TIMEOUT):
-                while found.state not in _FINAL_STATES and not found.attempts:
+                while found.state in _OPEN_STATES and not found.attempts:
                     signals = await listening.next()
                     if any(isinstance(one, DeliveryChanged) and one.delivery_id == id_ for one in signals):
                         found = await relay.store.deliveries.get(id_)
-        except TimeoutError:
-            pass
-    waiting = found.state not in _FINAL_STATES and not found.attempts
     attempts = await relay.store.deliveries.attempts(id_)
     response = attempts[-1].response if attempts else None
-    return DeliveryResult(found, response.body if response else b"", waiting)
+    return found, response.body if response else b""
 
 
-def format_result(sent: DeliveryResult) -> str:
+def format_result(delivery: Delivery) -> str:
     """Return in a few words what became of a delivery."""
-    delivery = sent.delivery
     took = f", {format_duration(delivery.took)}" if delivery.took is not None else ""
     return f"{escape_unprintable(delivery.target, 120)}: {build_delivery_chip(delivery).text}{took}"
 
@@ -191,10 +188,9 @@ async def send_email(
         return await _render_email_form(request, event, form, 422)
     if get_target_id(request) is None:
         return redirect(f"/events/{event.id}/deliveries")
-    sent = await load_result(relay, made)
-    return html_response(
-        request.app[RENDERER].part("replay/sent.html", sent=sent), headers=toast_header(format_result(sent))
-    )
+    delivery, body = await load_result(relay, made)
+    said = toast_header(format_result(delivery))
+    return render_part(request, "replay/sent.html", headers=said, delivery=delivery, body=body)
 
 
 async def preview_email(request: web.Request, relay: RunningRelay, event: CapturedEvent) -> web.Response:

@@ -6,6 +6,7 @@ from itertools import islice
 
 from relay.dashboard.body_text import is_binary
 from relay.dashboard.delivery_rows import HIDDEN_VALUE, mask_value
+from relay.dashboard.filters import format_count
 from relay.model.delivery import Delivery, DeliveryChanges, SignMode
 from relay.model.differences import MISSING, compare_json, is_same_value
 from relay.model.event import CapturedEvent, Headers, Verdict
@@ -100,11 +101,9 @@ def prefill_from_delivery(event: CapturedEvent, delivery: Delivery) -> dict[str,
 
 def format_change_count(differences: tuple[ReplayDifference, ...]) -> str:
     """Return how much differs: `No changes`, `1 change`, `20 or more changes`."""
-    if not differences:
-        return "No changes"
     if len(differences) >= _MAX_DIFFERENCES:
         return f"{_MAX_DIFFERENCES} or more changes"
-    return f"{len(differences)} change{'' if len(differences) == 1 else 's'}"
+    return format_count(len(differences), "change") if differences else "No changes"
 
 
 def build_replay_warning(event: CapturedEvent, changes: DeliveryChanges, *, signed: bool) -> str:
@@ -113,8 +112,7 @@ def build_replay_warning(event: CapturedEvent, changes: DeliveryChanges, *, sign
         if changes.sign is SignMode.FRESH:
             return "This event failed verification. It is signed with the source's secret because you chose Sign again."
         return "This event failed verification. It goes out with the signature it came with."
-    touched = changes.body is not None
-    if signed and touched and changes.sign is SignMode.ORIGINAL:
+    if signed and changes.body is not None and changes.sign is SignMode.ORIGINAL:
         return "Your verification will fail: the body changed and the old signature stays."
     return ""
 
@@ -205,12 +203,3 @@ def _find_body_differences(before: bytes, after: bytes) -> list[ReplayDifference
 
 def _format_json_value(value: object) -> str:
     return "" if value is MISSING else escape_unprintable(json.dumps(value, ensure_ascii=False), 60)
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryResult:
-    """A delivery that a person waits for, with the body of the response; it `is_waiting` without an attempt so far."""
-
-    delivery: Delivery
-    body: bytes
-    is_waiting: bool

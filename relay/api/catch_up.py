@@ -5,8 +5,7 @@ from typing import Annotated
 from pydantic import AliasPath, Field
 
 from relay.api.resource import Answer, ApiRequest, ApiRoute, Refusal, Resource, Timestamp
-from relay.catchup.base import CatchUpProgress, CatchUpState
-from relay.errors import RelayError
+from relay.catchup.base import CatchUpState
 from relay.http.params import DEFAULT_SINCE, parse_catch_up_request
 from relay.services.relay import RunningRelay
 
@@ -85,7 +84,8 @@ async def start_catch_up(relay: RunningRelay, call: CatchUpRequestBody) -> Answe
     wait = _DEFAULT_WAIT if call.wait is None else call.wait
     progress = await relay.catch_ups.wait_until_over(call.source, wait)
     if progress.error is not None:
-        raise _make_failure(progress, progress.error)
+        error, came = progress.error, f"; {progress.recovered} of {progress.missed} were recovered before"
+        raise type(error)(f"{error.message}{came}", hint=error.hint) if progress.recovered else error
     return CatchUpDetail.serialize(progress), 200 if progress.over else 202
 
 
@@ -100,12 +100,3 @@ async def cancel_catch_up(relay: RunningRelay, source: str) -> Answer:
     """End a catch-up; what is stored stays."""
     relay.catch_ups.cancel(source)
     return CatchUpDetail.serialize(await relay.catch_ups.wait_until_over(source, _CANCEL_WAIT))
-
-
-def _make_failure(progress: CatchUpProgress, error: RelayError) -> RelayError:
-    """Return the error that ended a catch-up, with how far it came."""
-    if not progress.recovered:
-        return error
-    return type(error)(
-        f"{error.message}; {progress.recovered} of {progress.missed} were recovered before", hint=error.hint
-    )

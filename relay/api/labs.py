@@ -20,7 +20,7 @@ from relay.api.resource import (
 from relay.delivery.lab import EXPERIMENTS
 from relay.errors import UsageError
 from relay.model.event_json import Json
-from relay.model.lab import LabFinding, LabReport, LabRun, LabState, NewLabRun, TrialResult
+from relay.model.lab import LabFinding, LabReport, LabRun, LabState, NewLabRun
 from relay.model.parameters import parse_limit, parse_number
 from relay.services.answers import find_next_before
 from relay.services.relay import RunningRelay
@@ -267,13 +267,12 @@ def _extend_run(run: LabRun, **more: object) -> object:
 
 
 def _serialize_report(report: LabReport) -> Json:
-    results = [_extend_result(result) for result in report.results]
+    results = [
+        extend(
+            result,
+            sends=[extend(one, differs=one.place in result.differing) for one in result.sends],
+            orders=[extend(order, passed=not order.failed if order.over else None) for order in result.orders],
+        )
+        for result in report.results
+    ]
     return LabDetail.serialize(_extend_run(report.run, trials=results, finding=report.finding))
-
-
-def _extend_result(result: TrialResult) -> object:
-    return extend(
-        result,
-        sends=[extend(one, differs=one.place in result.differing) for one in result.sends],
-        orders=[extend(order, passed=not order.failed if order.over else None) for order in result.orders],
-    )

@@ -119,20 +119,16 @@ def _read_id(value: object, info: ValidationInfo) -> object:
 
 
 def _read_time(text: str | None) -> str | None:
+    """Return a time with its zone, UTC where none is written."""
     if not text:
         return None
     try:
-        _parse_time(text)
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
     except (ValueError, OverflowError):
         raise UsageError(
             f"sent_at is not a time: {escape_unprintable(text, 40)}", hint="send one such as 2026-01-31T12:00:00Z"
         ) from None
-    return text
-
-
-def _parse_time(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 _IS_MISSING = Refusal("{name} is missing", "send channel, provider and recipient")
@@ -167,7 +163,7 @@ class NewMessageRequest(ApiRequest):
             recipient=escape_unprintable(self.recipient),
             subject=escape_unprintable(self.subject, 500),
             status=MessageStatus(self.status),
-            sent_at=_parse_time(self.sent_at) if self.sent_at else None,
+            sent_at=datetime.fromisoformat(self.sent_at) if self.sent_at else None,
         )
 
 

@@ -20,7 +20,7 @@ from relay.api.resource import (
 )
 from relay.delivery.replay import warn_of_forgery
 from relay.errors import UsageError
-from relay.model.batch import INCLUDABLE_OUTCOMES, BatchCounts, BatchPlan, BatchState, NewBatch
+from relay.model.batch import INCLUDABLE_OUTCOMES, BatchCounts, BatchState, NewBatch
 from relay.model.body_edit import edit_body
 from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import Capture, EventOutcome, Headers
@@ -199,7 +199,16 @@ async def replay_event(relay: RunningRelay, id_: int, call: ReplayRequest) -> An
     if not to:
         raise UsageError("a replay needs a target or a url", hint='send {"target": "app"}')
     event = await relay.store.events.get(id_)
-    changes = _make_changes(call, event.capture)
+    headers = _edit_headers(call, event.capture)
+    edited = event.capture if headers is None else replace(event.capture, headers=headers)
+    changes = DeliveryChanges(
+        sign=call.sign,
+        method=call.method,
+        path=call.path,
+        query=call.query,
+        headers=headers,
+        body=_edit_body(call, edited),
+    )
     if call.dry_run:
         planned = await relay.replays.prepare_replay(id_, to, changes)
         return ReplayPlan.serialize(dry_run=True, target=planned.target)
@@ -207,18 +216,6 @@ async def replay_event(relay: RunningRelay, id_: int, call: ReplayRequest) -> An
     if warning := warn_of_forgery(event.row, changes.sign):
         answer["warning"] = warning
     return answer, 202
-
-
-def _make_changes(call: ReplayRequest, capture: Capture) -> DeliveryChanges:
-    headers = _edit_headers(call, capture)
-    return DeliveryChanges(
-        sign=call.sign,
-        method=call.method,
-        path=call.path,
-        query=call.query,
-        headers=headers,
-        body=_edit_body(call, capture if headers is None else replace(capture, headers=headers)),
-    )
 
 
 def _edit_headers(call: ReplayRequest, capture: Capture) -> Headers | None:
@@ -260,19 +257,15 @@ async def start_replay(relay: RunningRelay, call: BulkReplayRequest) -> Answer:
     bulk = relay.bulk_replays
     plan = await bulk.plan(new)
     if call.dry_run:
-        return _serialize_plan(plan)
+        return BulkReplayPlan.serialize(
+            plan,
+            dry_run=True,
+            count=len(plan.steps),
+            events=len({step.event_id for step in plan.steps}),
+            targets=[{"name": name, "count": count} for name, count in plan.targets.items()],
+        )
     begun, counts = await bulk.progress((await bulk.start(new, plan)).id)
     return StartedBulkReplay.serialize(begun, counts=counts, left_out=plan.left_out), 202
-
-
-def _serialize_plan(plan: BatchPlan) -> Json:
-    return BulkReplayPlan.serialize(
-        plan,
-        dry_run=True,
-        count=len(plan.steps),
-        events=len({step.event_id for step in plan.steps}),
-        targets=[{"name": name, "count": count} for name, count in plan.targets.items()],
-    )
 
 
 @ApiRoute("GET", "/api/replays", {200: BulkReplayList}, query="limit")

@@ -132,15 +132,12 @@ async def read_request(request: web.Request, shape: type[RequestT]) -> RequestT:
     except ValidationError as error:
         raise _make_usage_error(shape, error) from None
     for name, declared in shape.model_fields.items():
-        if not any(isinstance(item, PlainValidator) for item in declared.metadata):
-            _check_surrogates(name, getattr(read, name))
+        value, refusal = getattr(read, name), _BY_TYPE["string_unicode"]
+        is_any_text = any(isinstance(item, PlainValidator) for item in declared.metadata)
+        # pydantic looks at text with a limit only. Neither the store nor an address takes what is no UTF-8.
+        if not is_any_text and isinstance(value, str) and _SURROGATE.search(value):
+            raise UsageError(refusal.message.replace("{name}", name), hint=refusal.hint)
     return read
-
-
-def _check_surrogates(name: str, value: object) -> None:
-    # pydantic looks at text with a limit only. Neither the store nor an address takes what is no UTF-8.
-    if isinstance(value, str) and _SURROGATE.search(value):
-        raise UsageError(_BY_TYPE["string_unicode"].message.replace("{name}", name), hint="send whole characters")
 
 
 def _make_usage_error(shape: type[ApiRequest], error: ValidationError) -> UsageError:

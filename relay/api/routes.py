@@ -126,7 +126,10 @@ def _describe_route(route: ApiRoute, schemas: Mapping[type, Json]) -> Json:
     if details:
         described["description"] = details.strip()
     described["parameters"] = [
-        *(_describe_path_parameter(name) for name in findall(r"{(\w+)}", route.path)),
+        *(
+            {"name": name, "in": "path", "required": True, "schema": _NUMBER if name == "id" else _TEXT}
+            for name in findall(r"{(\w+)}", route.path)
+        ),
         *(
             {"name": name, "in": "query", "description": _PARAMETERS[name][0], "schema": _PARAMETERS[name][1]}
             for name in route.query.split()
@@ -143,11 +146,6 @@ def _describe_route(route: ApiRoute, schemas: Mapping[type, Json]) -> Json:
         for code, shape in {**answers, "4XX": ErrorAnswer, "5XX": ErrorAnswer}.items()
     }
     return described
-
-
-def _describe_path_parameter(name: str) -> Json:
-    schema = _NUMBER if name == "id" else _TEXT
-    return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 def _describe_content(shape: type | str, schemas: Mapping[type, Json]) -> Json:

@@ -1,26 +1,17 @@
 """The stream for programs: `/api/stream`, server-sent events with JSON on one line each."""
 
-import json
 from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import web
 
 from relay.api.resource import ApiRoute
-from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams, make_frame
+from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams, make_json_frame, make_signal_frame
 from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryCounts
 from relay.model.event import EventRow
 from relay.model.event_json import Json, serialize_event_row
 from relay.model.parameters import parse_whole_number
-from relay.model.signals import (
-    DeliveryChanged,
-    EventStored,
-    LabChanged,
-    MessageChanged,
-    Signal,
-    TunnelChanged,
-    VaultChanged,
-)
+from relay.model.signals import EventStored, Signal, TunnelChanged, VaultChanged
 from relay.services.relay import RunningRelay
 from relay.store.deliveries import count_states
 
@@ -50,7 +41,7 @@ class _ApiViewer:
     async def greet(self) -> AsyncIterator[bytes]:
         newest = await self._find_newest()
         self._sent = newest if self._last is None else min(self._last, newest)
-        yield _make_json_frame("status", _make_status_frame(self._relay))
+        yield make_json_frame("status", _make_status_frame(self._relay))
         if self._last is not None:
             async for frame in self._catch_up():
                 yield frame
@@ -105,17 +96,9 @@ class _ApiViewer:
                 return _make_event_frame(*rows[id_]) if id_ in rows else b""
             case EventStored():
                 return await self._cache.get(signal, (), lambda: _draw_stored(signal))
-            case DeliveryChanged():
-                plain = {"delivery": signal.delivery_id, "event": signal.event_id, "state": signal.state}
-                return _make_json_frame("delivery", plain)
-            case MessageChanged():
-                plain = {"message": signal.message_id, "event": signal.event_id, "status": signal.status}
-                return _make_json_frame("message", plain)
-            case LabChanged():
-                return _make_json_frame("lab", {"lab": signal.run_id, "state": signal.state})
             case TunnelChanged() | VaultChanged():
-                return _make_json_frame("status", _make_status_frame(self._relay))
-        return b""
+                return make_json_frame("status", _make_status_frame(self._relay))
+        return make_signal_frame(signal)
 
 
 async def _draw_stored(signal: EventStored) -> bytes:
@@ -124,7 +107,7 @@ async def _draw_stored(signal: EventStored) -> bytes:
 
 
 def _make_event_frame(row: EventRow, counts: DeliveryCounts) -> bytes:
-    return _make_json_frame("event", serialize_event_row(row, counts), row.id)
+    return make_json_frame("event", serialize_event_row(row, counts), row.id)
 
 
 def _make_status_frame(relay: RunningRelay) -> Json:
@@ -137,7 +120,3 @@ def _make_status_frame(relay: RunningRelay) -> Json:
         "detail": tunnel.detail,
         "vault": relay.vault.status.state,
     }
-
-
-def _make_json_frame(name: str, value: object, id_: int | None = None) -> bytes:
-    return make_frame(json.dumps(value, separators=(",", ":")), name, id_)

@@ -98,8 +98,8 @@ async def import_events(relay: RunningRelay, request: web.Request) -> Answer:
             counts["refused"] += 1
             problems += [{"line": number, "problem": error.message}] if len(problems) < _MAX_PROBLEMS else []
         if len(waiting) >= _BATCH_SIZE:
-            await _store_parcels(relay, waiting, counts)
-    await _store_parcels(relay, waiting, counts)
+            await _store_imported(relay, waiting, counts)
+    await _store_imported(relay, waiting, counts)
     return counts | {"problems": problems, "retention": await _retention_notes(relay, counts)}
 
 
@@ -120,19 +120,18 @@ async def _retention_notes(relay: RunningRelay, counts: dict[str, int]) -> list[
     for rule, is_over in (("events", usage.events > keep.max_events), ("size", usage.used > keep.max_size)):
         if counts["imported"] and is_over:
             notes.append(
-                f"more than {keep.describe_rule(rule)} are kept now (retention.max_{rule}), so the oldest "
-                f"events here are "
-                "removed; raise it, or pin what must stay"
+                f"more than {keep.describe_rule(rule)} are kept now (retention.max_{rule}), so the oldest events here "
+                "are removed; raise it, or pin what must stay"
             )
     return notes
 
 
-async def _store_parcels(relay: RunningRelay, waiting: list[ImportedEvent], counts: dict[str, int]) -> None:
+async def _store_imported(relay: RunningRelay, waiting: list[ImportedEvent], counts: dict[str, int]) -> None:
     now = relay.clock.now()
-    for parcel_, id_ in zip(waiting, await relay.store.imports.add(waiting, now), strict=True):
+    for imported, id_ in zip(waiting, await relay.store.imports.add(waiting, now), strict=True):
         counts["known" if id_ is None else "imported"] += 1
         if id_ is not None:
-            age = (now - parcel_.event.capture.received_at).total_seconds()
+            age = (now - imported.event.capture.received_at).total_seconds()
             counts["old"] += age > relay.config.keep.max_age
             relay.bus.publish(EventStored(id_))
     waiting.clear()

@@ -1,9 +1,7 @@
 """Live updates: one stream of server-sent events for each open page, drawn once for everybody who looks."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -14,7 +12,7 @@ from relay.dashboard.delivery_rows import parse_delivery_filters
 from relay.dashboard.event_list import EventListRow, build_count_line, build_event_row, list_saved_views, load_rows
 from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.render import RENDERER, make_partial
-from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams, make_frame
+from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams, make_frame, make_json_frame, make_signal_frame
 from relay.http.responses import get_relay
 from relay.model.event import EventOutcome
 from relay.model.parameters import parse_whole_number
@@ -59,12 +57,6 @@ _CHANGES: Mapping[type[Signal], tuple[tuple[str, str], ...]] = {
     TargetChanged: (("banners", ""), ("counts", "")),
     **dict.fromkeys((TunnelChanged, HandlersChanged, VaultChanged, StoreChanged), (("status", ""),)),
 }
-# What scripts of a page hear of, as JSON: its names, and the fields of the signal.
-_DATA = {
-    "delivery": {"event": "event_id", "delivery": "delivery_id", "state": "state"},
-    "message": {"message": "message_id", "event": "event_id", "status": "status"},
-    "lab": {"lab": "run_id", "state": "state"},
-}
 
 PAGE_STREAMS: web.AppKey[EventStreams] = web.AppKey("page_streams", EventStreams)
 
@@ -107,7 +99,7 @@ class PageViewer:
             "counts": self._render_counts,
             "banners": self._render_banners,
             "lines": self._render_lines,
-            **{kind: partial(self._render_data, kind) for kind in _DATA},
+            **dict.fromkeys(("delivery", "message", "lab"), self._render_data),
             "status": self._render_status,
         }
 
@@ -176,7 +168,7 @@ class PageViewer:
 
     async def _render_lost(self, waiting: dict[None, int]) -> bytes:
         # Whatever was lost, the page can find out by asking.
-        return b"" if self._search is None else _make_data_frame("event", {"n": waiting[None], "rejected": 0})
+        return b"" if self._search is None else make_json_frame("event", {"n": waiting[None], "rejected": 0})
 
     async def _render_cells(self, waiting: dict[int, Signal]) -> bytes:
         if self._search is None:
@@ -204,12 +196,8 @@ class PageViewer:
         text = self._renderer.part("live/new_deliveries.html", words=words, href=self._newest_url)
         return drawn + make_frame(make_partial("#fresh", "innerHTML", text))
 
-    async def _render_data(self, kind: str, waiting: dict[int, Signal]) -> bytes:
-        fields = _DATA[kind].items()
-        return b"".join(
-            _make_data_frame(kind, {name: getattr(signal, field) for name, field in fields})
-            for signal in waiting.values()
-        )
+    async def _render_data(self, waiting: dict[int, Signal]) -> bytes:
+        return b"".join(map(make_signal_frame, waiting.values()))
 
     async def _render_status(self, _: dict[None, Signal]) -> bytes:
         frame = await layout.load_frame(self._relay)
@@ -218,7 +206,7 @@ class PageViewer:
     def _make_status_frame(self) -> bytes:
         relay = self._relay
         plain = {"boot": relay.boot_id, "version": relay.version, "tunnel": relay.state.tunnel.state}
-        return _make_data_frame("status", plain)
+        return make_json_frame("status", plain)
 
     def _parse_search(self) -> Query:
         query = parse_query(self._search, self._relay.clock.now(), lenient=True) if self._search else EVERYTHING
@@ -243,7 +231,7 @@ class PageViewer:
         """Return what came after the event `last`: its rows, or how to ask for them when there are many."""
         page = await self._relay.store.events.page(self._parse_search(), after=last, limit=MAX_ROWS + 1)
         if len(page.rows) > MAX_ROWS:
-            return _make_data_frame("event", {"n": len(page.rows), "rejected": 0}, page.rows[0].id)
+            return make_json_frame("event", {"n": len(page.rows), "rejected": 0}, page.rows[0].id)
         rows = await load_rows(self._relay, page.rows)
         return self._make_rows_frame(rows, page.rows[0].id) if page.rows else b""
 
@@ -256,7 +244,7 @@ class PageViewer:
         """Return how many wait, for a page that is to ask for them itself."""
         found = await self._relay.store.events.rows(stored)
         rejected = sum(row.outcome is EventOutcome.REJECTED for row in found)
-        return _make_data_frame("event", {"n": len(stored), "rejected": rejected}, max(stored))
+        return make_json_frame("event", {"n": len(stored), "rejected": rejected}, max(stored))
 
     async def _draw_cells(self, ids: Collection[int]) -> bytes:
         """Return result and shield of events, each for its own place; the row of one that was deleted goes."""
@@ -293,7 +281,3 @@ class PageViewer:
 
 def _get_newest(waiting: dict[int, Signal]) -> Signal:
     return next(reversed(waiting.values()))
-
-
-def _make_data_frame(name: str, plain: Mapping[str, object], id_: int | None = None) -> bytes:
-    return make_frame(json.dumps(plain), name, id_)

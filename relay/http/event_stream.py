@@ -1,6 +1,7 @@
 """Server-sent events: the loop of both streams, of pages and of the API, and frames drawn once for all viewers."""
 
 import asyncio
+import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import field
@@ -9,7 +10,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from relay.http.responses import error_response, get_relay
-from relay.model.signals import Signal
+from relay.model.signals import DeliveryChanged, LabChanged, MessageChanged, Signal
 from relay.model.values import dataclass
 
 MAX_VIEWERS = 64
@@ -25,6 +26,25 @@ def make_frame(data: str, event: str = "", id_: int | None = None) -> bytes:
     lines = data.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     text = head + "".join(f"data: {line}\n" for line in lines if line) + "\n"
     return text.encode("utf-8", "backslashreplace")
+
+
+def make_json_frame(event: str, value: object, id_: int | None = None) -> bytes:
+    """Return one message of JSON on one line."""
+    return make_frame(json.dumps(value, separators=(",", ":")), event, id_)
+
+
+def make_signal_frame(signal: Signal) -> bytes:
+    """Return what both streams tell of a delivery, message or run of the lab that changed; b"" for other signals."""
+    match signal:
+        case DeliveryChanged():
+            plain = {"delivery": signal.delivery_id, "event": signal.event_id, "state": signal.state}
+            return make_json_frame("delivery", plain)
+        case MessageChanged():
+            plain = {"message": signal.message_id, "event": signal.event_id, "status": signal.status}
+            return make_json_frame("message", plain)
+        case LabChanged():
+            return make_json_frame("lab", {"lab": signal.run_id, "state": signal.state})
+    return b""
 
 
 class Viewer(Protocol):

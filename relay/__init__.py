@@ -13,15 +13,8 @@ __all__ = ["Event", "Failed", "Retry", "__version__", "on", "secret", "send", "s
 
 # Where each name comes from. Fetched late, so that `relay --help` loads none of it.
 _MODULES = {
-    "Event": "relay.handlers",
-    "Failed": "relay.handlers",
-    "Retry": "relay.handlers",
-    "on": "relay.handlers",
-    "secret": "relay.handlers",
-    "use": "relay.handlers",
-    "send": "relay.frameworks.sending",
-    "send_async": "relay.frameworks.sending",
-    "sign": "relay.frameworks.sending",
+    **dict.fromkeys(("Event", "Failed", "Retry", "on", "secret", "use"), "relay.handlers"),
+    **dict.fromkeys(("send", "send_async", "sign"), "relay.frameworks.sending"),
 }
 
 if not TYPE_CHECKING:  # a type checker that saw this function would believe in any name

@@ -7,29 +7,7 @@ import traceback
 class RelayError(Exception):
     """What happened and where (`message`), and what to do about it (`hint`).
 
-    RelayError
-      ConfigError          relay.toml or an option is wrong (exit 2, HTTP 400)
-      UsageError           a call or a command that makes no sense (exit 2, HTTP 400)
-        InvalidPayloadError  a payload that does not fit its schema
-      NotFoundError        no such event, delivery, source, target (exit 1, HTTP 404)
-      TargetError          an address relay must not or cannot dial (exit 2, HTTP 422)
-      StoreError           the store cannot be opened or written (exit 1, HTTP 503)
-        StoreBusyError     another relay or program holds it
-      TunnelError          the tunnel cannot be opened (exit 3, HTTP 502)
-      MailError            a mail cannot be composed or handed over (exit 1, HTTP 422)
-        SentAlreadyError   a mail went out already, and is only sent again by force (exit 1, HTTP 409)
-      SigningError         a request cannot be signed (exit 1, HTTP 422)
-      CatchUpError         a provider does not give out what it sent before (exit 1, HTTP 502)
-        CredentialError    it refuses the credential it was asked with (exit 3, HTTP 502)
-      HandlersError        a handlers file cannot be run (exit 2, HTTP 422)
-      SendError            what was sent got no answer (exit 1, HTTP 502)
-        UnreachableError   no program accepts a connection there
-        TimedOutError      no answer came in time
-      PortError            a port is taken or not allowed (exit 1, HTTP 500)
-      VaultError           the vault cannot be read, written or opened (exit 1, HTTP 422)
-        WrongPasswordError   the password does not open it (exit 3, HTTP 401)
-        VaultPausedError     too many wrong passwords (exit 3, HTTP 429)
-        VaultLockedError     what is asked for needs it open (exit 3, HTTP 423)
+    Each kind has the exit code of a command and the HTTP status and code of an answer.
     """
 
     exit_code = 1

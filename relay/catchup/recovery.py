@@ -87,9 +87,7 @@ class Recovery:
             progress.state = CatchUpState.RECOVERING
             while missed:
                 found = missed.popleft()
-                # The path is "" where the provider has it no more.
-                fetched = await self._listing.fetch(api, found) if found.path and not found.request else None
-                await self._recover(found, found.request or fetched)
+                await self._recover(found, found.request or await self._listing.fetch(api, found))
 
     def _note_wait(self, detail: str) -> None:
         self.progress.detail = detail

@@ -202,22 +202,18 @@ class Receiver:
         """Call the handlers of every target a route leads to; the worst outcome counts, and the first reply."""
         event, payload = processed.event, processed.event.capture.payload
         found: list[Outcome | _HandlerTimeout] = []
-        replies: list[bytes] = []
-        runners = [(new.target, self._rules.runners.get(new.target)) for new in processed.deliveries]
-        for target, runner in runners:
-            if runner is None:
-                continue
+        first_reply: bytes | None = None
+        for target in (new.target for new in processed.deliveries if new.target in self._rules.runners):
             # Handlers may change the payload: the first gets what was parsed, each further one its own.
-            outcome, reply = await _run_handlers(runner, event, None if found else payload)
+            outcome, reply = await _run_handlers(self._rules.runners[target], event, None if found else payload)
             if steps_are_logged():
                 log_handled(event, target, outcome.name)
             found.append(outcome)
-            replies += [] if reply is None else [reply]
+            first_reply = reply if first_reply is None else first_reply
         for kind in (_HandlerTimeout, AttemptRetry, AttemptFailed):
-            bad = [outcome for outcome in found if isinstance(outcome, kind)]
-            if bad:
-                return bad[0], None
-        return AttemptSucceeded(), next(iter(replies), None)
+            if bad := next((outcome for outcome in found if isinstance(outcome, kind)), None):
+                return bad, None
+        return AttemptSucceeded(), first_reply
 
     async def _answer_challenge(self, processed: ProcessedRequest, challenge: ChallengeOutcome) -> SenderResponse:
         source, event, reply = processed.source, processed.event, challenge.reply

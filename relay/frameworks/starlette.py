@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 from relay.frameworks.loading import METHODS, list_headers, missing_error, name_function, read_asgi_request, receiver
@@ -33,12 +34,7 @@ def make_endpoint(config: Any, **options: Any) -> Callable[[Request], Awaitable[
     receiving = config if isinstance(config, Receiver) else receiver(config, **options)
 
     async def receive(request: Request) -> Response:
-        async def read(limit: int) -> bytes:
-            return await _read_body(request, limit)
-
-        def in_front() -> Iterable[str]:
-            return _list_middleware(request)
-
+        read, in_front = partial(_read_body, request), partial(_list_middleware, request)
         rest = request.path_params.get("rest")
         answered = await receiving.receive(read_asgi_request(request.scope, read, rest, in_front))
         response = Response(answered.body, answered.status)

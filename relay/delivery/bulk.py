@@ -145,17 +145,17 @@ class BulkReplays:
 
     async def _feed(self, batch: Batch) -> float:
         """Give a batch's next steps to the queue; return the seconds until the next look at it."""
-        activity = await self.store.batches.load_activity(batch.id)
-        if batch.stop_on_failure and activity.failed is not None:
-            failed = await self.store.deliveries.get(activity.failed)
+        under_way, failed_id = await self.store.batches.load_activity(batch.id)
+        if batch.stop_on_failure and failed_id is not None:
+            failed = await self.store.deliveries.get(failed_id)
             why = f"#{failed.event_id} to {failed.target} failed: {failed.detail}"
             await self._finish(batch, BatchState.STOPPED, why)
             return _POLL_SECONDS
         if batch.made >= batch.total:
-            if not activity.under_way:
+            if not under_way:
                 await self._finish(batch, BatchState.DONE)
             return _POLL_SECONDS
-        free = (1 if batch.stop_on_failure else WINDOW) - activity.under_way
+        free = (1 if batch.stop_on_failure else WINDOW) - under_way
         if free <= 0:
             return _POLL_SECONDS
         count, wait = self._count_allowed(batch, free)

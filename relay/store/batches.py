@@ -8,19 +8,10 @@ from datetime import datetime
 from relay.errors import UsageError
 from relay.model.batch import Batch, BatchCounts, BatchState, BatchStep, NewBatch
 from relay.model.delivery import DeliveryState, NewDelivery, SignMode
-from relay.model.values import dataclass
 from relay.store.readers import Repository
 from relay.store.row_mappers import convert, from_micros, insert_delivery, insert_row, to_micros
 
 ChangedDeliveries = tuple[tuple[int, int], ...]  # deliveries that changed: the id of each, and of its event
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchActivity:
-    """What a batch has under way at this moment, and the first of its deliveries that failed."""
-
-    under_way: int
-    failed: int | None
 
 
 class Batches(Repository):
@@ -76,13 +67,11 @@ class Batches(Repository):
         kept = {state.value: states.get(state.value, 0) for state in DeliveryState}
         return BatchCounts(waiting=batch.total - made, gone=made - sum(kept.values()), **kept)
 
-    async def load_activity(self, id_: int) -> BatchActivity:
-        """Return what is under way of a batch, however many deliveries it has made."""
-        under_way = await self._readers.one(
-            "SELECT COUNT(*) FROM deliveries WHERE batch = ? AND state IN ('pending', 'running')", (id_,)
-        )
-        failed = await self._readers.one("SELECT MIN(id) FROM deliveries WHERE batch = ? AND state = 'failed'", (id_,))
-        return BatchActivity(under_way=under_way[0] if under_way else 0, failed=failed[0] if failed else None)
+    async def load_activity(self, id_: int) -> tuple[int, int | None]:
+        """Return how many deliveries of a batch are under way at this moment, and the first one that failed."""
+        under_way = "SELECT COUNT(*) FROM deliveries WHERE batch = ? AND state IN ('pending', 'running')"
+        failed = "SELECT MIN(id) FROM deliveries WHERE batch = ? AND state = 'failed'"
+        return await self._readers.number(under_way, (id_,)), await self._readers.number(failed, (id_,)) or None
 
     async def advance(
         self, id_: int, count: int, build_delivery: Callable[[str], NewDelivery], now: datetime

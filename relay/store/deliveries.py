@@ -129,10 +129,11 @@ class Deliveries(Repository):
 
     async def get(self, id_: int) -> Delivery:
         """Return a delivery. Raises NotFoundError."""
-        sql = f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE id = ?"
-        return row_mappers.read_delivery(
-            await self._get(sql, id_, "delivery", "relay deliveries lists those that there are")
+        sql, hint = (
+            f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE id = ?",
+            "relay deliveries lists those that there are",
         )
+        return row_mappers.read_delivery(await self._get(sql, id_, "delivery", hint))
 
     async def attempts(self, id_: int) -> tuple[Attempt, ...]:
         """Return every attempt of a delivery in order; bodies equal to the event's are filled in."""
@@ -158,17 +159,11 @@ class Deliveries(Repository):
         lab: bool = True,
     ) -> tuple[Delivery, ...]:
         """Return deliveries newest first, those that fit every filter given; the lab's too where `lab`."""
-        filters = {
-            "state = ?": state,
-            "event_id = ?": event,
-            "target = ?": target,
-            "batch = ?": batch,
-            "id < ?": before,
-        }
-        where = [clause for clause, value in filters.items() if value is not None]
-        where += [] if lab else ["lab IS NULL"]
-        values = [value for value in filters.values() if value is not None]
-        return await self._select(f"{' AND '.join(where) or '1'} ORDER BY id DESC LIMIT ?", (*values, limit))
+        where, values = _match_columns(state=state, event_id=event, target=target, batch=batch)
+        where += "" if lab else " AND lab IS NULL"
+        if before is not None:
+            where, values = f"{where} AND id < ?", (*values, before)
+        return await self._select(f"{where} ORDER BY id DESC LIMIT ?", (*values, limit))
 
     async def of_events(self, ids: Iterable[int]) -> dict[int, tuple[Delivery, ...]]:
         """Return the deliveries of several events, by event id, oldest first."""
@@ -186,16 +181,13 @@ class Deliveries(Repository):
     async def first_waiting(self, target: str) -> int | None:
         """Return the delivery that has waited longest for a target, or None."""
         sql = "SELECT MIN(id) FROM deliveries INDEXED BY deliveries_pending WHERE state = 'pending' AND target = ?"
-        row = await self._readers.one(sql, (target,))
-        return row[0] if row else None
+        return await self._readers.number(sql, (target,)) or None
 
     async def counts(
         self, *, event: int | None = None, target: str | None = None, batch: int | None = None, lab: bool = True
     ) -> dict[str, int]:
         """Return how many deliveries are in each state, of those that fit every filter given."""
-        filters = {"event_id = ?": event, "target = ?": target, "batch = ?": batch}
-        where = " AND ".join(clause for clause, value in filters.items() if value is not None) or "1"
-        values = [value for value in filters.values() if value is not None]
+        where, values = _match_columns(event_id=event, target=target, batch=batch)
         sql = f"SELECT state, COUNT(*) FROM deliveries WHERE {where} GROUP BY state"
         if not lab:
             # Taken off, because leaving them out would read every row rather than the index; in the same statement,
@@ -240,13 +232,12 @@ class Deliveries(Repository):
     async def _change_all(
         self, sql: str, parameters: tuple[Any, ...], target: str | None, batch: int | None = None
     ) -> tuple[Delivery, ...]:
-        sql += " AND lab IS NULL"  # what the lab sent was meant to fail, and is no use again
-        for clause, value in (("target = ?", target), ("batch = ?", batch)):
-            if value is not None:
-                sql, parameters = f"{sql} AND {clause}", (*parameters, value)
+        where, values = _match_columns(target=target, batch=batch)
+        where += " AND lab IS NULL"  # what the lab sent was meant to fail, and is no use again
 
         def step(connection: sqlite3.Connection) -> list[int]:
-            return [row[0] for row in connection.execute(f"{sql} RETURNING id", parameters)]
+            found = connection.execute(f"{sql} AND {where} RETURNING id", (*parameters, *values))
+            return [row[0] for row in found]
 
         changed = await self._writer.write(step)
         # What was changed is changed: an answer that comes late says so, none would hide it.
@@ -264,6 +255,12 @@ class Deliveries(Repository):
         if not changed:
             raise UsageError(f"delivery {id_} {refusal}", hint="look at it first: relay deliveries")
         return await self.get(id_)
+
+
+def _match_columns(**wanted: object) -> tuple[str, tuple[object, ...]]:
+    """Return a condition on columns, and its values; a column that None is given for may hold anything."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return " AND ".join(f"{name} = ?" for name in given) or "1", tuple(given.values())
 
 
 def count_states(deliveries: Iterable[Delivery]) -> DeliveryCounts:

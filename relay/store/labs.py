@@ -10,7 +10,6 @@ from typing import Any
 from relay.errors import UsageError
 from relay.model.delivery import NewDelivery
 from relay.model.lab import LabRun, LabSend, LabSettings, LabState, LabTrial, PlannedLabRun
-from relay.model.payload import parse_json
 from relay.store.readers import Repository
 from relay.store.row_mappers import convert, from_micros, insert_delivery, insert_row, list_columns, to_micros
 
@@ -144,27 +143,17 @@ def _read_run(row: sqlite3.Row) -> LabRun:
             row,
             created_at=from_micros,
             finished_at=from_micros,
-            events=lambda text: tuple(_read_json(text)),
-            settings=lambda text: LabSettings(**_read_json(text)),
-            trials=lambda text: tuple(_read_trial(plain) for plain in _read_json(text)),
-            notes=lambda text: tuple(_read_json(text)),
+            events=lambda text: tuple(json.loads(text)),
+            settings=lambda text: LabSettings(**json.loads(text)),
+            trials=lambda text: tuple(_read_trial(**plain) for plain in json.loads(text)),
+            notes=lambda text: tuple(json.loads(text)),
             state=LabState,
         )
     )
 
 
-def _read_json(text: str) -> Any:
-    return parse_json(text)
-
-
-def _read_trial(plain: dict[str, Any]) -> LabTrial:
-    return LabTrial(
-        experiment=plain["experiment"],
-        events=tuple(plain["events"]),
-        sends=plain["sends"],
-        skipped=tuple((event, reason) for event, reason in plain["skipped"]),
-        notes=tuple(plain["notes"]),
-    )
+def _read_trial(*, events: list[int], skipped: list[list[Any]], notes: list[str], **plain: Any) -> LabTrial:
+    return LabTrial(events=tuple(events), skipped=tuple(map(tuple, skipped)), notes=tuple(notes), **plain)
 
 
 def _read_send(row: sqlite3.Row) -> LabSend:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from dataclasses import asdict
+from typing import NamedTuple
 
 from relay.model.message import MatchWay, NewMessage, normalize_id, parse_addresses
 from relay.model.signals import MessageChanged
@@ -19,8 +20,7 @@ class MessageRegistration:
     moved: tuple[MessageChanged, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
+class _Known(NamedTuple):
     """What a message can be found by."""
 
     id: int
@@ -123,16 +123,13 @@ def _apply_waiting(connection: sqlite3.Connection, message: int) -> MessageChang
     row = connection.execute(
         "SELECT id, provider, external_id, embedded_id, recipient FROM messages WHERE id = ?", (message,)
     ).fetchone()
-    known = _Known(
-        id=row[0],
-        provider=row[1],
-        external_id=normalize_id(row[2]),
-        embedded_id=row[3],
-        recipients=parse_addresses(row[4]),
-    )
+    known = _Known(row[0], row[1], normalize_id(row[2]), row[3], parse_addresses(row[4]))
     for way in MatchWay:
         for waiting, provider, id_ in _find_waiting(connection, known, way):
-            ids = {id_, *_find_other_ids(connection, waiting)} - {""}
+            others = connection.execute(
+                "SELECT key FROM waiting_keys WHERE history_id = ? AND way = 'external_id'", (waiting,)
+            )
+            ids = {id_, *(key for (key,) in others)} - {""}
             remember_ids(connection, message, provider, ids, way)
             attach_waiting(connection, message, {waiting, *find_waiting_under(connection, provider, ids)}, way)
     return update_status(connection, message)
@@ -151,20 +148,15 @@ def _find_waiting(connection: sqlite3.Connection, known: _Known, way: MatchWay) 
         "SELECT h.id, h.provider, h.external_id FROM waiting_keys k JOIN history h ON h.id = k.history_id "
         "WHERE k.way = ? AND k.key = ? AND k.key <> '' AND ? IN (h.provider, ?, ?)"
     )
+    providers = (known.provider, *OWN_PROVIDERS)
     if way is MatchWay.EXTERNAL_ID:
-        sql = f"{under} UNION {by_key} ORDER BY 1"
-        values = (known.external_id, way.value, known.provider, *OWN_PROVIDERS)
-        return list(
-            connection.execute(sql, (*values, way.value, known.external_id, known.provider, *OWN_PROVIDERS)).fetchall()
-        )
-    found = [
+        values = (known.external_id, way.value, *providers, way.value, known.external_id, *providers)
+        return connection.execute(f"{under} UNION {by_key} ORDER BY 1", values).fetchall()
+    return [
         row
         for key in dict.fromkeys((known.embedded_id, known.external_id))
-        for row in connection.execute(
-            f"{by_key} ORDER BY h.id", (way.value, key, known.provider, *OWN_PROVIDERS)
-        ).fetchall()
+        for row in connection.execute(f"{by_key} ORDER BY h.id", (way.value, key, *providers)).fetchall()
     ]
-    return list(found)
 
 
 def _find_waiting_by_time(connection: sqlite3.Connection, known: _Known) -> list[tuple[int, str, str]]:
@@ -180,9 +172,4 @@ def _find_waiting_by_time(connection: sqlite3.Connection, known: _Known) -> list
         (known.id, *known.recipients),
     ).fetchall()
     # Without an id nothing tells one message's statuses from another's.
-    return list(rows[:1]) if rows and rows[0][2] else list(rows)
-
-
-def _find_other_ids(connection: sqlite3.Connection, waiting: int) -> list[str]:
-    sql = "SELECT key FROM waiting_keys WHERE history_id = ? AND way = 'external_id'"
-    return [row[0] for row in connection.execute(sql, (waiting,))]
+    return rows[:1] if rows and rows[0][2] else rows

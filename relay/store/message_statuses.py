@@ -56,11 +56,6 @@ class _Arrival:
         own = OWN_PROVIDERS if self.report.channel == "email" else ()
         return (self.report.provider, *own)
 
-    @property
-    def canonical(self) -> str:
-        """Return the id that a waiting status is known by."""
-        return self.report.external_ids[0] if self.report.external_ids else ""
-
 
 def apply_statuses(
     connection: sqlite3.Connection, event_id: int, received_at: int, tracked: MessageTracking
@@ -263,7 +258,7 @@ def _status_values(arrival: _Arrival) -> tuple[Any, ...]:
         report.code,
         report.detail,
         report.provider,
-        arrival.canonical,
+        next(iter(report.external_ids), ""),  # the id that a waiting status is known by
         ",".join(arrival.ways),
         arrival.window,
     )

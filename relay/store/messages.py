@@ -149,7 +149,7 @@ _HOUR = timedelta(hours=1)
 # down. Only a file of the outbox can be written again without anybody getting it twice.
 _FIND_SAME = (
     f"SELECT {list_columns(SentMail)} FROM sent_mails WHERE event_id = ?1 AND template = ?2 AND kept <= ?3 "
-    "AND (delivery_id = ?4 OR NOT ?5) AND NOT (kept AND state = 'handing' AND delivery_id = ?4) "
+    "AND (delivery_id = ?4 OR NOT ?5) AND NOT (kept AND state = 'handing' AND delivery_id = ?4) AND ?6 "
     "ORDER BY state = 'sent' DESC, at LIMIT 1"
 )
 _FIND_RECENT = (
@@ -177,10 +177,8 @@ class SentMails(Repository):
 
     async def standing(self, claim: MailClaim, now: datetime) -> SentMail | MailLimitReached | None:
         """Return what would keep a mail back, None for nothing."""
-        found = await self._readers.all(_FIND_SAME, _same_mail_values(claim)) if claim.once else []
-        return _read_sent_mail(found) or _check_limit(
-            claim, await self._readers.all(_FIND_RECENT, _recent_values(claim, now))
-        )
+        same, recent = [await self._readers.all(*query) for query in _build_queries(claim, now)]
+        return _find_obstacle(claim, same, recent)
 
     async def claim(self, claim: MailClaim, now: datetime) -> SentMail | MailLimitReached | None:
         """Write down that a mail is about to be handed over; return what keeps it back, None for nothing.
@@ -191,13 +189,11 @@ class SentMails(Repository):
         values = (claim.delivery_id, claim.event_id, claim.template, claim.recipients, claim.kept, again)
 
         def step(connection: sqlite3.Connection) -> SentMail | MailLimitReached | None:
-            found = connection.execute(_FIND_SAME, _same_mail_values(claim)).fetchall() if claim.once else []
-            back = _read_sent_mail(found) or _check_limit(
-                claim, connection.execute(_FIND_RECENT, _recent_values(claim, now)).fetchall()
-            )
-            if back is None:
+            same, recent = [connection.execute(*query).fetchall() for query in _build_queries(claim, now)]
+            obstacle = _find_obstacle(claim, same, recent)
+            if obstacle is None:
                 connection.execute(_INSERT_CLAIM, (*values, to_micros(now)))
-            return back
+            return obstacle
 
         return await self._writer.write(step)
 
@@ -210,24 +206,19 @@ class SentMails(Repository):
         await self._writer.execute("DELETE FROM sent_mails WHERE delivery_id = ?", (delivery_id,))
 
 
-def _same_mail_values(claim: MailClaim) -> tuple[Any, ...]:
-    return claim.event_id, claim.template, claim.kept, claim.delivery_id, claim.forced
+def _build_queries(claim: MailClaim, now: datetime) -> tuple[tuple[str, tuple[object, ...]], ...]:
+    """Return the queries for the same mail, and for how many left within the hour."""
+    same = (claim.event_id, claim.template, claim.kept, claim.delivery_id, claim.forced, claim.once)
+    recent = (claim.template, to_micros(now - _HOUR), to_micros(now), claim.per_hour or 0)
+    return (_FIND_SAME, same), (_FIND_RECENT, recent)
 
 
-def _recent_values(claim: MailClaim, now: datetime) -> tuple[Any, ...]:
-    return claim.template, to_micros(now - _HOUR), to_micros(now), claim.per_hour or 0
-
-
-def _read_sent_mail(found: Sequence[Any]) -> SentMail | None:
-    if not found:
-        return None
-    *plain, kept, state, at = found[0]
-    values: tuple[Any, ...] = (*plain, bool(kept), MailState(state), from_micros(at))
-    return SentMail(*values)
-
-
-def _check_limit(claim: MailClaim, found: Sequence[Any]) -> MailLimitReached | None:
-    ((count, first),) = found
+def _find_obstacle(claim: MailClaim, same: Sequence[Any], recent: Sequence[Any]) -> SentMail | MailLimitReached | None:
+    if same:
+        *plain, kept, state, at = same[0]
+        values: tuple[Any, ...] = (*plain, bool(kept), MailState(state), from_micros(at))
+        return SentMail(*values)
+    ((count, first),) = recent
     if claim.kept or claim.per_hour is None or count < claim.per_hour:
         return None
     return MailLimitReached(until=from_micros(first) + _HOUR)

@@ -94,9 +94,9 @@ class Readers:
             except sqlite3.Error as error:
                 raise explain_error(error, self._path) from error
 
-    async def number(self, sql: str) -> int:
+    async def number(self, sql: str, parameters: Iterable[Any] = ()) -> int:
         """Return the one number of a query; 0 for NULL and for no row."""
-        row = await self.one(sql)
+        row = await self.one(sql, parameters)
         return int(row[0] or 0) if row else 0
 
     async def one(self, sql: str, parameters: Iterable[Any] = ()) -> sqlite3.Row | None:

@@ -1,10 +1,12 @@
 """Search: a query of the search language as SQL."""
 
 import json
+import operator
 import re
 from collections.abc import Callable
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -128,27 +130,13 @@ _IS = {
     "handshake": "type = 'handshake'",
     "recovered": "recovered = 1",
 }
-_COLUMNS = {
-    "source": "events.source",
-    "provider": "events.provider",
-    "verdict": "verdict",
-    "outcome": "outcome",
-    "reason": "events.reason",
-    "method": "method",
-    "key": "idempotency_key",
-}
 
 
 def _build_clause(term: Term) -> tuple[str, list[Any]]:
-    key, value = term.key, term.value
-    if key in ("has", "is"):
-        return (_HAS if key == "has" else _IS)[value.lower()], []
-    if key in ("after", "before"):
+    if term.key in ("after", "before"):
         moment = to_micros(term.moment) if term.moment else 0
-        return f"received_at {'>=' if key == 'after' else '<'} ?", [moment]
-    if key in _COLUMNS:
-        return _build_column_clause(key, value)
-    return _CLAUSES[key](value) if key in _CLAUSES else _build_bytes_clause(term)
+        return f"received_at {'>=' if term.key == 'after' else '<'} ?", [moment]
+    return _CLAUSES[term.key](term.value) if term.key in _CLAUSES else _build_bytes_clause(term)
 
 
 def _build_number_clause(value: str) -> tuple[str, list[Any]]:
@@ -166,12 +154,6 @@ def _build_number_clause(value: str) -> tuple[str, list[Any]]:
         clauses.append("events.id IN (SELECT value FROM json_each(?))")
         values.append(json.dumps(single))
     return f"({' OR '.join(clauses) or '0'})", values
-
-
-def _build_column_clause(key: str, value: str) -> tuple[str, list[Any]]:
-    column = _COLUMNS[key]
-    value = value.upper() if key == "method" else value
-    return _match_name(column, value.lower() if key in ("verdict", "outcome") else value)
 
 
 def _match_name(column: str, value: str) -> tuple[str, list[Any]]:
@@ -202,10 +184,6 @@ def _in_bytes(test: str) -> str:
     return f"EXISTS (SELECT 1 FROM event_bytes WHERE event_id = events.id AND {test})"
 
 
-def _build_path_clause(value: str) -> tuple[str, list[Any]]:
-    return "path_matches(path, ?)", [value]
-
-
 def _build_target_clause(value: str) -> tuple[str, list[Any]]:
     clause, values = _match_name("target", value)
     deliveries = f"SELECT 1 FROM deliveries WHERE event_id = events.id AND lab IS NULL AND {clause}"
@@ -213,23 +191,32 @@ def _build_target_clause(value: str) -> tuple[str, list[Any]]:
 
 
 def _build_size_clause(value: str) -> tuple[str, list[Any]]:
-    operator, limit = parse_size_limit(value) or ("=", -1)
-    return f"size {operator} ?", [limit]
+    sign, limit = parse_size_limit(value) or ("=", -1)
+    return f"size {sign} ?", [limit]
 
 
 def _build_status_clause(value: str) -> tuple[str, list[Any]]:
     if value.lower().endswith("xx"):
         low = int(value[0]) * 100
         return "events.status BETWEEN ? AND ?", [low, low + 99]
-    operator = value.rstrip("0123456789") or "="
-    return f"events.status {operator} ?", [int(value[len(operator) if operator != "=" else 0 :])]
+    sign = value.rstrip("0123456789")
+    return f"events.status {sign or '='} ?", [int(value[len(sign) :])]
 
 
-_CLAUSES = {
+_CLAUSES: dict[str, Callable[[str], tuple[str, list[Any]]]] = {
+    "has": lambda value: (_HAS[value.lower()], []),
+    "is": lambda value: (_IS[value.lower()], []),
+    "source": partial(_match_name, "events.source"),
+    "provider": partial(_match_name, "events.provider"),
+    "reason": partial(_match_name, "events.reason"),
+    "key": partial(_match_name, "idempotency_key"),
+    "verdict": lambda value: _match_name("verdict", value.lower()),
+    "outcome": lambda value: _match_name("outcome", value.lower()),
+    "method": lambda value: _match_name("method", value.upper()),
+    "path": lambda value: ("path_matches(path, ?)", [value]),
     "type": _build_type_clause,
     "status": _build_status_clause,
     "id": _build_number_clause,
-    "path": _build_path_clause,
     "target": _build_target_clause,
     "size": _build_size_clause,
 }
@@ -237,6 +224,12 @@ _CLAUSES = {
 
 _NUMBER = re.compile(r"[+-]?\d{1,5000}(?:\.\d{1,5000})?(?:[eE][+-]?\d{1,4})?")
 _MISSING = object()
+_OPERATORS: dict[str, Callable[[Decimal, Decimal], bool]] = {
+    ">": operator.gt,
+    "<": operator.lt,
+    ">=": operator.ge,
+    "<=": operator.le,
+}
 
 
 def path_matches(path: bytes, pattern: str) -> bool:
@@ -326,7 +319,7 @@ def _equals(value: object, pattern: str) -> bool:
 
 def _compares(value: object, comparison: str) -> bool:
     match, number = COMPARISON.fullmatch(comparison), _parse_number(value)
-    return match is not None and number is not None and _compare(match[1], number, Decimal(match[2]))
+    return match is not None and number is not None and _OPERATORS[match[1]](number, Decimal(match[2]))
 
 
 def _parse_number(value: object) -> Decimal | None:
@@ -335,10 +328,6 @@ def _parse_number(value: object) -> Decimal | None:
         return None
     text = str(value)
     return Decimal(text) if _NUMBER.fullmatch(text) else None
-
-
-def _compare(operator: str, left: Decimal, right: Decimal) -> bool:
-    return {">": left > right, "<": left < right, ">=": left >= right, "<=": left <= right}[operator]
 
 
 def _matches_pattern(value: str, pattern: str) -> bool:

@@ -1,13 +1,10 @@
 """Format events, deliveries, durations and moments for people."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from relay.cli.output import Part
+from relay.cli.output import Json, Part
 from relay.model.text import format_headline
 
-Json = Mapping[str, Any]
 UNVERIFIED = 5  # the exit code where a signature does not verify
 SETTLED_STATES = ("succeeded", "failed", "cancelled")
 DELIVERY_STATES = ("pending", "running", *SETTLED_STATES)

@@ -117,7 +117,9 @@ def configure_logging(
         root.removeHandler(handler)
         handler.close()
     terminal = _TerminalHandler(print_message, log, debug=debug, as_json=as_json)
-    terminal.addFilter(lambda record: record.name not in file_only and _is_printed(record, printed))
+    hidden, shown = set(file_only), {EVENT_LOGGER} if printed else set()
+    least = _LEVELS[min(printed, 2)]
+    terminal.addFilter(lambda record: record.name in shown or (record.levelno >= least and record.name not in hidden))
     repeats = RepeatFilter(SystemClock())
     terminal.addFilter(repeats)
     root.addHandler(terminal)
@@ -138,11 +140,6 @@ def configure_logging(
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("aiohttp.server", "asyncio"):
         logging.getLogger(name).addFilter(_BRIEF_ERRORS)
-
-
-def _is_printed(record: logging.LogRecord, level: int) -> bool:
-    """Return whether a record is for the terminal: warnings, with -v the way of events, with -vv everything."""
-    return record.levelno >= _LEVELS[min(level, 2)] or (record.name == EVENT_LOGGER and level > 0)
 
 
 class _TerminalHandler(logging.Handler):

@@ -131,10 +131,12 @@ class Events(Repository):
         unindexed = oldest if low > (after or 0) else None
         return await self._page(found, limit, high if high > low + 1 else unindexed, started)
 
-    async def iterate(self, query: Query, *, before: int | None = None, most: float = inf) -> AsyncIterator[EventRow]:
-        """Give the events that match and lie below `before`, newest first, no more than `most` of them."""
+    async def iterate(
+        self, query: Query = EVERYTHING, *, before: int | None = None, after: int | None = None, most: float = inf
+    ) -> AsyncIterator[EventRow]:
+        """Give the events that match, newest first, no more than `most`, with ids below `before` and above `after`."""
         while most > 0:
-            page = await self.page(query, limit=int(min(most, _AT_ONCE)), before=before)
+            page = await self.page(query, limit=int(min(most, _AT_ONCE)), before=before, after=after)
             for row in page.rows:
                 yield row
             most, before = most - len(page.rows), page.next_before

@@ -186,7 +186,13 @@ class Vault:
         content = encode_file(sealed)
         if len(content) > LARGEST_FILE:
             raise UsageError(f"the vault would be larger than {LARGEST_FILE} bytes", hint="remove what nothing uses")
-        _write_file(self.path, content)
+        # A vault may be a link to somewhere else: the file is replaced there, and the link stays.
+        real = Path(os.path.realpath(self.path))
+        try:
+            write_private(real, content)
+            sync_folder(real.parent)
+        except OSError as error:
+            raise _write_error(self.path, error) from error
         self._open(values, password, sealed)
 
     def _open(self, values: Mapping[str, str], password: Secret, sealed: SealedVault) -> None:
@@ -293,16 +299,6 @@ def _read_sealed_file(path: Path, status: os.stat_result, handle: int) -> Sealed
         return VaultError(f"vault {path} is damaged: {error}; it was left as it is", hint="put a copy of it back")
     except OSError as error:
         return VaultError(f"cannot read vault {path}: {error.strerror}", hint="change its permissions")
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    # A vault may be a link to somewhere else: the file is replaced there, and the link stays.
-    real = Path(os.path.realpath(path))
-    try:
-        write_private(real, content)
-        sync_folder(real.parent)
-    except OSError as error:
-        raise _write_error(path, error) from error
 
 
 def _write_error(path: Path, error: OSError) -> VaultError:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay import __version__
 from relay.cli.client import find_running_relay
 from relay.cli.error_output import INTERRUPTED
 from relay.cli.options import Call, password_fd_option, shared_options
@@ -85,11 +84,11 @@ async def _run_until_stopped(call: Call, config: "Config", stop: StopRequest, *,
     try:
         async with _open_relay(call, config, lambda signal: _count_signal(totals, signal)) as relay:
             _tune_interpreter()
-            await _wait_for_tunnel(relay, config, stop)
+            await _wait_for_tunnel(relay, stop)
             # From before the greeting on: what changes while it is made would be reported by neither.
             with relay.bus.subscribe(max_lag=_MAX_LAG, skips=is_new_delivery) as subscription:
                 reporter = await asyncio.to_thread(_build_reporter, call)
-                await _print_greeting(call, config, relay, reporter)
+                await _print_greeting(relay, reporter)
                 if in_browser:
                     open_dashboard(relay.login_url, config.server.data_dir, call.terminal.print_message)
                 await _report_until_stopped(stop, relay, reporter, subscription)
@@ -144,40 +143,21 @@ def _configure_log(call: Call, log: Path | None, level: str) -> None:
     call.configure_logging(log=log, level=level, file_only=(supervisor,))
 
 
-async def _wait_for_tunnel(relay: "RunningRelay", config: "Config", stop: StopRequest) -> None:
-    provider = config.tunnel.provider
-    if provider == "none" or (provider == "auto" and config.tunnel.authtoken is None):
+async def _wait_for_tunnel(relay: "RunningRelay", stop: StopRequest) -> None:
+    options = relay.config.tunnel
+    has_none = options.provider == "none" or (options.provider == "auto" and options.authtoken is None)
+    if has_none or options.download:  # which takes a while, and prints its progress
         return
-    if config.tunnel.download:
-        return  # it takes a while, and prints its progress
     for _ in range(round(_TUNNEL_WAIT / _POLL)):
         if relay.state.tunnel.state in ("up", "down") or stop.requested.is_set():
             return
         await asyncio.sleep(_POLL)
 
 
-async def _print_greeting(call: Call, config: "Config", relay: "RunningRelay", reporter: "Reporter") -> None:
-    from relay.cli.start.reporters import JsonReporter, build_banner
-
+async def _print_greeting(relay: "RunningRelay", reporter: "Reporter") -> None:
     tunnel = relay.state.tunnel
-    if isinstance(reporter, JsonReporter):
-        reporter.report_ready(
-            {
-                "version": __version__,
-                "pid": os.getpid(),
-                "ingress_url": relay.ingress_url,
-                "dashboard_url": relay.dashboard_url,
-                "login_url": relay.login_url,
-                "public_url": relay.state.public_url,
-                "data_dir": str(relay.config.server.data_dir),
-            }
-        )
-        if tunnel.state == "down":  # before the feed listened; for a person the banner says it
-            reporter.report_tunnel(tunnel)
-    else:
-        for line in await build_banner(relay, config):
-            call.terminal.print_line(*line)
-    if config.tunnel.download and tunnel.state == "connecting":
+    await reporter.report_ready(relay)
+    if relay.config.tunnel.download and tunnel.state == "connecting":
         reporter.report_tunnel(tunnel)  # how far the download is
     for notice in relay.notices:
         reporter.report_notice(notice)

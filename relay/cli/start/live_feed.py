@@ -146,14 +146,7 @@ class LiveFeed:
             self._reporter.report_flood(len(fresh) - len(reported), self._last)
 
     async def _load_new_events(self) -> list[EventStored]:
-        found: list[EventRow] = []
-        before: int | None = None
-        while True:
-            page = await self._store.events.page(after=self._last, before=before, limit=500)
-            found += page.rows
-            before = page.next_before
-            if before is None:
-                break
+        found = [row async for row in self._store.events.iterate(after=self._last)]
         made = await self._store.deliveries.of_events(row.id for row in found) if found else {}
         return [
             EventStored(row.id, tuple(one.id for one in made[row.id]), build_row=partial(_get_row, row))

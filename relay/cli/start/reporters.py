@@ -1,15 +1,16 @@
 """Print what happens while relay runs: lines for a person, JSON objects for a program."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from relay import __version__
 from relay.cli.formatting import format_clock_time, format_count, format_delivery, format_duration, format_event
 from relay.cli.log_output import RepeatThrottle
 from relay.cli.output import Part, Terminal, align_rows, pad_part, strip_style
-from relay.config.build import Config
 from relay.model.delivery import Delivery, DeliveryCounts
 from relay.model.event import EventOutcome, EventRow, Source, Verdict, VerifyMode
 from relay.model.event_json import serialize_delivery, serialize_event_row
@@ -36,6 +37,11 @@ class LineReporter:
         self._terminal = terminal
         self._refusals = RepeatThrottle(_QUIET_TIME, monotonic)
         self._widths = [6, 12, 3, 8]
+
+    async def report_ready(self, relay: RunningRelay) -> None:
+        """Print where everything is."""
+        for line in await _build_banner(relay):
+            self._terminal.print_line(*line)
 
     def report_event(self, row: EventRow, counts: DeliveryCounts, joined: Sequence[Delivery]) -> None:
         """Print an event with the deliveries that are `joined` on its line."""
@@ -136,9 +142,20 @@ class JsonReporter:
         """Print the totals at the end."""
         self._print("summary", totals)
 
-    def report_ready(self, facts: Totals) -> None:
-        """Print that relay listens: the first line of all."""
+    async def report_ready(self, relay: RunningRelay) -> None:
+        """Print that relay listens and where everything is: the first line of all."""
+        facts = {
+            "version": __version__,
+            "pid": os.getpid(),
+            "ingress_url": relay.ingress_url,
+            "dashboard_url": relay.dashboard_url,
+            "login_url": relay.login_url,
+            "public_url": relay.state.public_url,
+            "data_dir": str(relay.config.server.data_dir),
+        }
         self._print("ready", facts)
+        if relay.state.tunnel.state == "down":  # before the feed listened
+            self.report_tunnel(relay.state.tunnel)
 
     def _print(self, kind: str, value: Totals) -> None:
         self._terminal.print_json({"kind": kind} | value)
@@ -152,17 +169,17 @@ def _describe_refusal(refused: RequestRefused) -> str:
     return f"turned away with {refused.status}{source}: {refused.detail}"
 
 
-async def build_banner(relay: RunningRelay, config: Config) -> list[list[Part]]:
+async def _build_banner(relay: RunningRelay) -> list[list[Part]]:
     """Return where everything is, in eleven lines at most: dashboard, public URL, sources, targets, data, config."""
     base = relay.state.public_url or relay.ingress_url
     sources = [[source.name, base + source.path, _describe_secret(source)] for source in relay.sources.by_name.values()]
     inbox: Part = f"any name at {base}/webhooks/<name>"
-    if config.inbox is None:
+    if relay.config.inbox is None:
         inbox = ("none: the inbox is off and relay.toml names no source", "yellow")
-    targets = await _format_targets(relay, config)
+    targets = await _format_targets(relay)
     blocks: list[tuple[str, list[Row]]] = [
         ("Dashboard", [[(relay.login_url, "bold")]]),
-        ("Public", [[_format_public_url(relay, config)]]),
+        ("Public", [[_format_public_url(relay)]]),
         ("Sources", _limit_rows(sources, _MAX_SOURCES) or [[inbox]]),
         ("Targets", _limit_rows(targets, _MAX_TARGETS) or [[("none: events are captured and kept", "dim")]]),
         ("Data", [[str(relay.store.path)]]),
@@ -186,9 +203,9 @@ def _describe_secret(source: Source) -> Part:
     return (f"no secret: {missing} is not set" if missing else "no secret: none is named", "yellow")
 
 
-async def _format_targets(relay: RunningRelay, config: Config) -> list[Row]:
-    targets = list(config.targets.values())
-    problems = await asyncio.gather(*(probe_target(target, config.smtp, BRIEF_SECONDS) for target in targets))
+async def _format_targets(relay: RunningRelay) -> list[Row]:
+    targets = list(relay.config.targets.values())
+    problems = await asyncio.gather(*(probe_target(target, relay.config.smtp, BRIEF_SECONDS) for target in targets))
     return [
         [
             target.name,
@@ -200,12 +217,12 @@ async def _format_targets(relay: RunningRelay, config: Config) -> list[Row]:
     ]
 
 
-def _format_public_url(relay: RunningRelay, config: Config) -> Part:
+def _format_public_url(relay: RunningRelay) -> Part:
     if relay.state.public_url:
         return (relay.state.public_url, "bold")
     change = relay.state.tunnel
     why = "the tunnel is not up yet" if change.state == "connecting" else change.detail
-    return (f"none: {why or 'switched off'}", "dim" if config.tunnel.provider == "none" else "yellow")
+    return (f"none: {why or 'switched off'}", "dim" if relay.config.tunnel.provider == "none" else "yellow")
 
 
 def _limit_rows(rows: Sequence[Row], most: int) -> list[Row]:

@@ -60,7 +60,10 @@ async def check_command(call: Call, *, schema: bool) -> int:
         else:
             call.terminal.print_message(("warning: ", "yellow"), notice)
     valid = {"kind": "valid", "path": str(config.path) if config.path else None}
-    call.terminal.print_value(valid, _summarize_config(config))
+    what = f"{config.path} is valid" if config.path else "there is no relay.toml, so the defaults apply"
+    counts = ((config.sources, "source"), (config.targets, "target"), (config.routes, "route"))
+    parts = (format_count(len(items), noun) for items, noun in counts)
+    call.terminal.print_value(valid, f"{what}: {', '.join(parts)}")
     return 0
 
 
@@ -101,9 +104,3 @@ async def _find_silent_targets(config: "Config") -> list[str]:
         # What mail waits for is a warning already.
         if why and not (target.action == "email" and config.smtp is not None and config.smtp.blocked)
     ]
-
-
-def _summarize_config(config: "Config") -> str:
-    what = f"{config.path} is valid" if config.path else "there is no relay.toml, so the defaults apply"
-    counts = ((config.sources, "source"), (config.targets, "target"), (config.routes, "route"))
-    return f"{what}: " + ", ".join(format_count(len(items), noun) for items, noun in counts)

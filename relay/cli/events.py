@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -228,19 +229,15 @@ async def fetch_newest_id(api: ApiClient) -> int:
     return int(found[0]["id"]) if found else 0
 
 
-def print_events(call: Call, events: list[Json], widths: list[int] | None = None) -> None:
+def print_events(
+    call: Call, events: list[Json], widths: list[int] | None = None, *, with_deliveries: bool = True
+) -> None:
     """Print events, a line each; `widths` keeps the columns of one printing for the next."""
-    call.terminal.print_values(events, _format_event_row, widths)
+    call.terminal.print_values(events, partial(_format_event_row, with_deliveries=with_deliveries), widths)
     call.terminal.flush()
 
 
-def print_new_event(call: Call, event: Json) -> None:
-    """Print an event whose deliveries are reported next, by their own lines."""
-    call.terminal.print_values([event], lambda one: _format_event_row(one, with_deliveries=False))
-    call.terminal.flush()
-
-
-def _format_event_row(event: Json, *, with_deliveries: bool = True) -> list[Part]:
+def _format_event_row(event: Json, *, with_deliveries: bool) -> list[Part]:
     source, type_, number, verdict = format_event(event)
     counts = [f"{event['deliveries'][state]} {state}" for state in ("succeeded", "failed", "running", "pending")]
     sent = ", ".join(count for count in counts if with_deliveries and not count.startswith("0 "))

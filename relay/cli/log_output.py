@@ -16,7 +16,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from relay.model.clock import Clock
+from relay.model.clock import Clock, format_time
 from relay.model.text import escape_unprintable
 from relay.platform import SystemClock, is_of_another_user, make_private_folder, open_private
 
@@ -173,10 +173,9 @@ class _JsonFormatter(logging.Formatter):
         self._traced = traced
 
     def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
         plain: dict[str, Any] = {
             "kind": "log",
-            "at": at.replace("+00:00", "Z"),
+            "at": format_time(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": escape_unprintable(record.getMessage()),

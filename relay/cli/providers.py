@@ -137,7 +137,7 @@ async def trigger_command(
     Exits 5 when the event was rejected, 1 when it did not reach a target.
     """
     from relay.cli.deliveries import has_succeeded, report_delivery  # with asyncio; the list of providers does without
-    from relay.cli.events import print_new_event
+    from relay.cli.events import print_events
     from relay.cli.request_edits import parse_assignments
 
     request: Json = {"source": source, "type": type_, "set": parse_assignments(changes)}
@@ -149,7 +149,7 @@ async def trigger_command(
         event = await api.post("/api/triggers", request)
         for note in _list_signing_notes(event):
             call.terminal.print_message(f"relay: {note}")
-        print_new_event(call, event)
+        print_events(call, [event], with_deliveries=False)  # they are reported next, by their own lines
         whole = await api.get(f"/api/events/{event['id']}")
         sent = [await report_delivery(call, api, id_, event) for id_ in whole["delivery_ids"]]
     if event["outcome"] == "rejected":

@@ -69,11 +69,7 @@ class Guard:
 def own_hosts(port: int, allowed: tuple[str, ...], bound: str) -> frozenset[str]:
     """Return every Host the dashboard answers to, each with the port."""
     names = {"127.0.0.1", "localhost", "[::1]", f"[{bound}]" if ":" in bound else bound, *allowed}
-    return frozenset(name if _has_port(name) else f"{name}:{port}" for name in names)
-
-
-def _has_port(name: str) -> bool:
-    return name.rpartition(":")[2].isdigit() and not name.endswith("]")
+    return frozenset(name if name.rpartition(":")[2].isdigit() else f"{name}:{port}" for name in names)
 
 
 def make_guard_middleware(guard: Guard) -> Middleware:
@@ -146,7 +142,9 @@ def check_request(guard: Guard, request: web.Request) -> web.Response | None:
     is_foreign = request.headers.get("Sec-Fetch-Site") not in (None, "same-origin", "none") and not is_navigation
     if is_foreign or not (is_safe or _is_same_origin(request)):
         return _refuse(request, 403, "cross_site", "refused: request came from another site")
-    if is_public_path(request) or _has_token(guard, request):
+    bearer = _get_bearer_token(request)
+    token = request.cookies.get(guard.cookie) if bearer is None else bearer
+    if is_public_path(request) or guard.is_valid_token(token):
         return None
     return _refuse(request, 401, "no_token", "open the link that relay printed", "relay token prints it again")
 
@@ -172,11 +170,6 @@ def _is_same_origin(request: web.Request) -> bool:
 def _get_bearer_token(request: web.Request) -> str | None:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
-
-
-def _has_token(guard: Guard, request: web.Request) -> bool:
-    bearer = _get_bearer_token(request)
-    return guard.is_valid_token(request.cookies.get(guard.cookie) if bearer is None else bearer)
 
 
 async def _refuse_forgery(guard: Guard, request: web.Request) -> web.Response | None:

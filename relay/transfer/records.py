@@ -75,10 +75,6 @@ def event_to_record(event: CapturedEvent) -> dict[str, Any]:
     }
 
 
-class _Imported(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
 # A line of the wire: latin-1 text, in which every character is one byte.
 _Line = Annotated[str, StringConstraints(pattern=r"^[^\x00\r\n\u0100-\U0010ffff]*$")]
 _Token = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
@@ -86,7 +82,7 @@ _Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f/]{1,200}$")]
 _Label = Annotated[str, StringConstraints(max_length=200)]
 
 
-class _Body(_Imported):
+class _Body(BaseModel):
     encoding: Literal["utf-8", "base64"] = "utf-8"
     text: str
 
@@ -94,7 +90,7 @@ class _Body(_Imported):
         return b64decode(self.text, validate=True) if self.encoding == "base64" else self.text.encode()
 
 
-class VerificationStep(_Imported):
+class VerificationStep(BaseModel):
     """One step of a verification, in an export and in the API; `passed` is null for one that was not reached."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -105,7 +101,7 @@ class VerificationStep(_Imported):
     result: str = ""
 
 
-class _Batch(_Imported):
+class _Batch(BaseModel):
     at: list[list[str | None]]
     form: str = ""
     n: Annotated[int, Field(ge=1, le=MAX_ITEMS)]
@@ -119,7 +115,7 @@ class _Batch(_Imported):
         return self
 
 
-class _Record(_Imported):
+class _Record(BaseModel):
     relay_export: Literal[1]
     id: int = 0
     received_at: AwareDatetime
@@ -219,17 +215,17 @@ def _body_digest(capture: Capture) -> bytes:
 _ELSEWHERE = "imported"  # the source of a request that was not sent to a relay
 
 
-class _Pair(_Imported):
+class _Pair(BaseModel):
     name: str
     value: str
 
 
-class _Param(_Imported):
+class _Param(BaseModel):
     name: str
     value: str | None = None
 
 
-class _PostData(_Imported):
+class _PostData(BaseModel):
     text: str | None = None
     encoding: str | None = None
     params: list[_Param] | None = None
@@ -243,14 +239,14 @@ class _PostData(_Imported):
         return {"encoding": "base64" if self.encoding == "base64" else "utf-8", "text": text}
 
 
-class _Request(_Imported):
+class _Request(BaseModel):
     method: str
     url: str
     headers: list[_Pair] = []
     post_data: Annotated[_PostData | None, Field(alias="postData")] = None
 
 
-class _Entry(_Imported):
+class _Entry(BaseModel):
     started: Annotated[AwareDatetime, Field(alias="startedDateTime")]
     request: _Request
 

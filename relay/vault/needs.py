@@ -37,24 +37,20 @@ class SecretNeed:
 
 def find_needs(tables: Mapping[str, Any]) -> tuple[SecretNeed, ...]:
     """Return every reference to the vault in the tables of a relay.toml, in its order."""
-    return tuple(dict.fromkeys(_iterate_needs(tables)))
-
-
-def _iterate_needs(tables: Mapping[str, Any]) -> Iterator[SecretNeed]:
+    places: list[tuple[Kind, str, Any]] = []
     for source, table in tables.get("sources", {}).items():
         access = table.get("catch_up") or {}
-        needed: tuple[tuple[Kind, Any], ...] = (
-            ("source", table.get("secret")),
-            ("handshake", table.get("verify_token")),
-            ("catch_up", access.get("token")),
-            ("catch_up", access.get("key")),
-        )
-        for kind, references in needed:
-            yield from (SecretNeed(kind=kind, source=source, name=name) for name in _iterate_names(references))
+        places += [("source", source, table.get("secret")), ("handshake", source, table.get("verify_token"))]
+        places += [("catch_up", source, access.get("token")), ("catch_up", source, access.get("key"))]
     mail, tunnel = tables.get("smtp") or {}, tables.get("tunnel", {})
-    for key in ("username", "password"):
-        yield from (SecretNeed(kind="mail", name=name) for name in _iterate_names(mail.get(key)))
-    yield from (SecretNeed(kind="tunnel", name=name) for name in _iterate_names(tunnel.get("authtoken")))
+    places += [("mail", "", mail.get("username")), ("mail", "", mail.get("password"))]
+    places.append(("tunnel", "", tunnel.get("authtoken")))
+    needs = (
+        SecretNeed(kind=kind, source=source, name=name)
+        for kind, source, references in places
+        for name in _iterate_names(references)
+    )
+    return tuple(dict.fromkeys(needs))
 
 
 def _iterate_names(references: str | list[str] | None) -> Iterator[str]:

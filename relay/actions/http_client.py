@@ -82,7 +82,10 @@ class HttpClient:
         except (NoAnswerError, OSError) as error:
             connection.close()
             if not parser.cut_off():
-                raise _explain_failure(error, seconds) from error
+                if isinstance(error, NoAnswerError):
+                    raise
+                is_late = isinstance(error, TimeoutError)
+                raise NoAnswerError(f"no answer in {seconds:g} s" if is_late else _describe_os_error(error)) from error
         except BaseException:
             connection.close()
             raise
@@ -261,17 +264,9 @@ def _get_tls_context(verify: bool) -> ssl.SSLContext:
     return context
 
 
-def _explain_failure(error: Exception, seconds: float) -> NoAnswerError:
-    if isinstance(error, NoAnswerError):
-        return error
-    reason = f"no answer in {seconds:g} s" if isinstance(error, TimeoutError) else _describe_os_error(error)
-    return NoAnswerError(reason)
-
-
-def _describe_os_error(error: Exception) -> str:
+def _describe_os_error(error: OSError) -> str:
     if isinstance(error, ConnectionResetError):
         return "connection reset"
-    code = getattr(error, "errno", None)
-    if code is None and f"[Errno {errno.ECONNREFUSED}]" in str(error):
+    if error.errno is None and f"[Errno {errno.ECONNREFUSED}]" in str(error):
         return "connection refused"  # several addresses, several errors in one
-    return _REFUSALS.get(code or 0, "no connection")
+    return _REFUSALS.get(error.errno or 0, "no connection")

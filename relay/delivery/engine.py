@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import field
 from datetime import datetime, timedelta
 from functools import partial
 from random import random
@@ -57,40 +58,33 @@ class EngineOptions:
     spread: Callable[[], float] = random
 
 
+@dataclass(eq=False, kw_only=True)
 class Engine:
     """Runs deliveries. `run` is the long task; cancelling it lets what is in flight finish.
 
     `waits` says what must not be tried at this moment, because it needs the vault; ring once that changes.
     """
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        bus: Bus,
-        clock: Clock,
-        targets: Targets,
-        actions: Mapping[str, Action[Any]],
-        options: EngineOptions | None = None,
-        waits: Callable[[], BlockedWork] = lambda: NOTHING_BLOCKED,
-    ) -> None:
-        self.circuit_breaker = CircuitBreaker(lambda name: bus.publish(TargetChanged(name)))
-        self._store = store
-        self._bus = bus
-        self._clock = clock
-        self._targets = targets
-        self._actions = actions
-        self._options = options or EngineOptions()
-        self._waits = waits
-        self._horizon = 2 * longest_wait(targets.policies)
+    store: Store
+    bus: Bus
+    clock: Clock
+    targets: Targets
+    actions: Mapping[str, Action[Any]]
+    options: EngineOptions = field(default_factory=EngineOptions)
+    waits: Callable[[], BlockedWork] = lambda: NOTHING_BLOCKED
+
+    def __post_init__(self) -> None:
+        """Listen for what falls due."""
+        self.circuit_breaker = CircuitBreaker(lambda name: self.bus.publish(TargetChanged(name)))
+        self._horizon = 2 * longest_wait(self.targets.policies)
         self._bell = asyncio.Event()
-        self._scheduler = Scheduler(targets.most, self._options.each, self._options.at_once)
+        self._scheduler = Scheduler(self.targets.most, self.options.each, self.options.at_once)
         self._in_flight: set[asyncio.Task[None]] = set()
-        self._recorder = AttemptRecorder(store, clock, self._announce)
+        self._recorder = AttemptRecorder(self.store, self.clock, self._announce)
         self._crowded: set[str] = set()  # targets for which more may wait than the last claim took
         self._stopping = False
-        self._claimed_at = clock.now()
-        bus.on(self._hear, EventStored, DeliveryChanged)
+        self._claimed_at = self.clock.now()
+        self.bus.on(self._hear, EventStored, DeliveryChanged)
 
     def ring(self) -> None:
         """Say that something may be due."""
@@ -111,10 +105,10 @@ class Engine:
         `state` says where the delivery stands after it, which is written down together with it.
         """
         delivery = claimed.delivery
-        started_at, began = self._clock.now(), self._clock.monotonic()
-        result = await self._act(delivery, claimed.event, self._targets.of(delivery))
-        attempt = make_attempt(delivery, started_at, self._clock.monotonic() - began, result)
-        await self._recorder.record([AttemptRecord(delivery, attempt, state(attempt), self._clock.now())])
+        started_at, began = self.clock.now(), self.clock.monotonic()
+        result = await self._act(delivery, claimed.event, self.targets.of(delivery))
+        attempt = make_attempt(delivery, started_at, self.clock.monotonic() - began, result)
+        await self._recorder.record([AttemptRecord(delivery, attempt, state(attempt), self.clock.now())])
         self._say(delivery, state(attempt))
         return attempt
 
@@ -122,7 +116,7 @@ class Engine:
         """Deliver until cancelled; then finish what is in flight within the grace, and give back the rest."""
         await self._recover()
         # The state of targets is unknown after a start: what waits goes out as to one that was down.
-        await self._drain(self._targets.names)
+        await self._drain(self.targets.names)
         try:
             async with asyncio.TaskGroup() as group:
                 try:
@@ -146,7 +140,7 @@ class Engine:
             except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls delivering
                 log_traceback(log, "deliveries wait", error)
                 wait = STORE_PAUSE
-            for name in self.circuit_breaker.take_probes(self._clock.monotonic()):
+            for name in self.circuit_breaker.take_probes(self.clock.monotonic()):
                 group.create_task(self._probe(name), name=f"probe {name}")
             await self._rest(wait)
 
@@ -161,21 +155,21 @@ class Engine:
         """Line up what is due; what belongs to a target that went down meanwhile is given back."""
         limits = ClaimLimits(
             total=self._scheduler.free_slots,
-            each=self._options.each,
-            most=self._scheduler.most(self._clock.monotonic()),
+            each=self.options.each,
+            most=self._scheduler.most(self.clock.monotonic()),
             running=self._scheduler.taken,
-            fifo=self._targets.fifo,
+            fifo=self.targets.fifo,
             held=frozenset(self.circuit_breaker.down),
             horizon=self._horizon,
-            above=self._options.above,
-            waits=self._waits(),
+            above=self.options.above,
+            waits=self.waits(),
         )
         late: list[ClaimedDelivery] = []
-        self._claimed_at = self._clock.now()
-        claimed = await self._store.deliveries.claim_due(self._claimed_at, limits)
+        self._claimed_at = self.clock.now()
+        claimed = await self.store.deliveries.claim_due(self._claimed_at, limits)
         counts = Counter(one.delivery.target for one in claimed)
         is_full = len(claimed) >= limits.total
-        known = {*counts, *limits.running, *(self._targets.names if is_full else ())}
+        known = {*counts, *limits.running, *(self.targets.names if is_full else ())}
         self._crowded = {name for name in known if is_full or counts[name] >= limits.count_free(name)}
         for one in claimed:
             if one.delivery.target in self.circuit_breaker.down and not one.delivery.asked:
@@ -187,7 +181,7 @@ class Engine:
 
     def _start(self, group: asyncio.TaskGroup, *, takes_one: bool = False) -> ClaimedDelivery | None:
         """Start what may start, but for one where the caller takes it."""
-        startable = self._scheduler.start(self._clock.monotonic()) if not self._stopping else []
+        startable = self._scheduler.start(self.clock.monotonic()) if not self._stopping else []
         taken = startable.pop(0) if startable and takes_one else None
         for one in startable:
             task = group.create_task(self._deliver(one, group), name="deliver")
@@ -199,27 +193,27 @@ class Engine:
 
     async def _release(self, claimed: Sequence[ClaimedDelivery], state: DeliveryState = DeliveryState.PENDING) -> None:
         if claimed:
-            write = partial(self._store.deliveries.release, [one.delivery.id for one in claimed], state)
-            await keep_trying(self._clock, "deliveries wait to be given back", write)
+            write = partial(self.store.deliveries.release, [one.delivery.id for one in claimed], state)
+            await keep_trying(self.clock, "deliveries wait to be given back", write)
         for one in claimed:
             self._say(one.delivery, state)
 
     async def _idle_for(self) -> float:
-        now, waits = self._clock.now(), [_POLL_SECONDS]
+        now, waits = self.clock.now(), [_POLL_SECONDS]
         if not self._bell.is_set():
             # After the last claim, not after now: what fell due in between would be seen by neither.
             held = self.circuit_breaker.down
-            due = await self._store.deliveries.next_due(self._claimed_at, self._options.above, held)
+            due = await self.store.deliveries.next_due(self._claimed_at, self.options.above, held)
             waits += [(due - now).total_seconds()] if due is not None else []
         moments = (self.circuit_breaker.next_probe(), self._scheduler.next_start())
-        waits += [moment - self._clock.monotonic() for moment in moments if moment is not None]
+        waits += [moment - self.clock.monotonic() for moment in moments if moment is not None]
         return max(0.0, min(waits))
 
     async def _rest(self, seconds: float) -> None:
         if self._bell.is_set():
             return
         async with asyncio.TaskGroup() as group:
-            waits = [group.create_task(self._bell.wait()), group.create_task(self._clock.sleep(seconds))]
+            waits = [group.create_task(self._bell.wait()), group.create_task(self.clock.sleep(seconds))]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for wait in waits:
                 wait.cancel()
@@ -235,22 +229,22 @@ class Engine:
 
     async def _attempt(self, claimed: ClaimedDelivery, group: asyncio.TaskGroup) -> None:
         delivery, event = claimed
-        target = self._targets.of(delivery)
-        started_at, began = self._clock.now(), self._clock.monotonic()
+        target = self.targets.of(delivery)
+        started_at, began = self.clock.now(), self.clock.monotonic()
         if steps_are_logged():
             log_start(delivery)
         try:
             result = await self._act(delivery, event, target)
         finally:
-            ended = self._clock.monotonic()
-            took, now = ended - began, self._clock.now()
+            ended = self.clock.monotonic()
+            took, now = ended - began, self.clock.now()
             if self._scheduler.ended(delivery.target, took) and delivery.target in self._crowded:
                 self.ring()
         if isinstance(result.outcome, AttemptRetry) and not result.outcome.tried:
             self._start(group)
             await self._postpone(delivery, result.outcome, now)
             return
-        lasting = self._targets.lasting(delivery)
+        lasting = self.targets.lasting(delivery)
         back = lasting and self.circuit_breaker.note(delivery.target, result, ended)
         spared = lasting and isinstance(result.outcome, AttemptRetry) and result.outcome.unreachable
         attempt = make_attempt(delivery, started_at, took, result)
@@ -260,7 +254,7 @@ class Engine:
         else:
             policy = target.retry if target else RetryPolicy()
             counted = attempt.number - delivery.spared
-            state, due_at = next_state(result.outcome, policy, counted, now, self._options.spread)
+            state, due_at = next_state(result.outcome, policy, counted, now, self.options.spread)
         sends_event = event is not None and attempt.request is not None and attempt.request.body == event.capture.body
         record = AttemptRecord(delivery, attempt, state, due_at, spared, sends_event)
         # The next one goes out while this one is committed.
@@ -282,20 +276,20 @@ class Engine:
         if steps_are_logged():
             wait = (due_at - attempt.started_at).total_seconds() - attempt.took
             log_attempt(attempt, delivery, state, wait, spared=spared)
-        if delivery.target in self._targets.fifo:
+        if delivery.target in self.targets.fifo:
             self.ring()
 
     async def _postpone(self, delivery: Delivery, outcome: AttemptRetry, now: datetime) -> None:
         # Never further than half the horizon: what is due beyond it counts as due at once.
         due_at = now + timedelta(seconds=min(outcome.after or STORE_PAUSE, self._horizon / 2))
-        write = partial(self._store.deliveries.postpone, delivery.id, due_at, outcome.detail)
-        await keep_trying(self._clock, "a delivery waits to be put off", write)
+        write = partial(self.store.deliveries.postpone, delivery.id, due_at, outcome.detail)
+        await keep_trying(self.clock, "a delivery waits to be put off", write)
         self._say(delivery, DeliveryState.PENDING)
 
     async def _act(self, delivery: Delivery, event: CapturedEvent | None, target: Target | None) -> ActionResult:
-        action = self._actions.get(target.action) if target else None
+        action = self.actions.get(target.action) if target else None
         if target is None or action is None:
-            return ActionResult(outcome=AttemptFailed(self._targets.describe_missing(delivery)))
+            return ActionResult(outcome=AttemptFailed(self.targets.describe_missing(delivery)))
         if event is None:
             return ActionResult(outcome=AttemptFailed(f"no event {delivery.event_id}"))
         try:
@@ -305,28 +299,28 @@ class Engine:
             return ActionResult(outcome=AttemptRetry(f"relay failed ({type(error).__name__}); its log says where"))
 
     async def _probe(self, name: str) -> None:
-        target, answered = self._targets.named(name), False
+        target, answered = self.targets.named(name), False
         try:
             if target is not None:
-                answered = await self._actions[target.action].reachable(target.options)
+                answered = await self.actions[target.action].reachable(target.options)
         except Exception as error:  # noqa: BLE001 - a target that cannot even be asked is still down
             log_traceback(log, f"the probe of {name} failed", error)
         if answered:
             await self._make_due(name)
-        self.circuit_breaker.note_probe(name, answered=answered, at=self._clock.monotonic())
+        self.circuit_breaker.note_probe(name, answered=answered, at=self.clock.monotonic())
         self.ring()
 
     async def _make_due(self, name: str) -> None:
         await self._drain((name,))
         try:
-            await self._store.deliveries.make_due(name, self._clock.now())
+            await self.store.deliveries.make_due(name, self.clock.now())
         except (StoreError, TimeoutError) as error:
             log.log(log_level(error), "deliveries to %s keep their own pace: %s", name, error)
         self.ring()
 
     async def _drain(self, names: Iterable[str]) -> None:
         try:
-            newest = await self._store.deliveries.newest()
+            newest = await self.store.deliveries.newest()
         except (StoreError, TimeoutError) as error:
             log.log(log_level(error), "what waited may go out in another order: %s", error)
             return
@@ -335,16 +329,16 @@ class Engine:
 
     async def _finish(self) -> None:
         self._stopping = True
-        until = self._clock.monotonic() + self._options.grace
+        until = self.clock.monotonic() + self.options.grace
         if self._in_flight:
-            await asyncio.wait(self._in_flight, timeout=self._options.grace)
-        await self._recorder.finish(max(until - self._clock.monotonic(), STORE_PAUSE))
+            await asyncio.wait(self._in_flight, timeout=self.options.grace)
+        await self._recorder.finish(max(until - self.clock.monotonic(), STORE_PAUSE))
 
     async def _recover(self) -> None:
         try:
-            await self._store.deliveries.recover(self._options.above)
+            await self.store.deliveries.recover(self.options.above)
         except StoreError as error:
             log.warning("deliveries that were interrupted wait for the next start: %s", error.message)
 
     def _say(self, delivery: Delivery, state: DeliveryState, settled: Delivery | None = None) -> None:
-        self._bus.publish(DeliveryChanged(delivery.id, delivery.event_id, state.value, settled))
+        self.bus.publish(DeliveryChanged(delivery.id, delivery.event_id, state.value, settled))

@@ -66,6 +66,8 @@ async def send_mail(
         tls_context = await asyncio.to_thread(build_tls_context, options.ca_file, options.verify_tls)
     except OSError as error:
         return AttemptFailed(f"smtp.ca_file cannot be used: {escape_unprintable(str(error), 200)}")
+    # As smtplib does: a name with a dot, else an address literal; asking DNS for it may take seconds.
+    name = socket.gethostname()
     client = SMTP(
         hostname=options.host,
         port=options.port,
@@ -73,7 +75,7 @@ async def send_mail(
         use_tls=options.security == "tls",
         start_tls=False,
         tls_context=tls_context,
-        local_hostname=_own_name(),
+        local_hostname=name if _FQDN.fullmatch(name) else "[127.0.0.1]",
     )
     try:
         await client.connect()
@@ -231,9 +233,3 @@ def _without_secrets(text: str, options: SmtpOptions) -> str:
         if len(form) >= 4:
             text = text.replace(form, "••••")
     return text
-
-
-def _own_name() -> str:
-    # As smtplib does: a name with a dot, else an address literal; asking DNS for it may take seconds.
-    name = socket.gethostname()
-    return name if _FQDN.fullmatch(name) else "[127.0.0.1]"

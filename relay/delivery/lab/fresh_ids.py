@@ -83,7 +83,7 @@ def _replace_named(pattern: re.Pattern[bytes], data: bytes, id_: str, fresh: str
     else:
         chosen = [match for match in found if match["text"] is not None]
     for match in reversed(chosen):
-        start, end = match.span("number" if match["text"] is None else "text")
+        start, end = match.span(match.lastgroup or 0)
         data = data[:start] + fresh.encode() + data[end:]
     return data
 
@@ -104,8 +104,7 @@ def _matched_name(match: re.Match[bytes]) -> str:
 
 
 def _matched_value(match: re.Match[bytes]) -> str:
-    groups = match.groupdict()
-    return (groups["text"] if groups["text"] is not None else groups["number"]).decode("utf-8", "replace")
+    return match[match.lastgroup or 0].decode("utf-8", "replace")
 
 
 def _contains_id(event: CapturedEvent, id_: str) -> bool:

@@ -94,30 +94,21 @@ class Planner:
         )
 
     async def _target(self, name: str | None) -> str:
-        forwarding = [known for known in sorted(self.targets.names) if self._forwards(known)]
+        found = {known: self.targets.find(known) for known in sorted(self.targets.names)}
+        forwarding = [known for known, target in found.items() if target.action == "forward"]
+        if not name and len(forwarding) == 1:
+            return forwarding[0]
+        hint = f"there is: {', '.join(forwarding) or 'none yet'}; or an address: http://"
         if not name:
-            if len(forwarding) == 1:
-                return forwarding[0]
-            known = ", ".join(forwarding) or "none yet"
-            raise UsageError(
-                "a run needs a target", hint=f"there is: {known}; or an address: http://localhost:3000/webhooks"
-            )
+            raise UsageError("a run needs a target", hint=f"{hint}localhost:3000/webhooks")
         name = self.targets.place(name)
         if "://" in name:
             await check_target(name, self.rules(True))
-            return name
-        if name not in self.targets.names:
-            known = ", ".join(forwarding) or "none yet"
-            raise NotFoundError(
-                f"no target '{escape_unprintable(name, 80)}'", hint=f"there is: {known}; or an address: http://…"
-            )
-        if name not in forwarding:
+        elif name not in found:
+            raise NotFoundError(f"no target '{escape_unprintable(name, 80)}'", hint=f"{hint}…")
+        elif name not in forwarding:
             raise UsageError(f"{name} answers nothing", hint="the lab needs a target that events are forwarded to")
         return name
-
-    def _forwards(self, name: str) -> bool:
-        target = self.targets.named(name)
-        return target is not None and target.action == "forward"
 
     async def _rows(self, new: NewLabRun) -> tuple[EventRow, ...]:
         if new.events:

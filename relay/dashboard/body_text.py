@@ -23,14 +23,13 @@ TextPieces = tuple[tuple[str, bool], ...]  # runs of text, each with whether it 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyWindow:
-    """Part of a body. `next` is the offset of what follows, `previous` of what came before, if anything."""
+    """Part of a body, up to `end`. `previous` is the offset of what came before, if anything."""
 
     numbers: str
     pieces: TextPieces
     offset: int
     end: int
     size: int
-    next: int | None
     previous: int | None
     wrapped: bool = False
 
@@ -51,7 +50,6 @@ def build_text_window(body: bytes, offset: int = 0, find: str = "") -> BodyWindo
         offset=offset,
         end=end,
         size=len(body),
-        next=end if end < len(body) else None,
         previous=max(0, offset - RAW_WINDOW) if offset else None,
         wrapped=any(len(line) > _WRAP_FROM for line in lines),
     )
@@ -69,7 +67,6 @@ def build_hex_window(body: bytes, offset: int = 0) -> BodyWindow:
         offset=offset,
         end=end,
         size=len(body),
-        next=end if end < len(body) else None,
         previous=max(0, offset - HEX_WINDOW) if offset else None,
     )
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from relay.dashboard.body_text import build_hex_window, build_text_window, is_binary
 from relay.dashboard.event_list import build_delivery_chip
 from relay.dashboard.filters import StatusChip, format_count, format_due, format_status
-from relay.model.delivery import NO_CHANGES, Attempt, Delivery, DeliveryReason, DeliveryState
+from relay.model.delivery import Attempt, Delivery, DeliveryReason, DeliveryState
 from relay.model.event import Headers
 from relay.model.parameters import parse_whole_number
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
@@ -87,8 +87,7 @@ def describe_delivery_reason(delivery: Delivery) -> str:
         return f"bulk replay {delivery.batch}"
     changes, words = delivery.changes, _REASON_WORDS[delivery.reason]
     edits = (changes.method, changes.path, changes.query, changes.headers, changes.body)
-    is_edited = changes != NO_CHANGES and any(edit is not None for edit in edits)
-    return f"{words}, changed" if is_edited else words
+    return f"{words}, changed" if any(edit is not None for edit in edits) else words
 
 
 def list_attempt_bars(delivery: Delivery) -> str:

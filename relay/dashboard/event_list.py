@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from relay.dashboard.filters import StatusChip, build_url, format_count, format_duration, format_moment
 from relay.http.responses import get_relay
@@ -14,7 +15,6 @@ from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventOutcome, EventRow, Verdict
 from relay.model.search import KEYS, Query, parse_query
 from relay.model.text import escape_unprintable, format_headline, parse_media_type
-from relay.model.values import dataclass
 from relay.services.relay import RunningRelay
 from relay.store.events import EventCounts, EventPage
 
@@ -29,24 +29,21 @@ _KNOWN_VALUES = {
     "status": ("2xx", "4xx", "5xx"),
     "after": ("15m", "1h", "24h", "7d"),
 }
-_SUCCESS_WORDS = {"handler": "Done"}  # nothing was sent
 _NOTHING_SENT = {EventOutcome.DUPLICATE: "Duplicate", EventOutcome.IGNORED: "Ignored"}
 _URGENCY = tuple(DeliveryState[name] for name in ("CANCELLED", "SUCCEEDED", "RUNNING", "PENDING", "FAILED"))
 
 
-@dataclass(frozen=True, slots=True)
-class EventListRow:
-    """One event in a list, with the result of its deliveries."""
-
-    event: EventRow
-    chip: StatusChip
-    is_replayed: bool
+EventListRow = tuple[EventRow, Sequence[Delivery]]  # an event in a list, with its deliveries
 
 
 def parse_list_query(request: web.Request) -> Query:
     """Return the search of an address; several `q` are one, as the form sends its tokens."""
-    text = " ".join(part.strip() for part in request.query.getall("q", []) if part.strip())
-    return parse_query(text, get_relay(request).clock.now(), lenient=True)
+    return parse_query(join_search(request.query), get_relay(request).clock.now(), lenient=True)
+
+
+def join_search(fields: MultiMapping[Any], name: str = "q") -> str:
+    """Return the search of a form or an address; several fields are one."""
+    return " ".join(text.strip() for text in fields.getall(name, []) if isinstance(text, str) and text.strip())
 
 
 def parse_list_suffix(request: web.Request) -> str:
@@ -61,15 +58,14 @@ def parse_current_url(request: web.Request) -> tuple[str, str]:
 
 
 async def load_rows(relay: RunningRelay, events: Sequence[EventRow]) -> list[EventListRow]:
-    """Return the rows of events with the results of their deliveries."""
+    """Return events with their deliveries."""
     deliveries = await relay.store.deliveries.of_events(event.id for event in events) if events else {}
-    return [build_event_row(event, deliveries[event.id]) for event in events]
+    return [(event, deliveries[event.id]) for event in events]
 
 
-def build_event_row(event: EventRow, deliveries: Sequence[Delivery]) -> EventListRow:
-    """Return the row for an event and all its deliveries."""
-    is_replayed = any(one.reason is DeliveryReason.REPLAY for one in deliveries)
-    return EventListRow(event, summarize_deliveries(event, deliveries), is_replayed)
+def is_replayed(deliveries: Sequence[Delivery]) -> bool:
+    """Say whether an event was replayed."""
+    return any(one.reason is DeliveryReason.REPLAY for one in deliveries)
 
 
 async def load_listing(
@@ -201,12 +197,13 @@ def select_replay_targets(deliveries: Sequence[Delivery], targets: Iterable[str]
 
 def build_delivery_chip(delivery: Delivery) -> StatusChip:
     """Return where one delivery stands, in the fewest words."""
+    status = "" if delivery.status is None else str(delivery.status)
     match delivery.state:
         case DeliveryState.SUCCEEDED:
-            words = _format_result(delivery, _SUCCESS_WORDS.get(delivery.action, "Sent"))
+            words = status or ("Done" if delivery.action == "handler" else "Sent")
             return StatusChip("ok", words, format_duration(delivery.took))
         case DeliveryState.FAILED:
-            return StatusChip("err", _format_result(delivery, "Failed"), format_duration(delivery.took))
+            return StatusChip("err", status or "Failed", format_duration(delivery.took))
         case DeliveryState.RUNNING:
             return StatusChip("sending", "Running" if delivery.action == "handler" else "Sending")
         case DeliveryState.CANCELLED:
@@ -217,14 +214,12 @@ def build_delivery_chip(delivery: Delivery) -> StatusChip:
             return StatusChip("queued", "Queued")
 
 
-def _format_result(delivery: Delivery, otherwise: str) -> str:
-    return otherwise if delivery.status is None else str(delivery.status)
-
-
 EVENT_FILTERS: Mapping[str, Callable[..., object]] = {
     "delivery_chip": build_delivery_chip,
+    "event_chip": summarize_deliveries,
     "event_summary": format_event_summary,
     "event_title": format_event_title,
+    "is_replayed": is_replayed,
     "saved_views": list_saved_views,
     "shield_kind": get_shield_kind,
 }

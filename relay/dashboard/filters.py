@@ -57,20 +57,11 @@ def format_moment(when: datetime) -> DisplayTime:
     return DisplayTime(clock=f"{local:%H:%M:%S}", full=full, iso=iso, title=f"{full} {local:%Z}".rstrip())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayHeading:
-    """The heading of a day in the list: a word where there is one, and the date."""
-
-    word: str
-    date: str
-
-
-def format_day(when: datetime, now: datetime) -> DayHeading:
+def format_day(when: datetime, now: datetime) -> tuple[str, str]:
     """Return `Today`, `Yesterday` or the weekday, with the date; the year only when it is another."""
     local, today = when.astimezone(TIME_ZONE.get()).date(), now.astimezone(TIME_ZONE.get()).date()
     date = f"{local.day} {local:%b}" if local.year == today.year else f"{local.day} {local:%b %Y}"
-    word = {0: "Today", 1: "Yesterday"}.get((today - local).days, f"{local:%A}")
-    return DayHeading(word=word, date=date)
+    return {0: "Today", 1: "Yesterday"}.get((today - local).days, f"{local:%A}"), date
 
 
 def format_duration(seconds: float | None) -> str:
@@ -196,8 +187,8 @@ def format_message_recipient(message: Message) -> str:
 def format_message_time(message: Message, now: datetime) -> str:
     """Return the time of day at which a message was sent, or the day where that is another."""
     sent_at = message.sent_at or message.created_at
-    day = format_day(sent_at, now)
-    return format_moment(sent_at).clock if day.word == "Today" else day.date
+    word, date = format_day(sent_at, now)
+    return format_moment(sent_at).clock if word == "Today" else date
 
 
 def format_message_status(status: MessageStatus) -> str:

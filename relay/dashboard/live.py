@@ -9,7 +9,7 @@ from markupsafe import escape
 
 from relay.dashboard import layout
 from relay.dashboard.delivery_rows import parse_delivery_filters
-from relay.dashboard.event_list import EventListRow, build_count_line, build_event_row, list_saved_views, load_rows
+from relay.dashboard.event_list import EventListRow, build_count_line, list_saved_views, load_rows
 from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.render import RENDERER, make_partial
 from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams, make_frame, make_json_frame, make_signal_frame
@@ -218,7 +218,7 @@ class PageViewer:
         newest, query, events = max(stored), self._parse_search(), self._relay.store.events
         built = [one.build_row() for _, one in sorted(stored.items(), reverse=True) if one.build_row is not None]
         if len(built) == len(stored) and not query.terms and not any(one.deliveries for one in stored.values()):
-            return self._make_rows_frame([build_event_row(row, ()) for row in built], newest)
+            return self._make_rows_frame([(row, ()) for row in built], newest)
         found = await events.rows(stored)
         if query.terms and found:
             low, high = found[-1].id - 1, found[0].id + 1
@@ -237,7 +237,7 @@ class PageViewer:
 
     def _make_rows_frame(self, rows: Iterable[EventListRow], newest: int) -> bytes:
         suffix = build_url("", q=self._search)
-        text = "".join(self._renderer.render_macro("row", row, suffix) for row in rows)
+        text = "".join(self._renderer.render_macro("row", *row, suffix) for row in rows)
         return make_frame(make_partial("#rows", "afterbegin", text), id_=newest)
 
     async def _draw_crowd(self, stored: Mapping[int, EventStored]) -> bytes:
@@ -249,8 +249,8 @@ class PageViewer:
     async def _draw_cells(self, ids: Collection[int]) -> bytes:
         """Return result and shield of events, each for its own place; the row of one that was deleted goes."""
         rows = await load_rows(self._relay, await self._relay.store.events.rows(ids))
-        gone = set(ids).difference(row.event.id for row in rows)
-        cells = [self._renderer.part("live/cells.html", row=row) for row in rows]
+        gone = set(ids).difference(event.id for event, _ in rows)
+        cells = [self._renderer.part("live/cells.html", event=event, deliveries=made) for event, made in rows]
         return make_frame("".join(cells + [make_partial(f"#e-{id_}", "delete", "") for id_ in sorted(gone)]))
 
     async def _draw_counts(self) -> bytes:

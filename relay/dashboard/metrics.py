@@ -5,7 +5,6 @@ from typing import Any
 
 from aiohttp import web
 
-from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.filters import TIME_ZONE, make_avatar, source_avatar
 from relay.dashboard.responses import render_page
 from relay.http.params import parse_window
@@ -19,7 +18,6 @@ _GRID_LINES = 4  # lines of the grid above its floor
 
 ChartBar = tuple[str, str, str, str, str]  # its class, x, y, width and height
 ChartLine = tuple[str, str]  # its class, and the data of its path
-_MAX_SOURCES = 8
 _MAX_SLOW = 6
 _STEP_NAMES = {1: "minute", 15: "15 minutes", 120: "2 hours"}
 
@@ -108,15 +106,13 @@ async def show_metrics(request: web.Request, relay: RunningRelay) -> web.Respons
         times=_format_time_axis(found.slots, window),
         volume=_build_volume_plot(found),
         latency=_build_latency_plot(found),
-        sources=found.sources[:_MAX_SOURCES],
         avatars={
             one.name: source_avatar(source) if (source := known.get(one.name)) else make_avatar(one.name, one.name)
             for one in found.sources
         },
-        addresses={name: format_target_address(url) for name, url in relay.target_addresses.items()},
+        addresses=relay.target_addresses,
         down=[target.name for target in found.targets if relay.state.state_of(target.name)[0] != "up"],
         slow=[(one, events[one.event_id]) for one in slowest if one.event_id in events],
-        slots=[slot for slot in found.slots if slot.events or slot.attempts],
     )
 
 

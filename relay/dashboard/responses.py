@@ -8,7 +8,7 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from relay.dashboard import layout
-from relay.dashboard.event_list import MAX_ROWS
+from relay.dashboard.event_list import MAX_ROWS, join_search
 from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.errors import RelayError, UsageError
 from relay.model.parameters import parse_digits
@@ -44,11 +44,6 @@ def build_selection_query(fields: MultiMapping[Any]) -> str:
     if "ids" in fields and not fields.get("all"):
         raise UsageError("no event is selected", hint="tick some, or all that match")
     return join_search(fields)
-
-
-def join_search(fields: MultiMapping[Any], name: str = "q") -> str:
-    """Return the search of a form; several fields are one."""
-    return " ".join(text.strip() for text in fields.getall(name, []) if isinstance(text, str) and text.strip())
 
 
 def redirect(where: str) -> web.Response:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from types import MappingProxyType
 from typing import Any
 
 from aiohttp import web
@@ -115,7 +114,7 @@ def _describe_source(relay: RunningRelay, source: Source) -> dict[str, Any]:
         "url": url,
         "steps": known.list_steps(url) if known else (),
         "rules": list(list_source_rules(source, relay.config.server.max_body)),
-        "catch_up": build_section(relay, source),
+        "catch_up": build_section(relay, source, {}),
         "refused": describe_refusals(refused, source, relay.config.server.max_body),
         "refused_summary": summarize_refusals(refused),
     }
@@ -186,7 +185,7 @@ def _format_limit(limit: int) -> str:
 
 
 def build_section(
-    relay: RunningRelay, source: Source, form: Mapping[str, str] = MappingProxyType({}), problem: str = ""
+    relay: RunningRelay, source: Source, form: Mapping[str, str], problem: str = ""
 ) -> dict[str, Any] | None:
     """Return the section of a source's page; None for a provider that gives out no list.
 

@@ -1,6 +1,6 @@
 """The vault's dialog: unlock and lock it, save and remove secrets; without JavaScript it is a page."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
 from aiohttp import web
@@ -29,30 +29,28 @@ async def unlock_vault(request: web.Request, relay: RunningRelay, form: dict[str
     password = Secret("the password", form.get("password", ""))
     if not password.reveal():
         return await _render_form(request, error="Type the password.", status=422)
-    return await _run_and_answer(request, lambda: relay.vault.unlock(password))
+    return await _run_and_answer(request, relay.vault.unlock(password))
 
 
 async def lock_vault(request: web.Request, relay: RunningRelay) -> web.Response:
     """POST /vault/lock: forgets every secret."""
-    return await _run_and_answer(request, relay.vault.lock)
+    return await _run_and_answer(request, relay.vault.lock())
 
 
 async def save_secret(request: web.Request, relay: RunningRelay, form: dict[str, str]) -> web.Response:
     """POST /vault/secrets: saves the secret that was typed in; its value is never shown again."""
     name, value = form.get("name", "").strip(), form.get("value", "")[: LARGEST_VALUE + 1]
-    return await _run_and_answer(request, lambda: relay.vault.put(name, value), name)
+    return await _run_and_answer(request, relay.vault.put(name, value), name)
 
 
 async def remove_secret(request: web.Request, relay: RunningRelay, name: str) -> web.Response:
     """POST /vault/secrets/{name}/remove: forgets one secret."""
-    return await _run_and_answer(request, lambda: relay.vault.remove(name))
+    return await _run_and_answer(request, relay.vault.remove(name))
 
 
-async def _run_and_answer(
-    request: web.Request, change: Callable[[], Awaitable[object]], name: str = ""
-) -> web.Response:
+async def _run_and_answer(request: web.Request, change: Awaitable[object], name: str = "") -> web.Response:
     try:
-        await change()
+        await change
     except RelayError as error:
         message = f"{capitalize_first(format_error(error))}."
         return await _render_form(request, error=message, status=error.status, name=name)
@@ -67,14 +65,9 @@ async def _render_form(request: web.Request, *, error: str = "", name: str = "",
     if error and is_part:
         return render_part(request, "errors.html", status, errors={"": error})
     vault = get_relay(request).vault.status
-    users: dict[str, list[str]] = {}
-    for need in vault.needs:
-        users.setdefault(need.name, []).append(need.who)
     values: dict[str, Any] = {
         "vault": vault,
         "heading": _STATE_TITLES[vault.state],
-        "lines": (vault.problem,) if vault.problem else (*vault.effects, *vault.missing),
-        "users": users,
         "name": escape_unprintable(name, 64),
         "back": _AFTER_PATH,
         "error": error,

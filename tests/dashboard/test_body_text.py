@@ -21,13 +21,13 @@ def said(window):
 def test_raw_text_has_numbered_lines():
     window = build_text_window(b"one\r\ntwo\tx\n\x1b[31mthree")
     assert (window.numbers, said(window)) == ("1\n2\n3", "one\ntwo    x\n\\x1b[31mthree")
-    assert (window.next, window.previous) == (None, None)
+    assert (window.end, window.previous) == (window.size, None)
 
 
 def test_raw_windows_follow_each_other_without_a_gap():
     body = b"".join(b"line %d\n" % n for n in range(100_000))
     first = build_text_window(body)
-    second = build_text_window(body, first.next)
+    second = build_text_window(body, first.end)
     assert first.end <= RAW_WINDOW
     assert body[: first.end].endswith(b"\n")
     last, next_ = int(first.numbers.rsplit("\n", 1)[1]), int(second.numbers.split("\n", 1)[0])
@@ -45,7 +45,7 @@ def test_hexadecimal_shows_offsets_bytes_and_letters():
     window = build_hex_window(b"GET /\x00\xff and so on", 0)
     assert window.numbers == "00000000\n00000010"
     assert said(window).startswith("47 45 54 20 2f 00 ff 20  61 6e 64 20 73 6f 20 6f  GET /.. and so o")
-    assert build_hex_window(bytes(10_000)).next == HEX_WINDOW
+    assert build_hex_window(bytes(10_000)).end == HEX_WINDOW
 
 
 def test_hits_are_marked_without_regard_to_case():

@@ -5,14 +5,13 @@ from typing import Any
 from aiohttp import web
 from multidict import MultiMapping
 
-from relay.dashboard.event_list import parse_list_suffix
+from relay.dashboard.event_list import join_search, parse_list_suffix
 from relay.dashboard.events import page as events_page
 from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.responses import (
     answer_done,
     build_selection_query,
-    join_search,
     redirect,
     render_dialog,
     render_part,

@@ -217,9 +217,7 @@ def _walk_leaves(value: object) -> Iterator[tuple[str, str, str]]:
     stack: list[tuple[str, str, object]] = [("", "", value)]
     while stack:
         pointer, key, here = stack.pop()
-        kids = list(here.items()) if isinstance(here, dict) else []
-        if isinstance(here, list):
-            kids = [(str(index), member) for index, member in enumerate(here)]
+        kids = list(_iterate_members(here, range(len(here)))) if isinstance(here, dict | list) else []
         if pointer or not kids:
             yield pointer, "" if key.isdigit() else key, "" if kids else _write_leaf(here)
         stack.extend((append_to_pointer(pointer, name), name, member) for name, member in reversed(kids))

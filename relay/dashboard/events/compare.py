@@ -10,13 +10,7 @@ from aiohttp import web
 
 from relay.dashboard.body_text import TextPieces, highlight_differences
 from relay.dashboard.delivery_rows import HIDDEN_VALUE
-from relay.dashboard.event_list import (
-    build_delivery_chip,
-    build_event_row,
-    load_rows,
-    parse_list_suffix,
-    select_latest_deliveries,
-)
+from relay.dashboard.event_list import build_delivery_chip, load_rows, parse_list_suffix, select_latest_deliveries
 from relay.dashboard.filters import build_url, format_duration, format_status
 from relay.dashboard.responses import parse_selected_ids, redirect, render_dialog, render_page
 from relay.errors import UsageError
@@ -66,7 +60,7 @@ async def _render_comparison(request: web.Request, one: int, other: int) -> web.
         "events/compare.html",
         f"Compare {one} and {other}",
         "events",
-        sides=[build_event_row(event.row, deliveries[event.id]) for event in pair],
+        sides=[(event.row, deliveries[event.id]) for event in pair],
         count=len(differing),
         groups=await asyncio.to_thread(_build_groups, listed[:_MAX_PLACES], reveal=reveal),
         every=every,

@@ -56,14 +56,8 @@ class PipelineSegment:
     title: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineTarget:
-    """One target at the end of the line, with the part of its address that tells it apart."""
-
-    wire: PipelineSegment
-    target: str
-    address: str = ""
-    is_replay: bool = False
+# One target at the end of the line: its stretch, its name, what of its address tells it apart, whether it got a replay.
+PipelineTarget = tuple[PipelineSegment, str, str, bool]
 
 
 def build_pipeline_bar(
@@ -71,7 +65,7 @@ def build_pipeline_bar(
 ) -> tuple[PipelineSegment, list[PipelineTarget]]:
     """Return the line of an event: the check, and its targets; `addresses` says where each configured one leads."""
     targets = [
-        PipelineTarget(
+        (
             _build_delivery_segment(delivery, now),
             escape_unprintable(delivery.target, 60),
             addresses.get(delivery.target, ""),
@@ -111,7 +105,7 @@ def _build_delivery_segment(delivery: Delivery, now: datetime) -> PipelineSegmen
 def _build_unsent_target(event: EventRow, addresses: Mapping[str, str]) -> PipelineTarget:
     if event.outcome is EventOutcome.REJECTED:
         name, address = next(iter(addresses.items()), ("Your app", ""))
-        return PipelineTarget(PipelineSegment("off", "Not sent"), name, address)
+        return PipelineSegment("off", "Not sent"), name, address, False
     text, target = "No target", "Your app"
     if event.outcome is EventOutcome.DUPLICATE:
         # An imported one does not say of which.
@@ -123,7 +117,7 @@ def _build_unsent_target(event: EventRow, addresses: Mapping[str, str]) -> Pipel
         text, target = "Waits for the vault", "Not sent yet"
     elif event.reason == "handshake":
         text, target = "Answered by relay", "Nothing to send"
-    return PipelineTarget(PipelineSegment("off", text), target)
+    return PipelineSegment("off", text), target, "", False
 
 
 def parse_query_pairs(query: str) -> tuple[tuple[str, str], ...]:

@@ -19,7 +19,6 @@ from relay.dashboard.responses import redirect, render_page, render_part
 from relay.errors import NotFoundError
 from relay.http.params import parse_id
 from relay.http.responses import get_relay
-from relay.model.delivery import DeliveryReason
 from relay.model.event import CapturedEvent
 from relay.model.parameters import parse_number, parse_whole_number
 from relay.model.search import Query
@@ -82,7 +81,7 @@ async def build_detail(request: web.Request, event: CapturedEvent, name: str) ->
     template, tab = await tabs.build_tab(request, event, name)
     return {
         "event": row,
-        "is_replayed": any(delivery.reason is DeliveryReason.REPLAY for delivery in deliveries),
+        "is_replayed": event_list.is_replayed(deliveries),
         "hops": build_pipeline_bar(row, deliveries, addresses, relay.clock.now()),
         "tab_names": tabs.TAB_NAMES,
         "tab_name": name if name in tabs.TAB_NAMES else "payload",
@@ -104,7 +103,7 @@ async def _render_page(
     )
     event = chosen
     if event is None and missing is None and listing["rows"]:
-        event = await relay.store.events.get(listing["rows"][0].event.id)
+        event = await relay.store.events.get(listing["page"].rows[0].id)
         listing["selected"] = event.id
     return await render_page(
         request,

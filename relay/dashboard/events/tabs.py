@@ -34,7 +34,6 @@ _LARGE_TREE = 1_000_000  # bytes past which a tree opens one level only
 _MAX_DELIVERIES = 20  # deliveries tab with all their attempts
 # What a tab of a body shows besides; `find` is the hit stood on (from 0) and what says how many there are.
 _PLAIN_TAB: Mapping[str, Any] = {
-    "step": "",
     "find": {"text": "", "at": 0, "total": 0, "words": ""},
     "nodes": (),
     "back": False,
@@ -192,9 +191,9 @@ def _build_view(request: web.Request, event: CapturedEvent, body: ParsedBody, ta
         case "raw":
             window = body_text.build_text_window(body.content, offset)
             problem = f"{tab['problem']} {_describe_window(window)}".strip()
-            return {"window": window, "step": "256 KB", "problem": problem}
+            return {"window": window, "problem": problem}
         case "hex":
-            return {"window": body_text.build_hex_window(event.capture.body, offset), "step": "4 KB"}
+            return {"window": body_text.build_hex_window(event.capture.body, offset)}
         case _:
             return {}
 
@@ -216,7 +215,7 @@ def _find_in_body(request: web.Request, body: ParsedBody, text: str) -> dict[str
     before = sum(offset < start for offset in offsets)
     nth = [index for index, (_, is_hit) in enumerate(window.pieces) if is_hit]
     mark = nth[at - before] if 0 <= at - before < len(nth) else -1
-    return {"kind": "raw", "find": found, "window": window, "step": "256 KB", "mark": mark}
+    return {"kind": "raw", "find": found, "window": window, "mark": mark}
 
 
 def _parse_hit_position(request: web.Request, text: str, total: int) -> dict[str, Any]:
@@ -245,7 +244,7 @@ def _list_fitting_views(event: CapturedEvent, body: ParsedBody) -> list[str]:
 
 
 def _describe_window(window: body_text.BodyWindow) -> str:
-    if window.next is None and window.previous is None:
+    if window.end - window.offset == window.size:
         return ""
     return f"{format_size(window.size)}. Showing bytes {window.offset:,} to {window.end:,}."
 

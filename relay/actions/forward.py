@@ -90,12 +90,11 @@ class ForwardAction(Action[ForwardOptions]):
         """Send the event once. Outcome, request and response come back; nothing is raised for a bad target."""
         try:
             destination = await self._find_destination(delivery, options)
+            request = await self._request(event, delivery, options, destination)
         except UnknownHostError as error:
             return ActionResult(outcome=AttemptRetry(error.message, unreachable=True))
         except TargetError as error:
             return ActionResult(outcome=AttemptFailed(error.message))
-        try:
-            request = await self._request(event, delivery, options, destination)
         except SigningError as error:
             return ActionResult(outcome=AttemptFailed(f"not sent: {error.message}"))
         try:

@@ -299,10 +299,10 @@ class Engine:
             return ActionResult(outcome=AttemptRetry(f"relay failed ({type(error).__name__}); its log says where"))
 
     async def _probe(self, name: str) -> None:
-        target, answered = self.targets.named(name), False
+        answered = False
         try:
-            if target is not None:
-                answered = await self.actions[target.action].reachable(target.options)
+            target = self.targets.find(name)
+            answered = await self.actions[target.action].reachable(target.options)
         except Exception as error:  # noqa: BLE001 - a target that cannot even be asked is still down
             log_traceback(log, f"the probe of {name} failed", error)
         if answered:

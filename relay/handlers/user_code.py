@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 from asyncio import Task
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -83,11 +83,6 @@ def file_stamp(path: str) -> Stamp:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size
-
-
-def file_stamps(paths: Iterable[str]) -> dict[str, Stamp]:
-    """Return which state each of these files is in."""
-    return {path: file_stamp(path) for path in paths}
 
 
 def has_changed(known: Mapping[str, Stamp]) -> bool:

@@ -13,7 +13,7 @@ from relay.errors import HandlersError
 from relay.handlers import protocol
 from relay.handlers.environment import HandlerOptions, describe_lookup
 from relay.handlers.event import EventMetadata
-from relay.handlers.user_code import Stamp, file_stamps, has_changed
+from relay.handlers.user_code import Stamp, file_stamp, has_changed
 from relay.handlers.worker_main import KEPT_OUTPUT
 from relay.model.clock import Clock
 from relay.model.delivery import ActionResult, AttemptRetry, HandlerOutput, ReceivedResponse
@@ -49,7 +49,7 @@ class Worker(asyncio.SubprocessProtocol):
     def __init__(self, options: HandlerOptions) -> None:
         self.rules: list[dict[str, Any]] = []
         self._options = options
-        self._read = file_stamps([str(options.path)])  # as it is before it is loaded
+        self._read = {str(options.path): file_stamp(str(options.path))}  # as it is before it is loaded
         self._frames = protocol.FrameReader()
         self._printed = bytearray()
         self._cut = False

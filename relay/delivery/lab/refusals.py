@@ -121,13 +121,9 @@ class Truncated(_Refusal):
         body = event.capture.body
         if len(body) < 2:
             return "it has no body that could be cut"
-        if not is_json(body):
-            return (
-                ""
-                if forger.expects_signature(event)
-                else "its body is no JSON and unsigned: no app can tell that it was cut"
-            )
-        if is_json(_cut_in_half(body)):
+        if not is_json(body) and not forger.expects_signature(event):
+            return "its body is no JSON and unsigned: no app can tell that it was cut"
+        if is_json(body) and is_json(_cut_in_half(body)):
             return "half of its body is JSON as well"
         return ""
 

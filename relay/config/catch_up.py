@@ -10,7 +10,7 @@ from relay.catchup.github import GitHubHook, build_owner_path
 from relay.catchup.stripe import StripeEvents
 from relay.catchup.svix import SvixMessages
 from relay.config.reading import did_you_mean
-from relay.config.secrets import explain_missing, resolve_default_variables, resolve_references
+from relay.config.secrets import explain_missing, resolve_secrets
 from relay.config.source_tables import CatchUpTable
 from relay.config.tables import File
 from relay.errors import ConfigError, UsageError
@@ -142,10 +142,7 @@ def _build_listing(source: Source, table: CatchUpTable, environ: Mapping[str, st
 
 def _build_access(api: _ApiConfig, table: CatchUpTable, environ: Mapping[str, str], vault: Vault | None) -> Access:
     named = table.key if api.credential == "key" else table.token
-    if named:
-        resolved = resolve_references([named], environ, vault)
-    else:
-        resolved = resolve_default_variables(api.variables, environ)
+    resolved = resolve_secrets([named] if named else [], api.variables, environ, vault)
     if table.base_url is not None:
         _check_base_url(table.base_url)
     credential = resolved.first

@@ -1,7 +1,7 @@
 """References to secrets (`env:NAME`, `vault:name`) become Secret values; what is missing is named, never guessed."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from relay.config.tables import File
 from relay.errors import VaultLockedError
@@ -53,14 +53,15 @@ def resolve_references(
     return ResolvedSecrets(found=tuple(found), missing=tuple(missing), locked=tuple(locked))
 
 
-def resolve_default_variables(variables: Iterable[str], environ: Mapping[str, str]) -> ResolvedSecrets:
-    """Look in the variables a provider's secret usually lies in; the first that is set counts."""
-    names = tuple(variables)
-    for name in names:
-        resolved = resolve_references([f"env:{name}"], environ)
-        if resolved.found:
-            return resolved
-    return ResolvedSecrets(missing=tuple(f"env:{name}" for name in names[:1]))
+def resolve_secrets(
+    references: Sequence[str], usual: Sequence[str], environ: Mapping[str, str], vault: Vault | None
+) -> ResolvedSecrets:
+    """Look the references up; without any, the first of the `usual` variables that is set counts."""
+    if references:
+        return resolve_references(references, environ, vault)
+    found = (resolve_references([f"env:{name}"], environ) for name in usual)
+    missing = tuple(f"env:{name}" for name in usual[:1])
+    return next((resolved for resolved in found if resolved.found), ResolvedSecrets(missing=missing))
 
 
 def find_secret(environ: Mapping[str, str], vault: Vault | None, name: str) -> str:

@@ -26,12 +26,8 @@ _PLAIN_TUNNELS = frozenset({"ssh", "autossh", "bore", "socat"})
 _MAPPED_BITS = 96  # of an IPv6 network that holds IPv4 addresses in their mapped form
 
 
-def build_admission(table: SourceTable, folder: Path) -> Admission:
-    """Return the rules of a source; files and modules are looked for in `folder`.
-
-    Raises ConfigError holding every mistake, each led by its key.
-    """
-    problems: list[str] = []
+def build_admission(table: SourceTable, folder: Path, problems: list[str]) -> Admission:
+    """Return the rules of a source; files and modules are looked for in `folder`, mistakes are added to `problems`."""
     networks = tuple(_parse_networks(table.allow_ips, problems))
     problems += _find_odd_types(table.content_types)
     name, rate = table.json_schema, table.rate_limit
@@ -40,8 +36,6 @@ def build_admission(table: SourceTable, folder: Path) -> Admission:
         schema = body_schema(name, folder) if name is not None else None
     with collecting(problems):
         email = _parse_email_field(table.email_field)
-    if problems:
-        raise ConfigError("; ".join(problems), problems=tuple(problems))
     return Admission(
         networks=networks,
         rate=Rate(per_minute=rate.requests_per_minute, burst=rate.burst) if rate else None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from relay.config.reading import collecting, did_you_mean, find_slip
-from relay.config.secrets import ResolvedSecrets, explain_missing, resolve_default_variables, resolve_references
+from relay.config.secrets import ResolvedSecrets, explain_missing, resolve_secrets
 from relay.config.source_rules import build_admission, build_answer, with_message_matching
 from relay.config.source_tables import SignatureTable, SourceTable
 from relay.config.tables import File
@@ -44,8 +44,7 @@ def build_sources(file: File, folder: Path, problems: list[str]) -> tuple[Source
         wrong: list[str] = []
         with collecting(wrong):
             source = _build_source(name, table, load, wrong)
-        with collecting(wrong):
-            rules = build_admission(table, folder)
+        rules = build_admission(table, folder, wrong)
         if not wrong:
             found.append(replace(source, admission=rules))
         problems += [f"sources.{name}.{problem}" for problem in wrong]
@@ -66,16 +65,10 @@ def source_notices(file: File, sources: Sequence[Source], env_file: Path | None)
 def with_secrets(source: Source, table: SourceTable, environ: Mapping[str, str], vault: Vault | None) -> Source:
     """Return the source with its references looked up, as often as the vault is opened or locked."""
     provider = find_provider(source.provider)
-    if table.secret or provider is None:
-        secrets = resolve_references(table.secret, environ, vault)
-    else:
-        secrets = resolve_default_variables(provider.secret_env, environ)
-    if provider is None:
-        tokens = ResolvedSecrets()
-    elif table.verify_token:
-        tokens = resolve_references(table.verify_token, environ, vault)
-    else:
-        tokens = resolve_default_variables(provider.verify_token_env, environ)
+    secrets = resolve_secrets(table.secret, provider.secret_env if provider else (), environ, vault)
+    tokens = ResolvedSecrets()
+    if provider is not None:
+        tokens = resolve_secrets(table.verify_token, provider.verify_token_env, environ, vault)
     return replace(
         source,
         secrets=secrets.found,

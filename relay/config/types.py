@@ -14,8 +14,8 @@ _BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
 _ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5}|auto)")
 _LONGEST_DAYS = 365_000  # a thousand years: added to or taken from now, it is a date still
 _LARGEST_GB = 1_000_000_000  # an integer of SQLite still
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[^\r\n\0]*")
+_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_HEADER_VALUE = r"[^\r\n\0]*"
 
 
 def parse_duration(value: object) -> float:
@@ -85,14 +85,15 @@ BodyLimit = Annotated[int, BeforeValidator(parse_positive_size), WithJsonSchema(
 Endpoint = Annotated[tuple[str, int], BeforeValidator(parse_endpoint), WithJsonSchema(ENDPOINT_SCHEMA)]
 
 
-def _check_reference(value: object) -> object:
-    if isinstance(value, str) and not value.startswith(("env:", "vault:")):
+def _check_reference(value: str) -> str:
+    kind, _, name = value.partition(":")
+    if not value.startswith(("env:", "vault:")):
         raise ValueError(
             'must be a reference, never the value itself: write "env:NAME", or "vault:name" and relay vault set name'
         )
-    if isinstance(value, str) and not value.partition(":")[2]:
+    if not name:
         raise ValueError(f'{value!r} names nothing; write "env:NAME" or "vault:name"')
-    if isinstance(value, str) and value.startswith("vault:") and not NAME.fullmatch(value.partition(":")[2]):
+    if kind == "vault" and not NAME.fullmatch(name):
         raise ValueError(NAME_RULE)
     return value
 
@@ -125,31 +126,23 @@ def as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _check_pattern(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise ValueError(f"is not a regular expression: {error}") from error
+def _check_pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"is not a regular expression: {error}") from error
     return value
 
 
-def _check_media_type(value: object) -> object:
-    if isinstance(value, str) and not (len(value) <= 200 and re.fullmatch(MEDIA_TYPE, value)):
-        raise ValueError(f"{value!r} is not a media type; write one such as application/json")
-    return value
+def _fitting(pattern: str, mistake: str) -> AfterValidator:
+    """Return what refuses a text that does not fit; `mistake` is the sentence, `{!r}` in it the text."""
 
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(mistake.format(value))
+        return value
 
-def _check_header_name(value: object) -> object:
-    if isinstance(value, str) and not _HEADER_NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is not the name of a header; write one such as X-Env")
-    return value
-
-
-def _check_header_value(value: object) -> object:
-    if isinstance(value, str) and not _HEADER_VALUE.fullmatch(value):
-        raise ValueError("the value of a header is one line")
-    return value
+    return AfterValidator(check)
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -163,22 +156,28 @@ def schema_or_list(item: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item}]})
 
 
-Reference = Annotated[str, BeforeValidator(_check_reference), WithJsonSchema(REFERENCE_SCHEMA)]
+Reference = Annotated[str, AfterValidator(_check_reference), WithJsonSchema(REFERENCE_SCHEMA)]
 References = Annotated[list[Reference], BeforeValidator(as_list), schema_or_list(REFERENCE_SCHEMA)]
 Names = Annotated[list[str], BeforeValidator(as_list), schema_or_list({"type": "string"})]
-MEDIA_TYPE = r"[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+-]+( *;[ -~]*)?"
+_MEDIA_TYPE = r"[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+-]+( *;[ -~]*)?"
 MediaType = Annotated[
-    str, BeforeValidator(_check_media_type), WithJsonSchema({"type": "string", "pattern": f"^{MEDIA_TYPE}$"})
+    str,
+    _fitting(rf"(?=.{{0,200}}\Z){_MEDIA_TYPE}", "{!r} is not a media type; write one such as application/json"),
+    WithJsonSchema({"type": "string", "pattern": f"^{_MEDIA_TYPE}$"}),
 ]
-Pattern = Annotated[str, BeforeValidator(_check_pattern)]
+Pattern = Annotated[str, AfterValidator(_check_pattern)]
 FilePath = Annotated[str, AfterValidator(_check_path)]
-_HEADER_NAME_SCHEMA = {"type": "string", "pattern": f"^{_HEADER_NAME.pattern}$"}
-HeaderName = Annotated[str, BeforeValidator(_check_header_name), WithJsonSchema(_HEADER_NAME_SCHEMA)]
+_HEADER_NAME_SCHEMA = {"type": "string", "pattern": f"^{_HEADER_NAME}$"}
+HeaderName = Annotated[
+    str,
+    _fitting(_HEADER_NAME, "{!r} is not the name of a header; write one such as X-Env"),
+    WithJsonSchema(_HEADER_NAME_SCHEMA),
+]
 HeaderNames = Annotated[list[HeaderName], BeforeValidator(as_list), schema_or_list(_HEADER_NAME_SCHEMA)]
 HeaderValue = Annotated[
     str,
-    BeforeValidator(_check_header_value),
-    WithJsonSchema({"type": "string", "pattern": f"^{_HEADER_VALUE.pattern}$"}),
+    _fitting(_HEADER_VALUE, "the value of a header is one line"),
+    WithJsonSchema({"type": "string", "pattern": f"^{_HEADER_VALUE}$"}),
 ]
 TextOrNumber = Annotated[str | int, BeforeValidator(_check_text_or_number)]
 # Not strict: a whole number may be written too, and nothing else.

@@ -48,7 +48,7 @@ def find_exclusion(outcome: str, verdict: str, reason: str) -> EventOutcome | No
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExcludedEvents:
-    """How many events a bulk replay leaves out as an outcome, and why: a code of `model/reasons.py`."""
+    """How many events a bulk replay leaves out as an outcome, and why: a code of REASONS."""
 
     outcome: EventOutcome
     reason: str

@@ -121,7 +121,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """A verdict, its reason (a code of `model/reasons.py`, "" when verified) and its steps."""
+    """A verdict, its reason (a code of REASONS, "" when verified) and its steps."""
 
     verdict: Verdict
     reason: str = ""

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from json import dumps
 
 from relay.model.parsing import parse_json
 from relay.model.values import dataclass
@@ -68,22 +67,19 @@ def splice_json(data: bytes, keys: Sequence[Key], render: Render) -> Splice:
         opening = data[start : start + 1]
         if opening == b"{" and isinstance(key, str):
             items = list(_iterate_members(data, start))
-            item = next((one for one in reversed(items) if one.key == key), None)
-            if item is None:
-                new = _write_nested(data, root, keys[place + 1 :], render)
-                return _splice_new(data, (start, end), items, (root, key), new)
+            item, name = next((one for one in reversed(items) if one.key == key), None), key
         elif opening == b"[" and (position := _parse_index(key)) is not None:
             items = list(_iterate_elements(data, start))
-            item = items[position] if position < len(items) else None
             if position > len(items):
                 raise PathError(key)
-            if item is None:
-                new = _write_nested(data, root, keys[place + 1 :], render)
-                return _splice_new(data, (start, end), items, (root, None), new)
+            item, name = items[position] if position < len(items) else None, None
         elif data[start:end] == b"null":
             return Splice(start, end, _write_nested(data, root, keys[place:], render))
         else:
             raise PathError(key)
+        if item is None:
+            new = _write_nested(data, root, keys[place + 1 :], render)
+            return _splice_new(data, (start, end), items, (root, name), new)
         start, end = item.value, item.end
     return Splice(start, end, render(data[start:end]))
 
@@ -92,9 +88,9 @@ def write_text(text: str, data: bytes) -> bytes:
     """Return a text as JSON writes it, with escapes beyond ASCII where `data` has them too."""
     escapes = data.isascii() and b"\\u" in data
     try:
-        return dumps(text, ensure_ascii=escapes).encode()
+        return json.dumps(text, ensure_ascii=escapes).encode()
     except UnicodeEncodeError:
-        return dumps(text).encode()
+        return json.dumps(text).encode()
 
 
 def _write_nested(data: bytes, root: int, keys: Sequence[Key], render: Render) -> bytes:

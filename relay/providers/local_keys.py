@@ -18,8 +18,8 @@ from relay.model.event import Capture, LocalKey, Source, Verdict, VerifyMode
 from relay.model.secret import Secret
 from relay.platform import make_private_folder, write_private
 from relay.providers.schemes.base import Scheme
-from relay.providers.schemes.key_pairs import PAIR_CLASSES, PairKind, PairScheme, PrivateKey, load_key
-from relay.providers.schemes.one_of import OneOf
+from relay.providers.schemes.key_pairs import PAIR_CLASSES, PairKind, PrivateKey, load_key
+from relay.providers.schemes.one_of import OneOf, PairScheme
 
 # The form of a source's name: nothing else may become the name of a file.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -60,8 +60,7 @@ def load_sample(provider: Provider | str, type_: str) -> Sample:
     Raises NotFoundError, with the types there are.
     """
     types = sample_types(provider)
-    exact = next((known for known in types if known == type_), None)
-    known = exact or next((known for known in types if known.startswith(f"{type_}.")), None)
+    known = next((known for known in types if f"{known}.".startswith(f"{type_}.")), None)
     if known is None:
         near = find_similar(type_, types)
         title = provider if isinstance(provider, str) else provider.title
@@ -105,13 +104,10 @@ class Filler:
     def _value(self, match: re.Match[str]) -> str:
         _, kind, shift, size, name = match.groups()
         if kind in self.names:
-            text = self.names[kind]
             # Inside JSON a type must not end the text it is in.
-            return json.dumps(text)[1:-1]
-        if name is None:
-            return self._make(kind, int(shift or 0), int(size or 0))
-        key = (kind, size or "", name)
-        if key not in self._seen:
+            return json.dumps(self.names[kind])[1:-1]
+        key = (kind, size or "", name or "")
+        if name is None or key not in self._seen:
             self._seen[key] = self._make(kind, int(shift or 0), int(size or 0))
         return self._seen[key]
 

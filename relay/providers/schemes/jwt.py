@@ -47,16 +47,13 @@ class Jwt(SteppedScheme):
     claim: str = "request_body_sha256"
     time: Time = field(default_factory=lambda: Time(past=300, future=300))
     title: ClassVar[str] = "JWT ES256"
+    pair_kind: ClassVar[PairKind] = "p256"
 
     def presented(self, capture: Capture) -> bool:
         return any(value.strip() for value in self.place.read(capture))
 
     def usable(self, secret: Secret) -> bool:
         return _load_token_key(secret) is not None
-
-    @property
-    def pair_kind(self) -> PairKind:
-        return "p256"
 
     def cannot_sign(self, secret: Secret) -> bool:
         key = _load_token_key(secret)

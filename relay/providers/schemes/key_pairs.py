@@ -4,7 +4,7 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -14,8 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from relay.model.event import SignatureScheme
-from relay.model.secret import Secret
 from relay.model.values import dataclass
 from relay.providers.schemes.encoding import decode_base64
 
@@ -48,28 +46,6 @@ class KeyPair:
     public: PublicKey
     private: PrivateKey | None = None
     label: str = ""
-
-
-@runtime_checkable
-class PairScheme(SignatureScheme, Protocol):
-    """A scheme whose secret is usually a public key, so that relay signs with a key pair of its own."""
-
-    @property
-    def pair_kind(self) -> PairKind:
-        """Return which kind of key pair it signs with."""
-        ...
-
-    def cannot_sign(self, secret: Secret) -> bool:
-        """Say whether the secret is right for the scheme and yet only the provider can sign."""
-        ...
-
-    def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
-        """Return a private key as a secret of this scheme, with what `secrets` hold beside their key."""
-        ...
-
-    def public_half(self, pem: str) -> str:
-        """Return the public half of a private key in the form that applications configure."""
-        ...
 
 
 def load_private_key(pem: str) -> PrivateKey:

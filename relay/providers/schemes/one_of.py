@@ -9,7 +9,8 @@ from relay.model.secret import Secret
 from relay.model.values import dataclass
 from relay.providers.schemes.base import Scheme, build_unchecked
 from relay.providers.schemes.encoding import KeyFormat
-from relay.providers.schemes.key_pairs import PairScheme
+from relay.providers.schemes.jwt import Jwt
+from relay.providers.schemes.public_key import KeyPairScheme
 from relay.providers.schemes.shared_secret import Basic
 
 
@@ -59,6 +60,10 @@ def choose_scheme(schemes: tuple[Scheme, ...], capture: Capture, secrets: tuple[
     usable = [scheme for scheme in schemes if any(scheme.usable(secret) for secret in secrets)]
     eligible = claiming or usable or list(schemes)
     return next((scheme for scheme in eligible if scheme.presented(capture)), eligible[0])
+
+
+PairScheme = KeyPairScheme | Jwt
+"""A scheme whose secret is usually a public key, so that relay signs with a key pair of its own."""
 
 
 def find_key_problem(scheme: SignatureScheme, secret: Secret) -> str:

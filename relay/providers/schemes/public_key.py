@@ -1,6 +1,7 @@
 """Signatures made with a key pair: Ed25519 (Discord, Standard Webhooks v1a), ECDSA (SendGrid) and RSA (PayPal)."""
 
 import dataclasses
+from abc import abstractmethod
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
@@ -59,12 +60,18 @@ class KeyPairScheme(SignedText):
         return key.label.encode("utf-8", "surrogatepass")
 
     def cannot_sign(self, secret: Secret) -> bool:
+        """Say whether the secret is right for the scheme and yet only the provider can sign."""
         key = self.read_key(secret)
         return key is not None and key.private is None
 
     def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
+        """Return a private key as a secret of this scheme, with what `secrets` hold beside their key."""
         del secrets
         return pem
+
+    @abstractmethod
+    def public_half(self, pem: str) -> str:
+        """Return the public half of a private key in the form that applications configure."""
 
     def matches(self, key: KeyPair, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
         return any(self._fits(key.public, text, signature, capture) for signature in signatures[:_MAX_SIGNATURES])

@@ -3,7 +3,7 @@
 import base64
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -54,7 +54,7 @@ class LocalKeyStore:
         known = self.find(name, kind)
         if known is not None:
             return known
-        made = _generate_key(kind).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        made = _GENERATORS[kind]().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         try:
             make_private_folder(self._folder)
             write_private(self._folder / f"{name}.pem", made)
@@ -65,16 +65,13 @@ class LocalKeyStore:
         return made.decode()
 
 
-def _generate_key(kind: PairKind) -> PrivateKey:
-    match kind:
-        case "ed25519":
-            return Ed25519PrivateKey.generate()
-        case "p256":
-            # P-256 is the one curve of SendGrid and Plaid.
-            return generate_private_key(SECP256R1())
-        case "rsa":
-            # 2048 bits: enough for a key that signs tests, and quick enough to make at start.
-            return generate_rsa(public_exponent=65537, key_size=2048)
+_GENERATORS: dict[PairKind, Callable[[], PrivateKey]] = {
+    "ed25519": Ed25519PrivateKey.generate,
+    # P-256 is the one curve of SendGrid and Plaid.
+    "p256": lambda: generate_private_key(SECP256R1()),
+    # 2048 bits: enough for a key that signs tests, and quick enough to make at start.
+    "rsa": lambda: generate_rsa(public_exponent=65537, key_size=2048),
+}
 
 
 def find_pair_scheme(source: Source) -> PairScheme | None:

@@ -17,8 +17,6 @@ from relay.providers.catalogue.platforms import PLATFORMS
 from relay.providers.catalogue.standard_webhooks import STANDARD_WEBHOOKS_SENDERS
 from relay.providers.provider import Provider
 
-__all__ = ["PROVIDERS", "find_provider", "recognise_provider"]
-
 # The order is that of `relay providers`, and decides between providers where a request has headers of several.
 _ENTRIES = (
     STRIPE,

@@ -20,6 +20,7 @@ from relay.providers.doctor.serialization import (
     list_form_variants,
     list_json_variants,
     list_known_orders,
+    parse_object,
     signs_bytes,
 )
 from relay.providers.schemes.locations import with_header
@@ -146,13 +147,10 @@ def _envelope_variants(body: bytes) -> Iterator[BodyVariant]:
 
 def _restore_form(body: bytes) -> Iterator[tuple[str, bytes]]:
     """Return the forms whose fields a JSON object of texts may be, each with how it is encoded."""
-    try:
-        value = parse_json(body) if body[:1] == b"{" and len(body) <= MAX_BODY else None
-    except PayloadError:
-        return
+    value = parse_object(body) if body[:1] == b"{" else None
     pairs = [
         (name, text)
-        for name, texts in (value.items() if isinstance(value, dict) else ())
+        for name, texts in (value or {}).items()
         for text in (texts if isinstance(texts, list) else [texts])
     ]
     if pairs and all(isinstance(text, str) for _, text in pairs):

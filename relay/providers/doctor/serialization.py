@@ -51,12 +51,7 @@ def list_json_variants(body: bytes) -> Iterator[tuple[str, bytes]]:
         yield "not wrapped in a JSON text", value.encode("utf-8", "surrogatepass")
     layouts = product((("", False), (", keys sorted", True)), _JSON_LAYOUTS, (("", False), (", \\u-escaped", True)))
     for (order, keys_sorted), (name, separators, indent), (letters, ascii_only) in layouts:
-        try:
-            text = json.dumps(
-                value, separators=separators, indent=indent, ensure_ascii=ascii_only, sort_keys=keys_sorted
-            )
-        except (TypeError, ValueError, RecursionError):
-            continue
+        text = json.dumps(value, separators=separators, indent=indent, ensure_ascii=ascii_only, sort_keys=keys_sorted)
         for label, spelt in _spell_json(text, f"{name}{letters}{order}"):
             encoded = spelt.encode("utf-8", "surrogatepass")
             yield label, encoded
@@ -121,7 +116,7 @@ def try_key_orders(tester: VariantTester) -> SignatureFinding | None:
     received = tester.case.capture.body
     if len(received) > MAX_BODY:
         return None
-    value = _parse_object(_NUMBERS.sub(_protect_number, received))
+    value = parse_object(_NUMBERS.sub(_protect_number, received))
     seen = {received}
     for body in _order_variants(tester.case, value) if value is not None else ():
         if body in seen:
@@ -141,7 +136,7 @@ def try_key_orders(tester: VariantTester) -> SignatureFinding | None:
 
 def is_sorted(body: bytes) -> bool:
     """Say whether every object of a JSON body has its keys in alphabetical order, and one has several."""
-    value = _parse_object(body)
+    value = parse_object(body)
     objects = [] if value is None else [list(item) for item in _walk_objects(value)]
     return all(keys == sorted(keys) for keys in objects) and any(len(keys) >= _MIN_SORTED_KEYS for keys in objects)
 
@@ -159,7 +154,7 @@ def is_in_body(scheme: object) -> bool:
 def list_known_orders(case: SignatureCase) -> Iterator[KeyOrder]:
     """Return the orders of keys that the provider is known to send: earlier events' and its samples'."""
     for _, body in case.recent:
-        earlier = _parse_object(body)
+        earlier = parse_object(body)
         if earlier is not None:
             yield _find_orders(earlier)
     provider = find_provider(case.source.provider)
@@ -175,7 +170,8 @@ def _find_orders(value: Any) -> dict[frozenset[str], tuple[str, ...]]:
     return {frozenset(item): tuple(item) for item in _walk_objects(value)}
 
 
-def _parse_object(body: bytes) -> Any:
+def parse_object(body: bytes) -> Any:
+    """Return a body that is a JSON object or list; None for any other, or one that is too long."""
     if len(body) > MAX_BODY:
         return None
     try:

@@ -136,9 +136,13 @@ class SignedText(SteppedScheme):
             checks.append(check)
         ident = read_single(self.ident, capture) if self.ident else b""
         reading = SignatureInput(capture=capture, ts=ts, ident=ident)
-        hash_fits = self._build(reading, checks)
+        if self.signed.uses_address:
+            reading.url = to_wire_bytes(sender_address(capture))
+        hashed = self.body_hash.check(reading) if self.body_hash is not None else None
+        checks += [hashed] if hashed is not None else []
+        checks.append(build_check(CONTENT_STEP, self.describe(reading), "Built"))
         self._compare(secrets, reading, presented.signatures, checks)
-        return late if hash_fits else "signature_mismatch"
+        return late if hashed is None or hashed.passed else "signature_mismatch"
 
     def _present(self, capture: Capture) -> ParsedSignature:
         if isinstance(self.place, InEveryHeader):
@@ -170,17 +174,6 @@ class SignedText(SteppedScheme):
         except RefusalError:
             return False
         return True
-
-    def _build(self, reading: SignatureInput, checks: list[Check]) -> bool:
-        """Add the steps of the body hash and the signed text; say whether the hash fits."""
-        hash_fits = True
-        if self.signed.uses_address:
-            reading.url = to_wire_bytes(sender_address(reading.capture))
-        if self.body_hash is not None and (check := self.body_hash.check(reading)) is not None:
-            checks.append(check)
-            hash_fits = check.passed is True
-        checks.append(build_check(CONTENT_STEP, self.describe(reading), "Built"))
-        return hash_fits
 
     def _compare(
         self, secrets: tuple[Secret, ...], reading: SignatureInput, signatures: tuple[bytes, ...], checks: list[Check]

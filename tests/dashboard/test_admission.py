@@ -69,13 +69,13 @@ def rejected(row_of, **changes):
 
 
 def test_the_hop_line_names_the_field(row_of, noon):
-    checked, _ = build_pipeline_bar(rejected(row_of), [], {}, noon)
+    checked, _ = build_pipeline_bar(rejected(row_of), [], {}, [], noon)
     assert (checked.kind, checked.text) == ("err", "Schema: data.amount is missing")
 
 
 def test_a_long_reason_is_cut_on_the_line_and_whole_in_its_title(row_of, noon):
     summary = "data." + "very_" * 40 + "long is missing"
-    checked, _ = build_pipeline_bar(replace(rejected(row_of), summary=summary), [], {}, noon)
+    checked, _ = build_pipeline_bar(replace(rejected(row_of), summary=summary), [], {}, [], noon)
     assert len(checked.text) <= 40
     assert summary in checked.title
 

@@ -61,9 +61,12 @@ PipelineTarget = tuple[PipelineSegment, str, str, bool]
 
 
 def build_pipeline_bar(
-    event: EventRow, deliveries: Sequence[Delivery], addresses: Mapping[str, str], now: datetime
+    event: EventRow, deliveries: Sequence[Delivery], addresses: Mapping[str, str], routed: Sequence[str], now: datetime
 ) -> tuple[PipelineSegment, list[PipelineTarget]]:
-    """Return the line of an event: the check, and its targets; `addresses` says where each configured one leads."""
+    """Return the line of an event: the check, and its targets.
+
+    `addresses` says where each configured target leads, `routed` names those that routes lead to from such events.
+    """
     targets = [
         (
             _build_delivery_segment(delivery, now),
@@ -73,7 +76,7 @@ def build_pipeline_bar(
         )
         for delivery in select_latest_deliveries(deliveries)
     ]
-    return _build_check_segment(event), targets or [_build_unsent_target(event, addresses)]
+    return _build_check_segment(event), targets or [_build_unsent_target(event, addresses, routed)]
 
 
 def _build_check_segment(event: EventRow) -> PipelineSegment:
@@ -102,10 +105,10 @@ def _build_delivery_segment(delivery: Delivery, now: datetime) -> PipelineSegmen
     return PipelineSegment(kind, text, icon, title)
 
 
-def _build_unsent_target(event: EventRow, addresses: Mapping[str, str]) -> PipelineTarget:
+def _build_unsent_target(event: EventRow, addresses: Mapping[str, str], routed: Sequence[str]) -> PipelineTarget:
     if event.outcome is EventOutcome.REJECTED:
-        name, address = next(iter(addresses.items()), ("Your app", ""))
-        return PipelineSegment("off", "Not sent"), name, address, False
+        name = next(iter(routed), "Your app")
+        return PipelineSegment("off", "Not sent"), name, addresses.get(name, ""), False
     text, target = "No target", "Your app"
     if event.outcome is EventOutcome.DUPLICATE:
         # An imported one does not say of which.

@@ -78,11 +78,14 @@ async def build_detail(request: web.Request, event: CapturedEvent, name: str) ->
     relay, row = get_relay(request), event.row
     deliveries = await tabs.load_deliveries(relay, event.id)
     addresses = {target: format_target_address(url) for target, url in relay.target_addresses.items()}
+    routes = [route for route in relay.routing.routes if route.matches(row.source, row.types)]
     template, tab = await tabs.build_tab(request, event, name)
     return {
         "event": row,
         "is_replayed": event_list.is_replayed(deliveries),
-        "hops": build_pipeline_bar(row, deliveries, addresses, relay.clock.now()),
+        "hops": build_pipeline_bar(
+            row, deliveries, addresses, [name for route in routes for name in route.targets], relay.clock.now()
+        ),
         "tab_names": tabs.TAB_NAMES,
         "tab_name": name if name in tabs.TAB_NAMES else "payload",
         "header_count": len(event.capture.headers),

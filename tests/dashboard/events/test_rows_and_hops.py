@@ -79,16 +79,18 @@ def test_captured_controls_are_made_visible(row_of):
 
 def test_the_hop_line_breaks_where_the_event_broke(row_of, sent, noon):
     rejected = row_of(outcome=EventOutcome.REJECTED, verdict=Verdict.INVALID, reason="signature_mismatch")
-    checked, outs = build_pipeline_bar(rejected, [], {"app": ":3000/hooks"}, noon)
-    assert (checked.kind, checked.text) == ("err", "Mismatch")
-    assert [(wire.kind, wire.text, target, address) for wire, target, address, _ in outs] == [
-        ("off", "Not sent", "app", ":3000/hooks")
-    ]
+    addresses = {"ledger": ":4000", "app": ":3000/hooks"}
+    for routed, target in ((["app", "ledger"], ("app", ":3000/hooks")), ([], ("Your app", ""))):
+        checked, outs = build_pipeline_bar(rejected, [], addresses, routed, noon)
+        assert (checked.kind, checked.text) == ("err", "Mismatch")
+        assert [(wire.kind, wire.text, end, address) for wire, end, address, _ in outs] == [
+            ("off", "Not sent", *target)
+        ]
 
 
 def test_the_hop_line_has_one_wire_for_each_target(row_of, sent, noon):
     waiting = sent(id=2, target="ledger", state=DeliveryState.PENDING, attempts=1, due_at=noon + timedelta(seconds=12))
-    checked, outs = build_pipeline_bar(row_of(), [sent(), waiting], {"app": ":3000"}, noon)
+    checked, outs = build_pipeline_bar(row_of(), [sent(), waiting], {"app": ":3000"}, [], noon)
     assert checked.kind == "ok"
     assert [(wire.kind, wire.text) for wire, *_ in outs] == [("ok", "200 · 38 ms"), ("warn", "Try 2 in 12 s")]
 
@@ -103,7 +105,7 @@ def test_the_hop_line_has_one_wire_for_each_target(row_of, sent, noon):
     ],
 )
 def test_the_hop_line_says_why_nothing_left(row_of, noon, changes, text):
-    assert build_pipeline_bar(row_of(**changes), [], {}, noon)[1][0][0].text == text
+    assert build_pipeline_bar(row_of(**changes), [], {}, [], noon)[1][0][0].text == text
 
 
 def test_a_rejected_event_that_was_replayed_stays_rejected(row_of, sent):
@@ -113,5 +115,7 @@ def test_a_rejected_event_that_was_replayed_stays_rejected(row_of, sent):
 
 
 def test_the_hop_line_marks_what_a_replay_sent(row_of, sent, noon):
-    _, outs = build_pipeline_bar(row_of(), [sent(id=1), sent(id=2, target="b", reason=DeliveryReason.REPLAY)], {}, noon)
+    _, outs = build_pipeline_bar(
+        row_of(), [sent(id=1), sent(id=2, target="b", reason=DeliveryReason.REPLAY)], {}, [], noon
+    )
     assert [is_replay for *_, is_replay in outs] == [False, True]

@@ -23,7 +23,7 @@ def fill(tmp_path):
         if not file:
             return made.fill("text", text, CONTEXT)
         (tmp_path / file).write_text(text)
-        return made.fill_file(file, CONTEXT)
+        return made.fill_file(tmp_path / file, CONTEXT)
 
     return go
 
@@ -71,7 +71,7 @@ def test_the_file_that_an_error_is_in_is_named(fill, tmp_path):
 def test_a_file_that_is_no_text_is_named(tmp_path):
     (tmp_path / "mail.html").write_bytes(b"\xff\xfe")
     with pytest.raises(MailError, match=r"^emails\.w: mail\.html: it is not UTF-8 text$"):
-        Templates("emails.w", tmp_path, autoescape=True).check_file("mail.html")
+        Templates("emails.w", tmp_path, autoescape=True).check_file(tmp_path / "mail.html")
 
 
 GIANTS = [
@@ -164,6 +164,6 @@ def test_helpers_escape_in_html_as_everything_does(fill):
 def test_a_template_is_read_anew_each_time(fill, tmp_path):
     made = Templates("emails.w", tmp_path, autoescape=True)
     (tmp_path / "mail.html").write_text("one")
-    assert made.fill_file("mail.html", CONTEXT) == "one"
+    assert made.fill_file(tmp_path / "mail.html", CONTEXT) == "one"
     (tmp_path / "mail.html").write_text("two")
-    assert made.fill_file("mail.html", CONTEXT) == "two"
+    assert made.fill_file(tmp_path / "mail.html", CONTEXT) == "two"

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from html.parser import HTMLParser
-from pathlib import Path
 
 from relay.actions.mail import EmailOptions
 from relay.actions.mail.addresses import MAX_RECIPIENTS, parse_address, parse_named_address
@@ -78,7 +77,7 @@ def check_template(options: EmailOptions) -> tuple[str, ...]:
     for file in (options.template, options.template and options.template.with_suffix(".txt")):
         try:
             if file is not None and file.is_file():
-                plain.check_file(_template_name(options, file))
+                plain.check_file(file)
         except MailError as error:
             problems.append(error.message)
     return tuple(dict.fromkeys(problems))
@@ -98,28 +97,21 @@ def _render_parts(plain: Templates, options: EmailOptions, context: Mapping[str,
     html, text = "", ""
     template = options.template
     if template is not None and template.suffix != ".txt":
-        html = _make_templates(options, autoescape=True).fill_file(_template_name(options, template), context)
+        html = _make_templates(options, autoescape=True).fill_file(template, context)
         template = template.with_suffix(".txt")
     if options.text is not None:
         text = plain.fill("text", options.text, context)
     elif template is not None and (not html or template.is_file()):
-        text = plain.fill_file(_template_name(options, template), context)
+        text = plain.fill_file(template, context)
     return html, text or html_to_text(html)
 
 
 def _make_templates(options: EmailOptions, *, autoescape: bool) -> Templates:
-    folder = _include_folder(options, options.template) if options.template else options.folder
+    """Return what fills in: its files are those of the project's folder, or of the template's own elsewhere."""
+    folder, template = options.folder, options.template
+    if template is not None and not (folder is not None and template.is_relative_to(folder)):
+        folder = template.parent
     return Templates(f"emails.{options.name}", folder, autoescape=autoescape)
-
-
-def _include_folder(options: EmailOptions, template: Path) -> Path:
-    """Return the folder whose files a template may include: the project's, or its own where it lies elsewhere."""
-    project = options.folder
-    return project if project is not None and template.is_relative_to(project) else template.parent
-
-
-def _template_name(options: EmailOptions, template: Path) -> str:
-    return template.relative_to(_include_folder(options, template)).as_posix()
 
 
 def _template_context(event: CapturedEvent) -> dict[str, object]:

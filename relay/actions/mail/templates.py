@@ -1,6 +1,7 @@
 """Templates filled in with an event: where each comes from, and errors that say which line and which field."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from traceback import extract_tb
 
@@ -34,17 +35,20 @@ class Templates:
         """Return the texts that a template gives: the items of a list, or what its own commas part."""
         return split_items(self._fill(self._lists, _TemplateLocation(key=key, text=text), context))
 
-    def fill_file(self, name: str, context: Mapping[str, object]) -> str:
-        """Return the template of that file name, filled in."""
-        return self._fill(self._jinja, _TemplateLocation(file=name), context)
+    def fill_file(self, file: Path, context: Mapping[str, object]) -> str:
+        """Return a file of the folder, filled in."""
+        return self._fill(self._jinja, self._locate(file), context)
 
     def check(self, key: str, text: str) -> None:
         """Raise MailError for a text that is no template, or leads to one that is none or not there."""
         self._check(_TemplateLocation(key=key, text=text))
 
-    def check_file(self, name: str) -> None:
+    def check_file(self, file: Path) -> None:
         """Raise MailError for a file that is no template, or leads to one that is none or not there."""
-        self._check(_TemplateLocation(file=name))
+        self._check(self._locate(file))
+
+    def _locate(self, file: Path) -> "_TemplateLocation":
+        return _TemplateLocation(file=file.relative_to(self._folder or "").as_posix())
 
     def _check(self, start: "_TemplateLocation") -> None:
         seen: set[str] = set()
@@ -54,8 +58,8 @@ class Templates:
             seen.add(here.file)
             try:
                 _load(self._jinja, here)
-                source = self._source(here.file) if here.file else here.text
-                found = [self._jinja.join_path(one, here.file) for one in _find_required(self._jinja.parse(source))]
+                required = _find_required(self._jinja.parse(self._source(here)))
+                found = [self._jinja.join_path(one, here.file) for one in required]
             except Exception as error:
                 raise self._build_error(here, error) from error
             waiting += [_TemplateLocation(file=one) for one in found if one not in seen]
@@ -68,9 +72,9 @@ class Templates:
         except Exception as error:
             raise self._build_error(start, error) from error
 
-    def _source(self, name: str) -> str:
+    def _source(self, place: "_TemplateLocation") -> str:
         loader = self._jinja.loader
-        return loader.get_source(self._jinja, name)[0] if loader else ""
+        return loader.get_source(self._jinja, place.file)[0] if loader and place.file else place.text
 
     def _build_error(self, start: "_TemplateLocation", error: Exception) -> MailError:
         place = self._place(start, error)
@@ -82,15 +86,14 @@ class Templates:
     def _place(self, start: "_TemplateLocation", error: Exception) -> "_TemplateLocation":
         """Return the innermost template that an error came from, with the line there."""
         if isinstance(error, TemplateSyntaxError):
-            return _TemplateLocation(key=start.key, text=start.text, file=error.name or start.file, line=error.lineno)
+            return replace(start, file=error.name or start.file, line=error.lineno)
         for frame in reversed(extract_tb(error.__traceback__)):
             # Jinja rewrites tracebacks so that a template's own lines appear in them.
             if frame.filename not in self._jinja.compiled | self._lists.compiled:
                 continue
             if self._folder is None or frame.filename.startswith("<"):
-                return _TemplateLocation(key=start.key, text=start.text, file=start.file, line=frame.lineno or 0)
-            file = Path(frame.filename).relative_to(self._folder)
-            return _TemplateLocation(file=str(file), line=frame.lineno or 0)
+                return replace(start, line=frame.lineno or 0)
+            return replace(self._locate(Path(frame.filename)), line=frame.lineno or 0)
         return start
 
     def _words(self, place: "_TemplateLocation", error: Exception) -> str:
@@ -110,7 +113,7 @@ class Templates:
     def _missing(self, place: "_TemplateLocation", name: str) -> str:
         """Say which field is missing, in the words of the template: `there is no payload.user.email`."""
         try:
-            tree = self._jinja.parse(place.text if place.key else self._source(place.file))
+            tree = self._jinja.parse(self._source(place))
         except Exception:  # noqa: BLE001 - the file changed under us; the bare name must do
             return MISSING_PREFIX + name
         for node in tree.find_all((nodes.Getattr, nodes.Getitem)):

@@ -270,10 +270,10 @@ def _tunnel_problems(table: TunnelTable) -> list[str]:
         try:
             check_address(table.public_url, "it")
         except TunnelError:
+            quoted = escape_unprintable(repr(table.public_url), 200)
             problems.append(
-                f"tunnel.public_url: {escape_unprintable(repr(table.public_url), 200)} is not a plain https "
-                f"URL; providers call "
-                "nothing else, so write one such as https://hooks.example.dev"
+                f"tunnel.public_url: {quoted} is not a plain https URL; providers call nothing else, so write one such "
+                "as https://hooks.example.dev"
             )
     return problems
 

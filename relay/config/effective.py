@@ -82,7 +82,7 @@ class ConfigFact:
     table: str
     key: str
     value: str
-    line: int
+    line: int = 0
     where: str = "default"
 
 
@@ -138,10 +138,10 @@ def _added_targets(config: Config) -> Iterator[ConfigFact]:
     flags = config.overrides
     for number, url in enumerate(flags.forward, start=1):
         name = "forward" if number == 1 else f"forward-{number}"
-        yield ConfigFact(table=f"targets.{name}", key="forward", value=url, line=0, where="--forward")
+        yield ConfigFact(table=f"targets.{name}", key="forward", value=url, where="--forward")
     if flags.handlers is not None:
         path = str(Path.cwd() / flags.handlers)
-        yield ConfigFact(table="targets.handlers", key="handler", value=path, line=0, where="--handlers")
+        yield ConfigFact(table="targets.handlers", key="handler", value=path, where="--handlers")
 
 
 def _found_secrets(config: Config) -> Iterator[ConfigFact]:
@@ -149,12 +149,12 @@ def _found_secrets(config: Config) -> Iterator[ConfigFact]:
     for secret in config.spare:
         kind, _, name = secret.reference.partition(":")
         if kind == "env":
-            yield ConfigFact(table=table, key=name, value=secret.reference, line=0, where=_describe_place(config, name))
+            yield ConfigFact(table=table, key=name, value=secret.reference, where=_describe_place(config, name))
 
 
 _SIZES = frozenset({"max_body", "max_size"})
 _NUMBERS = frozenset({"factor", "jitter"})  # written as floats, and no durations
-_OWN_TABLES = frozenset({"signature", "catch_up"})  # of a source: shown after its other keys
+_OWN_TABLES = ("signature", "catch_up")  # of a source: shown after its other keys
 
 
 def file_facts(file: File, path: Path | None) -> tuple[ConfigFact, ...]:
@@ -174,21 +174,17 @@ def file_facts(file: File, path: Path | None) -> tuple[ConfigFact, ...]:
 
 
 def _iterate_tables(file: File) -> Iterator[tuple[str, BaseModel]]:
-    yield "server", file.server
-    yield "tunnel", file.tunnel
-    for name, source in file.sources.items():
-        yield f"sources.{name}", source
-        if source.signature is not None:
-            yield f"sources.{name}.signature", source.signature
-        if source.catch_up is not None:
-            yield f"sources.{name}.catch_up", source.catch_up
-    yield from ((f"targets.{name}", target) for name, target in file.targets.items())
-    yield from ((f"routes {number}", route) for number, route in enumerate(file.routes, start=1))
-    yield from ((f"emails.{name}", email) for name, email in file.emails.items())
-    if file.smtp is not None:
-        yield "smtp", file.smtp
-    yield "log", file.log
-    yield "retention", file.retention
+    for section, value in file:
+        match value:
+            case BaseModel():
+                yield section, value
+            case list():
+                yield from ((f"{section} {number}", table) for number, table in enumerate(value, start=1))
+            case dict():
+                for name, table in value.items():
+                    yield f"{section}.{name}", table
+                    below = ((key, getattr(table, key, None)) for key in _OWN_TABLES)
+                    yield from ((f"{section}.{name}.{key}", inner) for key, inner in below if inner is not None)
 
 
 def _find_lines(path: Path | None) -> Lines:

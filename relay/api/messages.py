@@ -151,21 +151,6 @@ class NewMessageRequest(ApiRequest):
     ] = "sent"
     sent_at: Annotated[str | None, AfterValidator(_read_time)] = None
 
-    def to_message(self) -> NewMessage:
-        """Return the message to register. Raises UsageError for a recipient that is no mail address."""
-        if self.channel == "email" and not all("@" in address for address in parse_addresses(self.recipient)):
-            raise UsageError("recipient is not a mail address", hint="send one such as ada@example.com")
-        return NewMessage(
-            channel=self.channel,
-            provider=escape_unprintable(self.provider).lower(),
-            external_id=escape_unprintable(self.external_id),
-            embedded_id=escape_unprintable(self.embedded_id),
-            recipient=escape_unprintable(self.recipient),
-            subject=escape_unprintable(self.subject, 500),
-            status=MessageStatus(self.status),
-            sent_at=datetime.fromisoformat(self.sent_at) if self.sent_at else None,
-        )
-
 
 @ApiRoute(
     "GET", "/api/messages", {200: MessageList}, query="channel provider status recipient since event before limit"
@@ -184,7 +169,19 @@ async def get_message(relay: RunningRelay, id_: int) -> Answer:
 @ApiRoute("POST", "/api/messages", {200: WholeMessage, 201: WholeMessage}, NewMessageRequest)
 async def register_message(relay: RunningRelay, call: NewMessageRequest) -> Answer:
     """Register a message sent elsewhere; 200 for one that is there under its id already."""
-    made = await relay.store.messages.register(call.to_message(), relay.clock.now())
+    if call.channel == "email" and not all("@" in address for address in parse_addresses(call.recipient)):
+        raise UsageError("recipient is not a mail address", hint="send one such as ada@example.com")
+    message = NewMessage(
+        channel=call.channel,
+        provider=escape_unprintable(call.provider).lower(),
+        external_id=escape_unprintable(call.external_id),
+        embedded_id=escape_unprintable(call.embedded_id),
+        recipient=escape_unprintable(call.recipient),
+        subject=escape_unprintable(call.subject, 500),
+        status=MessageStatus(call.status),
+        sent_at=datetime.fromisoformat(call.sent_at) if call.sent_at else None,
+    )
+    made = await relay.store.messages.register(message, relay.clock.now())
     for moved in made.moved:
         relay.bus.publish(moved)
     return await answers.load_message(relay.store, made.id), 201 if made.created else 200

@@ -108,7 +108,12 @@ async def _render_error_page(request: web.Request, error: RelayError) -> web.Res
 async def handle_login(request: web.Request, guard: Guard) -> web.StreamResponse:
     """Exchange the token in the printed link, or the one typed in, for a cookie, and go to a clean address."""
     if request.method == "POST":
-        return await _handle_login_form(request, guard)
+        form = await read_fields(request)
+        where = safe_redirect_path(form.get("next"))
+        # People paste the whole link as well.
+        if "token" not in form or not guard.is_valid_token(form["token"].strip().rpartition("token=")[2]):
+            return render_sign_in(request, "That is not the token of this relay.", where)
+        return _set_session_cookie(redirect(where), guard)
     if not guard.is_valid_token(request.query.get("token")):
         return render_sign_in(request, "This link is not valid any more." if "token" in request.query else "")
     if request.headers.get("Sec-Fetch-Site") == "cross-site":
@@ -117,15 +122,6 @@ async def handle_login(request: web.Request, guard: Guard) -> web.StreamResponse
     else:
         response = redirect("/events")
     return _set_session_cookie(response, guard)
-
-
-async def _handle_login_form(request: web.Request, guard: Guard) -> web.StreamResponse:
-    form = await read_fields(request)
-    where = safe_redirect_path(form.get("next"))
-    # People paste the whole link as well.
-    if "token" not in form or not guard.is_valid_token(form["token"].strip().rpartition("token=")[2]):
-        return render_sign_in(request, "That is not the token of this relay.", where)
-    return _set_session_cookie(redirect(where), guard)
 
 
 def _set_session_cookie(response: web.Response, guard: Guard) -> web.Response:

@@ -17,7 +17,6 @@ _GRID_LINES = 4  # lines of the grid above its floor
 
 
 ChartBar = tuple[str, str, str, str, str]  # its class, x, y, width and height
-ChartLine = tuple[str, str]  # its class, and the data of its path
 _MAX_SLOW = 6
 _STEP_NAMES = {1: "minute", 15: "15 minutes", 120: "2 hours"}
 
@@ -55,8 +54,8 @@ def build_bars(columns: Sequence[Sequence[tuple[str, int]]], top: float) -> tupl
     return tuple(made)
 
 
-def build_line(kind: str, values: Sequence[float | None], top: float, height: float = 100) -> ChartLine:
-    """Return a line through values at even distances; where there is none it breaks."""
+def build_line(values: Sequence[float | None], top: float, height: float = 100) -> str:
+    """Return the path of a line through values at even distances; where there is none it breaks."""
     last = max(len(values) - 1, 1)
     pieces: list[str] = []
     pen = "M"
@@ -70,14 +69,14 @@ def build_line(kind: str, values: Sequence[float | None], top: float, height: fl
         if alone:  # a point, drawn as a line too short to see but for its round ends
             pieces.append(f"L{x + 0.01:.2f} {y:.2f}")
         pen = "L"
-    return kind, "".join(pieces)
+    return "".join(pieces)
 
 
 def build_sparkline(values: Sequence[float]) -> str:
     """Return the path of a little line without scales, 24 high."""
     low, high = min(values, default=0.0), max(values, default=0.0)
     span = high - low or 1.0
-    return build_line("", [value - low for value in values], span, 22)[1]
+    return build_line([value - low for value in values], span, 22)
 
 
 async def show_metrics(request: web.Request, relay: RunningRelay) -> web.Response:
@@ -135,7 +134,7 @@ def _build_latency_plot(found: Stats) -> dict[str, Any]:
         for kind in ("p99", "p95", "p50")
     }
     top = round_up_scale([one for line in values.values() for one in line if one is not None])
-    lines = [build_line(kind, line, top) for kind, line in values.items()]
+    lines = [(kind, build_line(line, top)) for kind, line in values.items()]
     return {"scale": build_scale_labels(top, " ms"), "bars": (), "lines": lines}
 
 

@@ -1,5 +1,7 @@
 """The routes of the dashboard: pages, parts, the stream, sign-in and static files."""
 
+from functools import partial
+
 from aiohttp import web
 
 from relay.dashboard import (
@@ -39,9 +41,7 @@ def add_dashboard(app: web.Application, guard: Guard) -> None:
     app[live.PAGE_STREAMS] = EventStreams("too many pages are open")
     app.on_shutdown.append(app[live.PAGE_STREAMS].close)
 
-    async def sign_in(request: web.Request) -> web.StreamResponse:
-        return await errors.handle_login(request, guard)
-
+    sign_in = partial(errors.handle_login, guard=guard)
     files = [web.get(assets.PATTERN, assets.serve), web.get(assets.OPEN_PATTERN, assets.serve_open)]
     app.add_routes([*files, web.get("/login", sign_in), web.post("/login", sign_in)])
     for resource in _PAGES:

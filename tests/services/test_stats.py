@@ -74,7 +74,7 @@ def test_every_window_is_cut_into_whole_steps_that_end_with_now(name):
 def test_a_line_stays_within_its_frame_and_breaks_where_nothing_is(values):
     top = metrics_page.round_up_scale([value for value in values if value is not None])
     assert all(value <= top for value in values if value is not None)
-    path = metrics_page.build_line("p50", values, top)[1]
+    path = metrics_page.build_line(values, top)
     numbers = [float(number) for number in re.findall(r"[\d.]+", path)]
     assert all(0 <= number <= 100.01 for number in numbers)
     assert bool(path) == any(value is not None for value in values)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -49,34 +49,27 @@ class TreeNode:
     on: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeHits:
-    """What must be visible and marked: `at` is the pointer of the line to stand on, `marks` of all hits."""
+@dataclass(slots=True)
+class _Budget:
+    """Lines left to give out, a counter that siblings share; the line to stand on, and all that are marked."""
 
+    lines: int = MAX_TREE_LINES
     at: str = ""
-    marks: frozenset[str] = frozenset()
+    marks: Collection[str] = ()
+    levels: int = 2
+    roomy: bool = False
 
-    def is_below(self, pointer: str) -> bool:
+    def is_on_way(self, pointer: str) -> bool:
         """Say whether the line to stand on lies below `pointer`."""
         return self.at.startswith(f"{pointer}/")
 
 
-NO_HITS = TreeHits()
+def build_tree(value: object, *, levels: int = 2, at: str = "", marks: Collection[str] = ()) -> tuple[TreeNode, ...]:
+    """Return the lines of a whole body; the members of the outermost value stand at depth 0.
 
-
-@dataclass(slots=True)
-class _Budget:
-    """Lines left to give out; a counter, so that siblings share it."""
-
-    lines: int = MAX_TREE_LINES
-    hits: TreeHits = NO_HITS
-    levels: int = 2
-    roomy: bool = False
-
-
-def build_tree(value: object, *, levels: int = 2, hits: TreeHits = NO_HITS) -> tuple[TreeNode, ...]:
-    """Return the lines of a whole body; the members of the outermost value stand at depth 0."""
-    budget = _Budget(hits=hits, levels=levels, roomy=_count_lines(value, OPEN_LINES) < OPEN_LINES)
+    `at` is the pointer of the line to stand on, which is visible, `marks` those of all hits.
+    """
+    budget = _Budget(at=at, marks=marks, levels=levels, roomy=_count_lines(value, OPEN_LINES) < OPEN_LINES)
     root = TreeNode(key="", kind=_get_kind(value), path="", pointer="", depth=-1)
     if isinstance(value, dict | list):
         return _build_children(value, root, range(len(value)), budget)
@@ -114,7 +107,7 @@ def _build_ranges(
         step *= MEMBERS_AT_ONCE
     starts = span[::step]
     budget.lines -= len(starts)
-    here = _find_hit_index(value, parent, budget.hits)
+    here = _find_hit_index(value, parent, budget)
     for start in starts:
         within = range(start, min(start + step, span.stop))
         opens = here in within if here >= 0 else start == span.start and budget.lines > MEMBERS_AT_ONCE
@@ -142,14 +135,14 @@ def _build_node(key: str, value: object, parent: TreeNode, siblings: Mapping[str
         pointer=append_to_pointer(parent.pointer, key),
         depth=parent.depth + 1,
     )
-    node = replace(node, mark=node.pointer in budget.hits.marks, on=node.pointer == budget.hits.at)
+    node = replace(node, mark=node.pointer in budget.marks, on=node.pointer == budget.at)
     if not isinstance(value, dict | list):
         return _fill_leaf(node, value, siblings)
     if not value:
         return replace(node, text="{}" if isinstance(value, dict) else "[]")
     count = format_count(len(value), "key" if isinstance(value, dict) else "item")
-    opens = node.depth < budget.levels or budget.roomy or budget.hits.is_below(node.pointer)
-    fits = budget.lines >= min(len(value), MEMBERS_AT_ONCE) or budget.hits.is_below(node.pointer)
+    opens = node.depth < budget.levels or budget.roomy or budget.is_on_way(node.pointer)
+    fits = budget.lines >= min(len(value), MEMBERS_AT_ONCE) or budget.is_on_way(node.pointer)
     if not fits:
         return replace(node, count=count, later=True)
     kids = _build_children(value, node, range(len(value)), budget)
@@ -171,10 +164,10 @@ def _iterate_members(value: dict[str, object] | list[object], span: range) -> It
     return islice(value.items(), span.start, span.stop)
 
 
-def _find_hit_index(value: dict[str, object] | list[object], parent: TreeNode, hits: TreeHits) -> int:
-    if not hits.is_below(parent.pointer):
+def _find_hit_index(value: dict[str, object] | list[object], parent: TreeNode, budget: _Budget) -> int:
+    if not budget.is_on_way(parent.pointer):
         return -1
-    key = split_pointer(hits.at.removeprefix(parent.pointer))[0]
+    key = split_pointer(budget.at.removeprefix(parent.pointer))[0]
     if isinstance(value, list):
         return int(key) if key.isdigit() else -1
     return next((index for index, name in enumerate(value) if name == key), -1)

@@ -250,7 +250,7 @@ async def show_tree(request: web.Request, relay: RunningRelay, id_: int) -> web.
     event = await relay.store.events.get(id_)
     body = await request.app[tabs.BODY_CACHE].read(event)
     nodes = tabs.build_subtree(body.value, request)
-    return render_part(request, "events/tree.html", nodes=nodes, base=tabs.event_path(event))
+    return render_part(request, "events/tree.html", nodes=nodes, base=f"/events/{id_}")
 
 
 async def show_hits(request: web.Request, relay: RunningRelay, id_: int) -> web.Response:

@@ -142,17 +142,12 @@ async def build_tab(request: web.Request, event: CapturedEvent, name: str) -> tu
             values = await _load_deliveries(relay, event)
         case _:
             return "events/payload.html", await build_payload_tab(request, event, name)
-    return f"events/{name}.html", {"base": event_path(event), **values}
+    return f"events/{name}.html", {"base": f"/events/{event.id}", **values}
 
 
 async def load_deliveries(relay: RunningRelay, id_: int) -> tuple[Delivery, ...]:
     """Return the deliveries of one event, oldest first."""
     return (await relay.store.deliveries.of_events([id_]))[id_]
-
-
-def event_path(event: CapturedEvent) -> str:
-    """Return the address of an event."""
-    return f"/events/{event.id}"
 
 
 async def build_payload_tab(request: web.Request, event: CapturedEvent, name: str) -> dict[str, Any]:
@@ -166,7 +161,7 @@ async def build_payload_tab(request: web.Request, event: CapturedEvent, name: st
         kind = body.best
     tab = {
         **_PLAIN_TAB,
-        "base": event_path(event),
+        "base": f"/events/{event.id}",
         "kind": kind,
         "views": _list_fitting_views(event, body),
         "best": body.best,
@@ -202,8 +197,8 @@ def _find_in_body(request: web.Request, body: ParsedBody, text: str) -> dict[str
     if body.is_json:
         hits = body_tree.find_in_tree(body.value, text)
         found = _parse_hit_position(request, text, len(hits))
-        marks = body_tree.TreeHits(at=hits[found["at"]] if hits else "", marks=frozenset(hits))
-        nodes = body_tree.build_tree(body.value, levels=body.levels, hits=marks)
+        at = hits[found["at"]] if hits else ""
+        nodes = body_tree.build_tree(body.value, levels=body.levels, at=at, marks=frozenset(hits))
         return {"kind": "tree", "find": found, "nodes": nodes}
     offsets = body_tree.find_in_text(body.content, text)
     found = _parse_hit_position(request, text, len(offsets))

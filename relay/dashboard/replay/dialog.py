@@ -68,7 +68,10 @@ async def replay_event(request: web.Request, relay: RunningRelay, id_: int, form
             sent_to = escape_unprintable(", ".join(targets[: len(made)]), 200)
             errors["target"] = format_error(error) + (f" (sent to {sent_to} already)" if made else "")
     if errors and (not made or get_target_id(request) is None):
-        return await _render_refused_form(request, event, form, errors)
+        if get_target_id(request) is None:
+            return await _render_replay_form(request, event, form, errors, chosen)
+        text = request.app[RENDERER].part("errors.html", errors=errors)
+        return html_response(text, 422, toast_header("; ".join(errors.values())))
     if get_target_id(request) is None:
         return redirect(f"/deliveries/{made[-1]}" if len(made) == 1 else f"/events/{event.id}/deliveries")
     sent = await asyncio.gather(*(load_result(relay, id_) for id_ in made))
@@ -133,15 +136,6 @@ def _describe_changes(request: web.Request, event: CapturedEvent, edits: ReplayE
         "changes": edits.differences,
         "warning": build_replay_warning(event, edits.changes, signed=signed),
     }
-
-
-async def _render_refused_form(
-    request: web.Request, event: CapturedEvent, form: dict[str, str], errors: dict[str, str]
-) -> web.Response:
-    if get_target_id(request) is not None:
-        text = request.app[RENDERER].part("errors.html", errors=errors)
-        return html_response(text, 422, toast_header("; ".join(errors.values())))
-    return await _render_replay_form(request, event, form, errors, tuple(await read_values(request, "target")))
 
 
 async def load_result(relay: RunningRelay, id_: int) -> tuple[Delivery, bytes]:

@@ -4,14 +4,7 @@ from unicodedata import category
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.dashboard.events.body_tree import (
-    MAX_TREE_LINES,
-    TreeHits,
-    build_branch,
-    build_tree,
-    find_in_text,
-    find_in_tree,
-)
+from relay.dashboard.events.body_tree import MAX_TREE_LINES, build_branch, build_tree, find_in_text, find_in_tree
 from relay.model.json_paths import format_dotted_path
 from relay.model.parsing import parse_json
 
@@ -82,7 +75,7 @@ def test_the_line_looked_for_is_reached_wherever_it_is():
     value = {"items": [{"deep": {"name": f"n{n}"}} for n in range(1000)]}
     hits = find_in_tree(value, "n777")
     assert hits == ("/items/777/deep/name",)
-    nodes = build_tree(value, hits=TreeHits(at=hits[0], marks=frozenset(hits)))
+    nodes = build_tree(value, at=hits[0], marks=hits)
     assert [node.path for node in flat(nodes) if node.on and node.mark] == ["items[777].deep.name"]
 
 

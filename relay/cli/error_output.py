@@ -5,14 +5,17 @@ import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from relay.cli.output import OutputClosed, Terminal
+from relay.cli.output import OutputClosed
 from relay.errors import ConfigError, RelayError
 from relay.model.text import escape_unprintable
-from relay.model.values import dataclass
 from relay.platform import NO_FOLLOW, get_user_id, is_of_another_user, open_private
+
+if TYPE_CHECKING:
+    from relay.cli.options import Call
 
 INTERRUPTED = 130
 
@@ -23,16 +26,7 @@ class NothingMatched(RelayError):  # noqa: N818 - an answer rather than an error
     exit_code = 4
 
 
-@dataclass(slots=True, kw_only=True)
-class Invocation:
-    """One run of the program: where it prints, and where its log lies once that is known."""
-
-    terminal: Terminal
-    log: Path | None = None
-    debug: bool = False
-
-
-def run_guarded(invocation: Invocation, work: Callable[[], object]) -> int:
+def run_guarded(call: "Call", work: Callable[[], object]) -> int:
     """Call `work` and return the exit code, whatever happens."""
     try:
         try:
@@ -44,14 +38,14 @@ def run_guarded(invocation: Invocation, work: Callable[[], object]) -> int:
         except BaseException as error:  # the outer guard: nothing may reach a person as a traceback
             if isinstance(error, OSError) and _is_raised_by_click(error):
                 raise OutputClosed(error.strerror or str(error)) from error  # it prints help by itself
-            returned = print_error(invocation, _find_sole_error(error))
-        invocation.terminal.flush()
+            returned = print_error(call, _find_sole_error(error))
+        call.terminal.flush()
     except OutputClosed as closed:
         # Nothing complains about the closed stdout when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if not closed.reason:
             return 0
-        invocation.terminal.print_message(f"relay: cannot write to stdout: {closed.reason}")
+        call.terminal.print_message(f"relay: cannot write to stdout: {closed.reason}")
         return 1
     return returned if isinstance(returned, int) else 0
 
@@ -61,9 +55,9 @@ def _is_raised_by_click(error: OSError) -> bool:
     return str(frame.f_globals.get("__name__")).startswith("click.")
 
 
-def print_error(invocation: Invocation, error: BaseException) -> int:
+def print_error(call: "Call", error: BaseException) -> int:
     """Print an error to stderr and return its exit code. Raises OutputClosed as it is."""
-    say = invocation.terminal.print_message
+    say = call.terminal.print_message
     match error:
         case OutputClosed():
             raise error
@@ -82,11 +76,11 @@ def print_error(invocation: Invocation, error: BaseException) -> int:
             say(f"relay: {_format_usage_error(error)}")
             return error.exit_code
     lines = "".join(traceback.format_exception(error)).splitlines()
-    if invocation.debug:
+    if call.debug:
         for line in lines:
             say(line)
         return 1
-    path = _write_traceback(invocation.log, lines)
+    path = _write_traceback(call.log, lines)
     where = f"the traceback is in {path}" if path else "--debug shows the traceback"
     say(f"relay: it failed in an unforeseen way ({type(error).__name__}); {where}")
     return 1

@@ -2,14 +2,13 @@
 
 import functools
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 
-from relay.cli.error_output import Invocation
 from relay.cli.output import Terminal, quote
 from relay.config import DEFAULT_FILE
 from relay.model.values import dataclass
@@ -25,24 +24,22 @@ _DURATION_PATTERN = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)(ms|s|m|h)?")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Call:
-    """One call of a command: its shared options, and where it prints."""
+    """One call of a command: where it prints, its shared options, and where its log lies once that is known."""
 
-    invocation: Invocation
-    path: Path | None
-    data_dir: str | None
-    log_options: Mapping[str, Any]
-
-    @property
-    def terminal(self) -> Terminal:
-        """Where to print."""
-        return self.invocation.terminal
+    terminal: Terminal
+    path: Path | None = None
+    data_dir: str | None = None
+    verbosity: int = 0
+    debug: bool = False
+    logs_json: bool = False
+    log: Path | None = None
 
     @property
     def json(self) -> bool:
         """Whether to print JSON lines."""
-        return self.invocation.terminal.as_json
+        return self.terminal.as_json
 
     def load(self, **overrides: Any) -> "Config":
         """Read the configuration; `overrides` as for Overrides. Raises ConfigError with every mistake."""
@@ -51,7 +48,7 @@ class Call:
 
         self.configure_logging()
         config = load(self.path, Overrides(data_dir=self.data_dir, **overrides))
-        self.invocation.log = config.server.data_dir / "relay.log"
+        self.log = config.server.data_dir / "relay.log"
         return config
 
     def configure_logging(self, **options: Any) -> None:
@@ -59,7 +56,8 @@ class Call:
         # A command that only talks to a running relay logs nothing.
         from relay.cli.log_output import configure_logging
 
-        configure_logging(self.terminal.print_message, **self.log_options, **options)
+        say, verbosity = self.terminal.print_message, self.verbosity
+        configure_logging(say, verbosity=verbosity, debug=self.debug, as_json=self.logs_json, **options)
 
     @property
     def folder(self) -> Path:
@@ -91,7 +89,7 @@ class Call:
             folder = base / Path(text).expanduser()
         except (OSError, ValueError, AttributeError, TypeError, RuntimeError):
             return self.load().server.data_dir  # as above
-        self.invocation.log = folder / "relay.log"
+        self.log = folder / "relay.log"
         return folder
 
     @asynccontextmanager
@@ -129,17 +127,11 @@ def shared_options(command: Callable[Concatenate[Call, P], Work]) -> Callable[P,
     @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="The format of the log.")
     @click.pass_obj
     @functools.wraps(command)
-    def wrapped(invocation: Invocation, /, *args: P.args, **kwargs: P.kwargs) -> int | None:
+    def wrapped(call: Call, /, *args: P.args, **kwargs: P.kwargs) -> int | None:
         options: dict[str, Any] = kwargs
-        invocation.debug = options.pop("debug")
-        invocation.terminal.as_json = options.pop("as_json")
-        log_options = {
-            "verbosity": options.pop("verbosity"),
-            "debug": invocation.debug,
-            "as_json": options.pop("log_format") == "json",
-        }
-        path, data_dir = options.pop("config"), options.pop("data_dir")
-        call = Call(invocation=invocation, path=path, data_dir=data_dir, log_options=log_options)
+        call.path, call.data_dir = options.pop("config"), options.pop("data_dir")
+        call.verbosity, call.debug = options.pop("verbosity"), options.pop("debug")
+        call.terminal.as_json, call.logs_json = options.pop("as_json"), options.pop("log_format") == "json"
         work = command(call, *args, **kwargs)
         if not isinstance(work, Coroutine):
             return work

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 
 from relay import __version__
-from relay.cli.error_output import Invocation, run_guarded
+from relay.cli.error_output import run_guarded
 from relay.cli.options import Call, shared_options
 from relay.cli.output import open_terminal, quote
 from relay.model.search import list_grammar
@@ -133,7 +133,5 @@ def help_command(call: Call, topic: str | None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; never raises."""
-    invocation = Invocation(terminal=open_terminal())
-    return run_guarded(
-        invocation, lambda: program.main(list(arguments), prog_name="relay", standalone_mode=False, obj=invocation)
-    )
+    call = Call(terminal=open_terminal())
+    return run_guarded(call, lambda: program.main(list(arguments), prog_name="relay", standalone_mode=False, obj=call))

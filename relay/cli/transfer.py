@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -220,38 +220,29 @@ async def _wait_for_queue(api: ApiClient, queued_before: int) -> int:
 
 async def _follow_catch_up(call: Call, api: ApiClient, request: Json) -> Json:
     """Begin a catch-up and return it once it is over; interrupted, also before relay answered, cancel it."""
+    path, printed = f"/api/catch-up/{quote(request['source'], safe='')}", ""
+    bar: ProgressBar | None = None
     try:
-        begun: Json = await api.post("/api/catch-up", request)
-        state = await _poll_until(call, api, begun, lambda now: bool(now["missed"]))
-        with show_progress(call.terminal, state["missed"], "recovering") as bar:
-            printed = state["detail"]
-            return await _poll_until(
-                call, api, state, lambda now: bar.update(now["recovered"] + now["lost"]), printed=printed
-            )
+        with ExitStack() as stack:
+            state: Json = await api.post("/api/catch-up", request)
+            while True:
+                if bar is None and state["missed"]:
+                    bar = stack.enter_context(show_progress(call.terminal, state["missed"], "recovering"))
+                if state["finished_at"]:
+                    return state
+                if bar is not None:
+                    bar.update(state["recovered"] + state["lost"])
+                if state["detail"] and state["detail"] != printed:  # why it waits
+                    call.terminal.print_message(f"relay: {escape_unprintable(state['detail'], 200)}")
+                printed = state["detail"]
+                await asyncio.sleep(_POLL_INTERVAL)
+                state = await api.get(path)
     except asyncio.CancelledError:
         with suppress(ApiError, ConnectionLostError):
-            ended = await api.post(f"{_find_catch_up(request)}/cancel")
+            ended = await api.post(f"{path}/cancel")
             message = f"cancelled: {ended['summary']}; running it again goes on where it stopped"
             call.terminal.print_message(message)
         raise
-
-
-async def _poll_until(
-    call: Call, api: ApiClient, state: Json, is_reached: Callable[[Json], bool | None], *, printed: str = ""
-) -> Json:
-    """Return a catch-up once it is over or `is_reached`, printing meanwhile why it waits, if not `printed` already."""
-    path = _find_catch_up(state)
-    while not state["finished_at"] and not is_reached(state):
-        if state["detail"] != printed and state["detail"]:
-            call.terminal.print_message(f"relay: {escape_unprintable(state['detail'], 200)}")
-        printed = state["detail"]
-        await asyncio.sleep(_POLL_INTERVAL)
-        state = await api.get(path)
-    return state
-
-
-def _find_catch_up(state: Json) -> str:
-    return f"/api/catch-up/{quote(state['source'], safe='')}"
 
 
 def _format_missed_event(event: Json) -> list[Part]:

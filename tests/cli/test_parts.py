@@ -23,9 +23,10 @@ from hypothesis import strategies as st
 from builders import build_capture, build_delivery, build_new_event, build_row
 from relay.cli import log_output
 from relay.cli.client import fetch_url
-from relay.cli.error_output import Invocation, NothingMatched, run_guarded
+from relay.cli.error_output import NothingMatched, run_guarded
 from relay.cli.formatting import format_delivery, format_duration, format_moment, format_time_left
 from relay.cli.log_output import BriefErrorFilter, RepeatFilter
+from relay.cli.options import Call
 from relay.cli.output import OutputClosed, Terminal, align_rows, format_line
 from relay.cli.request_edits import parse_assignments
 from relay.cli.show import find_differences
@@ -150,7 +151,7 @@ def test_an_error_is_one_line_and_its_own_code(error, code, told):
     def fail():
         raise error
 
-    assert run_guarded(Invocation(terminal=terminal), fail) == code
+    assert run_guarded(Call(terminal=terminal), fail) == code
     assert err.getvalue() == told
 
 

@@ -134,7 +134,7 @@ async def _open_relay(call: Call, config: "Config", listen: Callable[[Signal], N
                 if time.monotonic() > until or await find_running_relay(config.server.data_dir):
                     raise
                 await asyncio.sleep(_POLL)
-        _configure_log(call, call.invocation.log, config.file.log.level)
+        _configure_log(call, call.log, config.file.log.level)
         yield relay
 
 

@@ -176,7 +176,7 @@ def describe_secret_place(secret: Secret) -> str:
 
 
 # Counted as work of the thread, so that a busy computer does not find less.
-DEADLINE = 1.5  # seconds of work
+_DEADLINE = 1.5  # seconds of work
 _HYPOTHESIS_SHARE = 0.5  # of the time that is left, which one hypothesis may take
 AS_RECEIVED = "As received"
 
@@ -186,12 +186,12 @@ Variant = TypeVar("Variant")
 class VariantTester:
     """Tries variants of one case until one fits or the time is up, and remembers what it tried."""
 
-    def __init__(self, case: SignatureCase, monotonic: Callable[[], float], deadline: float = DEADLINE) -> None:
+    def __init__(self, case: SignatureCase, monotonic: Callable[[], float]) -> None:
         self.case = case
         self.cut = False
         self.matched: list[Secret] = []
         self._monotonic = monotonic
-        self._until = monotonic() + deadline
+        self._until = monotonic() + _DEADLINE
         self._share_until = self._until
         self._tried: dict[tuple[str, str], bool] = {}
 

@@ -10,7 +10,6 @@ from relay.providers.challenges import find_subscription_link
 from relay.providers.doctor import bodies, request_head, secrets, serialization, signing, times
 from relay.providers.doctor.case import (
     AS_RECEIVED,
-    DEADLINE,
     Diagnosis,
     SignatureCase,
     SignatureFinding,
@@ -54,15 +53,13 @@ WITHOUT_SIGNATURE: tuple[Hypothesis, ...] = (
 """Hypotheses that a fitting signature proves, the cheap and likely first."""
 
 
-def diagnose(
-    case: SignatureCase, verification: Verification, monotonic: Callable[[], float], deadline: float = DEADLINE
-) -> Diagnosis:
+def diagnose(case: SignatureCase, verification: Verification, monotonic: Callable[[], float]) -> Diagnosis:
     """Return why a request verifies or not. `verification` is today's, made with the time it came.
 
-    Computes alone and never raises for whatever the request holds; takes `deadline` seconds at
-    most, and says so where that was not enough.
+    Computes alone and never raises for whatever the request holds; takes 1.5 s at most, and says so where that was
+    not enough.
     """
-    tester = VariantTester(case, monotonic, deadline)
+    tester = VariantTester(case, monotonic)
     findings = tuple(finding for finding in _find_causes(tester, verification) if finding is not None)
     received, compared = compare_signatures(tester)
     return Diagnosis(

@@ -25,6 +25,7 @@ from relay.providers.schemes.locations import (
 )
 
 CONTENT_STEP = "Signed content"
+SHOWN_LITERAL = 80  # characters of signed bytes beside the body that a person is shown
 
 _PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)(?::([^{}]+))?\}")
 
@@ -61,10 +62,10 @@ class Template:
             elif part.words is None:
                 literal += part.fill(reading)
             else:
-                pieces += [format_literal(literal)] if literal else []
+                pieces += [escape_unprintable(literal, SHOWN_LITERAL)] if literal else []
                 pieces.append(part.words(reading))
                 literal = b""
-        pieces += [format_literal(literal)] if literal else []
+        pieces += [escape_unprintable(literal, SHOWN_LITERAL)] if literal else []
         return " and ".join(pieces)
 
 
@@ -170,11 +171,6 @@ def _form_placeholder(distinct: bool) -> Placeholder:
         return f"{count or 'no'} form field{'' if count == 1 else 's'}"
 
     return Placeholder(lambda reading: read(reading)[0], words)
-
-
-def format_literal(literal: bytes) -> str:
-    """Return signed bytes that are no part of the request's body as a person reads them."""
-    return escape_unprintable(literal, 80)
 
 
 UrlForm = Literal["as_given", "no_port", "with_port", "unescaped"]

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from relay.errors import SigningError
 from relay.model.event import Capture, Check, Verification
 from relay.model.secret import Secret
+from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.schemes.base import (
     HEADER_STEP,
@@ -23,7 +24,7 @@ from relay.providers.schemes.base import (
     read_keys,
     to_wire_bytes,
 )
-from relay.providers.schemes.content import CONTENT_STEP, describe_body, format_literal, template
+from relay.providers.schemes.content import CONTENT_STEP, SHOWN_LITERAL, describe_body, template
 from relay.providers.schemes.encoding import Encoding, Items, KeyFormat, Layout, Prefix, encode_digest, is_same_text
 from relay.providers.schemes.locations import InHeader, Location, read_single, with_header
 from relay.providers.schemes.signed_text import SignedText
@@ -195,7 +196,8 @@ def _build_content_check(signed: bytes, size: int) -> Check:
     if not signed:
         return build_check(CONTENT_STEP, content, "Built")
     # No two requests have the same time and id: not worth a place among the steps that are kept.
-    return Check(name=CONTENT_STEP, passed=True, detail=f"{format_literal(signed)} and {content}", result="Built")
+    detail = f"{escape_unprintable(signed, SHOWN_LITERAL)} and {content}"
+    return Check(name=CONTENT_STEP, passed=True, detail=detail, result="Built")
 
 
 # The secret is part of a text that is only hashed; SHA-256 can be extended, which is why newer schemes use HMAC.

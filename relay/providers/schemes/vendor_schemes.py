@@ -154,11 +154,9 @@ class Contentful(Hmac):
     time: Time | None = field(default_factory=lambda: Time(place=InHeader(_CONTENTFUL_TIME), unit="ms", past=30))
 
     def content(self, reading: SignatureInput) -> bytes:
-        """Return the canonical request as the library makes it."""
         return _build_canonical_request(reading.capture, _escape_path(_read_signed_path(reading.capture)))
 
     def describe(self, reading: SignatureInput) -> str:
-        """Return what is signed, in words."""
         capture = reading.capture
         count = len(_list_signed_headers(capture))
         return f"{capture.method}, the path, {count} listed headers and {len(capture.body):,} body bytes"

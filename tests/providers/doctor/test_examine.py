@@ -42,7 +42,7 @@ def source_of(provider, scheme, *secrets):
 def examine(source, capture, monotonic=lambda: 0.0, **more):
     verification = source.scheme.verify(source.secrets, capture, capture.received_at)
     case = SignatureCase(capture=capture, source=source, reason=verification.reason, **more)
-    return diagnose(case, verification, monotonic, deadline=1.0)
+    return diagnose(case, verification, monotonic)
 
 
 def bare(scheme, capture):

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from relay.config.build import Config, Overrides, load, resolve_again
 from relay.config.secrets import explain_missing
 from relay.errors import ConfigError
-from relay.frameworks.receive import HandlerRunner, Receiver, ReceiverRules
+from relay.frameworks.receive import HandlerRunner, Receiver
 from relay.frameworks.request import UNIX_SOCKET, Incoming, ReadBody
 from relay.frameworks.threads import KeyStore
 from relay.handlers.environment import HandlerOptions, set_default_secrets, using_secrets
@@ -63,13 +63,11 @@ def receiver(
     longest = sum(runner.timeout for runner in runners.values()) + _LEASE_SLACK
     return Receiver(
         table=SourceRegistry(read.sources, None),
-        rules=ReceiverRules(
-            routing=Routing(read.routes, read.targets),
-            runners=runners,
-            max_body=read.server.max_body,
-            proxies=networks,
-            unix=unix,
-        ),
+        routing=Routing(read.routes, read.targets),
+        runners=runners,
+        max_body=read.server.max_body,
+        proxies=networks,
+        unix=unix,
         keys=keys or _open_keys(read.server.data_dir / KEYS_FILE, max(CLAIM_LEASE, longest)),
     )
 

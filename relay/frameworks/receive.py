@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 from relay.frameworks.request import BodyConsumedError, BodyTooLargeError, Incoming
@@ -13,7 +14,6 @@ from relay.handlers.environment import FindSecret, find_in_environment, using_se
 from relay.handlers.event import EventMetadata, build_event
 from relay.handlers.file import Handlers
 from relay.model.admission import Claim, Network
-from relay.model.clock import Clock
 from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, Outcome
 from relay.model.event import Capture, EventOutcome, NewEvent, Source
 from relay.model.payload import Payload
@@ -55,21 +55,6 @@ class HandlerRunner:
     find_secret: FindSecret = find_in_environment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiverRules:
-    """What relay.toml says beside sources: where events go, how large they may be, which proxies are ours.
-
-    `runners` are by the name of their target; other targets are none of a receiver's business. `unix`: a
-    proxy of ours calls over a socket of this computer.
-    """
-
-    routing: Routing
-    runners: Mapping[str, HandlerRunner]
-    max_body: int = 25_000_000
-    proxies: tuple[Network, ...] = ()
-    unix: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class _HandlerTimeout:
     """A handler took too long, and may still be running."""
@@ -82,15 +67,30 @@ class Receiver:
     """Answers webhooks by calling handlers, in any app. It keeps nothing but keys, and those in its store.
 
     Safe to share between threads, and across a fork. `close` ends what `receive_sync` started.
+
+    `runners` are by the name of their target; other targets are none of a receiver's business. `max_body` is for
+    sources that have no limit of their own, `proxies` are ours, and `unix`: one of them calls over a socket of this
+    computer.
     """
 
     def __init__(
-        self, *, table: SourceRegistry, rules: ReceiverRules, keys: KeyStore, clock: Clock | None = None
+        self,
+        *,
+        table: SourceRegistry,
+        routing: Routing,
+        runners: Mapping[str, HandlerRunner],
+        keys: KeyStore,
+        max_body: int = 25_000_000,
+        proxies: tuple[Network, ...] = (),
+        unix: bool = False,
     ) -> None:
         self._table = table
-        self._rules = rules
+        self._routing = routing
+        self._runners = runners
         self._keys = keys
-        self._clock = clock or SystemClock()
+        self._max_body = max_body
+        self._find_caller = partial(Incoming.caller, proxies=proxies, unix=unix)
+        self._clock = SystemClock()
         self._gate = RequestLimits(self._clock)
         self._loop = BackgroundLoop()
 
@@ -98,7 +98,7 @@ class Receiver:
     def max_body(self) -> int:
         """Return the largest body that any source takes, in bytes."""
         own = (source.admission.max_body or 0 for source in self._table.configured)
-        return max(self._rules.max_body, *own, 0)
+        return max(self._max_body, *own, 0)
 
     def receive_sync(self, request: Incoming) -> SenderResponse:
         """Do as `receive` does, from a thread without an event loop. Raises UsageError where one runs."""
@@ -122,14 +122,14 @@ class Receiver:
         source = self._table.find(request.path)
         if source is None:
             return build_error_response(404, "not_found", "no such hook")
-        caller = request.caller(self._rules.proxies, unix=self._rules.unix)
+        caller = self._find_caller(request)
         refusal = self._gate.refuse(source, caller)
         if refusal is not None:
             log.warning("a request for %s got %d: %s", source.name, refusal.status, refusal.detail)
             return build_error_response(
                 refusal.status, refusal.code, refusal.message, refusal.hint, headers=refusal.headers
             )
-        limit = source.admission.max_body or self._rules.max_body
+        limit = source.admission.max_body or self._max_body
         try:
             body = await request.read(limit)
         except BodyTooLargeError:
@@ -154,12 +154,12 @@ class Receiver:
         return await self._process(source, capture)
 
     async def _process(self, source: Source, capture: Capture) -> SenderResponse:
-        processed = await process_request(source, capture, list_sender_urls(source, capture), self._rules.routing)
+        processed = await process_request(source, capture, list_sender_urls(source, capture), self._routing)
         event = processed.event
         if processed.challenge is not None:
             return await self._answer_challenge(processed, processed.challenge)
         if steps_are_logged():
-            log_arrival(None, event, event.outcome, self._rules.routing.routes)
+            log_arrival(None, event, event.outcome, self._routing.routes)
         if event.outcome is EventOutcome.REJECTED:
             # For the app's operator: the sender is not told.
             log.warning("%s got %d: %s", _event_name(event), event.status, event.reason or "rejected")
@@ -203,9 +203,9 @@ class Receiver:
         event, payload = processed.event, processed.event.capture.payload
         found: list[Outcome | _HandlerTimeout] = []
         first_reply: bytes | None = None
-        for target in (new.target for new in processed.deliveries if new.target in self._rules.runners):
+        for target in (new.target for new in processed.deliveries if new.target in self._runners):
             # Handlers may change the payload: the first gets what was parsed, each further one its own.
-            outcome, reply = await _run_handlers(self._rules.runners[target], event, None if found else payload)
+            outcome, reply = await _run_handlers(self._runners[target], event, None if found else payload)
             if steps_are_logged():
                 log_handled(event, target, outcome.name)
             found.append(outcome)

@@ -117,7 +117,7 @@ class Reverifier:
                 self.bus.publish(moved)
             for delivery in one.deliveries:
                 self.bus.publish(DeliveryChanged(delivery, one.id, "pending"))
-        outcomes = [(one.outcome, byid[one.id].verdict) for one in stored]
+        outcomes = [(one.outcome, byid[one.id].event.verification.verdict) for one in stored]
         rejected = sum(outcome is EventOutcome.REJECTED for outcome, _ in outcomes)
         duplicates = sum(outcome is EventOutcome.DUPLICATE for outcome, _ in outcomes)
         kept = (EventOutcome.ACCEPTED, EventOutcome.IGNORED)

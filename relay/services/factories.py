@@ -93,7 +93,12 @@ def connect_services(
         give_up=engine.give_up,
     )
     relay.bulk_replays = _build_bulk_replays(relay, engine, above=newest_batch)
-    relay.catch_ups = _build_catch_ups(relay)
+    context = RecoveryContext(
+        store=relay.store, bus=relay.bus, clock=relay.clock, routing=relay.routing, urls=relay.list_sender_urls
+    )
+    # A vault that was opened has changed the configuration by then.
+    listing = lambda source: relay.config.catch_up(source)  # noqa: E731, PLW0108 (the attribute is replaced)
+    relay.catch_ups = CatchUpJobs(context, source=relay.find_source, listing=listing)
     relay.lab = _build_lab(relay, engine)
     relay.email_dry_run = _build_email_dry_run(relay, email)
     relay.signature_doctor = SignatureDoctor(
@@ -128,15 +133,6 @@ def _build_bulk_replays(relay: RunningRelay, engine: Engine, above: int) -> Bulk
         give_up=engine.give_up,
         above=above,
     )
-
-
-def _build_catch_ups(relay: RunningRelay) -> CatchUpJobs:
-    context = RecoveryContext(
-        store=relay.store, bus=relay.bus, clock=relay.clock, routing=relay.routing, urls=relay.list_sender_urls
-    )
-    # A vault that was opened has changed the configuration by then.
-    listing = lambda source: relay.config.catch_up(source)  # noqa: E731, PLW0108 (the attribute is replaced)
-    return CatchUpJobs(context, source=relay.find_source, listing=listing)
 
 
 def _build_lab(relay: RunningRelay, engine: Engine) -> LabRunner:

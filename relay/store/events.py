@@ -150,11 +150,8 @@ class Events(Repository):
             return (await self.counts()).events
         if query.has_words:
             await self._indexer.catch_up(_INDEXING)
-        row = await self._readers.one(
-            f"SELECT COUNT(*) FROM (SELECT 1 FROM {compiled.table} WHERE {' AND '.join(compiled.where)} LIMIT ?)",
-            (*compiled.parameters, limit),
-        )
-        return int(row[0]) if row else 0
+        matching = f"SELECT 1 FROM {compiled.table} WHERE {' AND '.join(compiled.where)} LIMIT ?"
+        return await self._readers.number(f"SELECT COUNT(*) FROM ({matching})", (*compiled.parameters, limit))
 
     async def counts(self) -> EventCounts:
         """Return the kept counters and how many events have failed or waiting deliveries."""

@@ -4,11 +4,11 @@ The one place where a stored event's verdict changes, and it changes once.
 """
 
 import sqlite3
+from dataclasses import replace
 from datetime import datetime
 
 from relay.model.delivery import NewDelivery
-from relay.model.event import EventOutcome, NewEvent, Verdict
-from relay.model.message import MessageTracking
+from relay.model.event import EventOutcome, NewEvent
 from relay.model.signals import MessageChanged
 from relay.model.values import dataclass
 from relay.store import row_mappers
@@ -24,40 +24,18 @@ _PENDING = "reason = 'vault_locked' AND outcome <> 'rejected'"
 _FROM_PENDING = f"FROM events INDEXED BY events_locked WHERE {_PENDING}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class CheckedEvent:
-    """An event as it was checked now. Without its body, so that many of them may wait for one commit."""
+    """An event as it was checked now, with the deliveries that it causes."""
 
     id: int
-    source: str
-    verdict: Verdict
-    reason: str
-    outcome: EventOutcome
-    claim: str | None
-    deliver_duplicates: bool
-    url: bytes
-    checks: str
+    event: NewEvent
     planned: tuple[NewDelivery, ...]
-    received_at: int
-    tracked: MessageTracking | None
 
 
 def build_checked_event(id_: int, event: NewEvent, planned: tuple[NewDelivery, ...]) -> CheckedEvent:
-    """Return what is written down of an event that was checked now."""
-    return CheckedEvent(
-        id=id_,
-        source=event.capture.source,
-        verdict=event.verification.verdict,
-        reason=event.reason,
-        outcome=event.outcome,
-        claim=event.idempotency_key if event.claims_key else None,
-        deliver_duplicates=event.deliver_duplicates,
-        url=event.capture.url.encode("latin-1", "replace"),
-        checks=row_mappers.dump_checks(event.verification),
-        planned=planned,
-        received_at=to_micros(event.capture.received_at),
-        tracked=event.tracked,
-    )
+    """Return what is written down of an event: without its body, so that many of them may wait for one commit."""
+    return CheckedEvent(id_, replace(event, capture=replace(event.capture, body=b""), events=None), planned)
 
 
 class PendingVerification(Repository):
@@ -96,33 +74,34 @@ def _record_verdict(keys: EventKeys, connection: sqlite3.Connection, one: Checke
     waits = connection.execute(f"SELECT 1 FROM events WHERE id = ? AND {_PENDING}", (one.id,)).fetchone()
     if waits is None:
         return None
-    outcome, planned = one.outcome, one.planned
-    duplicate_of = _claim_key(keys, connection, one)
-    if duplicate_of is not None and not one.deliver_duplicates and outcome is EventOutcome.ACCEPTED:
+    event, planned, outcome = one.event, one.planned, one.event.outcome
+    duplicate_of = _claim_key(keys, connection, one.id, event) if event.claims_key else None
+    if duplicate_of is not None and not event.deliver_duplicates and outcome is EventOutcome.ACCEPTED:
         outcome, planned = EventOutcome.DUPLICATE, ()
     connection.execute(
         "UPDATE events SET verdict = ?, reason = ?, outcome = ?, duplicate_of = ? WHERE id = ?",
-        (one.verdict.value, one.reason, outcome.value, duplicate_of, one.id),
+        (event.verification.verdict.value, event.reason, outcome.value, duplicate_of, one.id),
     )
-    connection.execute("UPDATE event_bytes SET url = ?, checks = ? WHERE event_id = ?", (one.url, one.checks, one.id))
+    url, checks = event.capture.url.encode("latin-1", "replace"), row_mappers.dump_checks(event.verification)
+    connection.execute("UPDATE event_bytes SET url = ?, checks = ? WHERE event_id = ?", (url, checks, one.id))
     if outcome is EventOutcome.REJECTED:
         connection.execute("UPDATE counters SET value = value + 1 WHERE name = 'rejected'")
-    made = [insert_delivery(connection, one.id, one.source, new, now) for new in planned]
+    made = tuple(insert_delivery(connection, one.id, event.capture.source, new, now) for new in planned)
     moved: tuple[MessageChanged, ...] = ()
-    if one.tracked is not None and outcome is EventOutcome.ACCEPTED:
-        moved = apply_statuses(connection, one.id, one.received_at, one.tracked).moved
-    return StoredEvent(id=one.id, outcome=outcome, duplicate_of=duplicate_of, deliveries=tuple(made), moved=moved)
+    if event.tracked is not None and outcome is EventOutcome.ACCEPTED:
+        moved = apply_statuses(connection, one.id, to_micros(event.capture.received_at), event.tracked).moved
+    return StoredEvent(id=one.id, outcome=outcome, duplicate_of=duplicate_of, deliveries=made, moved=moved)
 
 
-def _claim_key(keys: EventKeys, connection: sqlite3.Connection, one: CheckedEvent) -> int | None:
+def _claim_key(keys: EventKeys, connection: sqlite3.Connection, id_: int, event: NewEvent) -> int | None:
     """Claim the key of an event; return the event that has it already, if any."""
-    if one.claim is None:
+    if event.idempotency_key is None:
         return None
-    claim = (one.source, one.claim)
+    claim = (event.capture.source, event.idempotency_key)
     holder = keys.find_holders(connection, [claim]).get(claim)
     if holder is not None:
-        if not (holder.ignored and one.outcome is EventOutcome.ACCEPTED):
+        if not (holder.ignored and event.outcome is EventOutcome.ACCEPTED):
             return holder.id
         keys.release(connection, claim, holder)
-    keys.claim(connection, {claim: one.id})
+    keys.claim(connection, {claim: id_})
     return None

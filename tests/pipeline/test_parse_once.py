@@ -10,7 +10,7 @@ from builders import build_capture
 from relay.actions.base import AwaitedResponses
 from relay.catchup.base import Access, CatchUpProgress, CatchUpRequest, ListedEvent, RebuiltRequest
 from relay.catchup.recovery import Recovery, RecoveryContext
-from relay.frameworks.receive import HandlerRunner, Receiver, ReceiverRules
+from relay.frameworks.receive import HandlerRunner, Receiver
 from relay.frameworks.request import Incoming
 from relay.handlers.file import load_handlers
 from relay.model import parsing
@@ -165,11 +165,7 @@ async def test_an_embedded_request_is_parsed_once_and_handlers_get_values_of_the
         def settle(self, source, key, done):
             assert done
 
-    receiver = Receiver(
-        table=SourceRegistry((acme(),), None),
-        rules=ReceiverRules(routing=ROUTING, runners={"app": runner}),
-        keys=Keys(),
-    )
+    receiver = Receiver(table=SourceRegistry((acme(),), None), routing=ROUTING, runners={"app": runner}, keys=Keys())
     answered = await receiver.receive(
         Incoming(method="POST", path="/webhooks/acme", query="", headers=HEADERS, body=BODY)
     )

@@ -39,9 +39,6 @@ def parse_limit(query: Mapping[str, str]) -> int:
 def parse_message_filter(query: Mapping[str, str], statuses: Iterable[str], now: datetime) -> MessageFilter:
     """Return which messages a query string asks for, with each of its `statuses`. Raises UsageError."""
     channel, since = query.get("channel"), query.get("since")
-    moment = parse_moment(since, now) if since else None
-    if since and moment is None:
-        raise UsageError("since is neither an age nor a time", hint="write since=2h or since=2026-01-31")
     return MessageFilter(
         channel=check_choice("channel", channel, CHANNELS) if channel else None,
         provider=query.get("provider", "").lower() or None,
@@ -52,9 +49,16 @@ def parse_message_filter(query: Mapping[str, str], statuses: Iterable[str], now:
             if text
         ),
         recipient=query.get("recipient") or None,
-        since=moment,
+        since=_parse_since(since, now) if since else None,
         event=parse_number(query, "event", None),
     )
+
+
+def _parse_since(text: str, now: datetime) -> datetime:
+    since = parse_moment(text, now)
+    if since is None:
+        raise UsageError("since is neither an age nor a time", hint="write since=2h or since=2026-01-31")
+    return since
 
 
 def check_choice(name: str, text: str, allowed: tuple[str, ...]) -> str:

@@ -3,14 +3,12 @@
 import sqlite3
 from collections.abc import Iterable
 from itertools import product
-from typing import Any
 
 from relay.model.message import MatchWay, MessageStatus, MessageTracking, StatusReport, find_furthest
 from relay.model.signals import MessageChanged
 from relay.model.values import dataclass
 from relay.store.row_mappers import to_micros
 
-_COLUMNS = "event_id, status, at, received_at, code, detail, provider, external_id, ways, window"
 # Mails that relay sends itself: their carrier reports their statuses.
 OWN_PROVIDERS = ("smtp", "outbox")
 
@@ -219,11 +217,7 @@ def _find_by_time(connection: sqlite3.Connection, arrival: _Arrival) -> int | No
 def _insert_status(connection: sqlite3.Connection, arrival: _Arrival, message: int, way: MatchWay) -> bool:
     """Add a status to its message's history, and what waited under the same id; say whether any was news."""
     report = arrival.report
-    cursor = connection.execute(
-        f"INSERT OR IGNORE INTO history (message_id, way, {_COLUMNS}) VALUES ({','.join('?' * 12)})",
-        (message, way.value, *_status_values(arrival)),
-    )
-    news = cursor.rowcount > 0
+    news = _insert_history(connection, arrival, message, way.value) is not None
     remember_ids(connection, message, report.provider, report.external_ids, way)
     waiting = find_waiting_under(connection, report.provider, report.external_ids)
     return bool(attach_waiting(connection, message, waiting, way)) or news
@@ -231,26 +225,25 @@ def _insert_status(connection: sqlite3.Connection, arrival: _Arrival, message: i
 
 def _insert_waiting(connection: sqlite3.Connection, arrival: _Arrival) -> None:
     """Keep a status whose message is not registered, with what it may be found by."""
-    report = arrival.report
-    cursor = connection.execute(
-        f"INSERT OR IGNORE INTO history ({_COLUMNS}) VALUES ({','.join('?' * 10)})", _status_values(arrival)
-    )
-    if cursor.rowcount < 1:
-        return
+    id_, report = _insert_history(connection, arrival, None, ""), arrival.report
     held = {
         MatchWay.EXTERNAL_ID: report.external_ids,
         MatchWay.EMBEDDED: (report.embedded_id,) if report.embedded_id else (),
         MatchWay.TIMESTAMP: report.recipients,
     }
-    connection.executemany(
-        "INSERT OR IGNORE INTO waiting_keys (way, key, history_id) VALUES (?, ?, ?)",
-        [(way.value, key, cursor.lastrowid) for way in arrival.ways for key in held[way]],
-    )
+    if id_ is not None:
+        connection.executemany(
+            "INSERT OR IGNORE INTO waiting_keys (way, key, history_id) VALUES (?, ?, ?)",
+            [(way.value, key, id_) for way in arrival.ways for key in held[way]],
+        )
 
 
-def _status_values(arrival: _Arrival) -> tuple[Any, ...]:
+def _insert_history(connection: sqlite3.Connection, arrival: _Arrival, message: int | None, way: str) -> int | None:
+    """Write a status down and return its id; None where the same was reported before."""
     report = arrival.report
-    return (
+    values = (
+        message,
+        way,
         arrival.event_id,
         report.status.value,
         arrival.at,
@@ -262,3 +255,9 @@ def _status_values(arrival: _Arrival) -> tuple[Any, ...]:
         ",".join(arrival.ways),
         arrival.window,
     )
+    cursor = connection.execute(
+        "INSERT OR IGNORE INTO history (message_id, way, event_id, status, at, received_at, code, detail, provider, "
+        f"external_id, ways, window) VALUES ({','.join('?' * len(values))})",
+        values,
+    )
+    return cursor.lastrowid if cursor.rowcount > 0 else None

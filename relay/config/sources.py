@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from relay.config.reading import collecting, did_you_mean, find_slip
-from relay.config.secrets import ResolvedSecrets, explain_missing, resolve_secrets
+from relay.config.secrets import explain_missing, resolve_secrets
 from relay.config.source_rules import build_admission, build_answer, with_message_matching
 from relay.config.source_tables import SignatureTable, SourceTable
 from relay.config.tables import File
@@ -66,9 +66,7 @@ def with_secrets(source: Source, table: SourceTable, environ: Mapping[str, str],
     """Return the source with its references looked up, as often as the vault is opened or locked."""
     provider = find_provider(source.provider)
     secrets = resolve_secrets(table.secret, provider.secret_env if provider else (), environ, vault)
-    tokens = ResolvedSecrets()
-    if provider is not None:
-        tokens = resolve_secrets(table.verify_token, provider.verify_token_env, environ, vault)
+    tokens = resolve_secrets(table.verify_token, provider.verify_token_env if provider else (), environ, vault)
     return replace(
         source,
         secrets=secrets.found,

@@ -246,6 +246,15 @@ def test_an_empty_secret_counts_as_missing_and_is_said(tmp_path, value):
     assert any("S is not set" in notice for notice in loaded.notices)
 
 
+def test_the_verify_token_of_a_source_without_a_provider_is_looked_up(tmp_path):
+    text = '[sources.own]\nprovider = "custom"\nverify_token = "env:TOKEN"\n'
+    missing = "sources.own.verify_token: TOKEN is not set, so its handshake is refused"
+    assert missing in config(tmp_path, text, {}).notices
+    found = config(tmp_path, text, {"TOKEN": "x"})
+    assert missing not in found.notices
+    assert [token.reveal() for token in found.sources[0].verify_tokens] == ["x"]
+
+
 def test_an_inbox_name_of_the_catalogue_is_verified_where_its_secret_is_set(tmp_path):
     make = config(tmp_path, "", environ={"STRIPE_WEBHOOK_SECRET": "whsec_x"}).inbox
     assert make("stripe").secrets

@@ -26,7 +26,8 @@ def format_delivery(delivery: Json) -> list[Part]:
     if not made and state not in SETTLED_STATES:
         why = f": {delivery['detail']}" if delivery["detail"] else ""
         return [f"-> {delivery['target']} ", (f"waiting{why}", "dim")]
-    answer = str(delivery["status"] or "") or _describe_result(delivery)
+    has_answer = delivery["status"] and state != "cancelled"
+    answer = str(delivery["status"]) if has_answer else _describe_result(delivery)
     took = "" if delivery["took_ms"] is None else f" {format_milliseconds(delivery['took_ms'])}"
     parts: list[Part] = [f"-> {delivery['target']} ", (answer, _STATE_STYLES.get(state, "yellow")), took]
     if state == "pending":

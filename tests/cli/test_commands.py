@@ -327,6 +327,9 @@ def test_deliveries_are_listed_retried_and_cancelled(ask, shared):
     delivery = str(found[0]["id"])
     assert found[0]["state"] == "pending"
     assert re.search(r"-> app 503 \d+ ms, attempt 1, again ", ask("deliveries", "--state", "pending").out)
+    cancelled = ask("cancel", delivery)
+    assert (cancelled.code, cancelled.err) == (0, "")
+    assert re.match(rf"#{id_}  -> app cancelled: 503 \d+ ms", cancelled.out)
     retried = ask("retry", delivery)
     assert (retried.code, retried.err) == (0, "")
     assert re.match(rf"#{id_}  -> app 200 \d+ ms, attempt 2", retried.out)

@@ -39,4 +39,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except RelayError as error:
-        sys.exit(f"{error.sentence}; {error.hint}")
+        sys.exit(error.full_text)

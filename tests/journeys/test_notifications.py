@@ -74,6 +74,13 @@ async def test_the_sender_prints_what_the_readme_says_and_the_client_gets_one(ex
     assert re.fullmatch(r"disk\.full \d+: only 3 GB are left on /data", await line(client))
 
 
+async def test_the_sender_says_in_one_line_that_nobody_listens(unused_tcp_port):
+    async with process(EXAMPLE, "send.py", f"http://127.0.0.1:{unused_tcp_port}/webhooks/notifications") as sender:
+        out, err = await sender.communicate()
+    assert (sender.returncode, out) == (1, b"")
+    assert err.decode() == f"127.0.0.1:{unused_tcp_port}: connection refused; start what should answer there\n"
+
+
 @pytest.mark.slow
 async def test_one_that_fits_is_forwarded_and_every_wrong_field_is_named(example):
     _, url, client = example

@@ -195,14 +195,15 @@ async def test_550_is_final_and_nobody_gets_the_mail():
     sink = Sink(answers={"bob@example.com": "550 5.1.1 no such \x1b[1muser"})
     async with serving(sink) as port:
         outcome = await send_mail(MAIL, ENVELOPE, options(port))
-    assert outcome == AttemptFailed("550 5.1.1 no such \\x1b[1muser")
+    assert outcome == AttemptFailed("550 5.1.1 no such \\x1b[1muser; it refuses bob@example.com")
     assert sink.mails == []
 
 
 async def test_a_recipient_refused_for_now_holds_the_whole_mail_back():
-    sink = Sink(answers={"bob@example.com": "452 4.2.2 mailbox full"})
+    sink = Sink(answers={"bob@example.com": "452 4.2.2 <bob@example.com>: mailbox full"})
     async with serving(sink) as port:
-        assert await send_mail(MAIL, ENVELOPE, options(port)) == AttemptRetry("452 4.2.2 mailbox full")
+        outcome = await send_mail(MAIL, ENVELOPE, options(port))
+    assert outcome == AttemptRetry("452 4.2.2 <bob@example.com>: mailbox full")
     assert sink.mails == []
 
 

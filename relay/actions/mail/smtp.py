@@ -18,6 +18,7 @@ from aiosmtplib import (
     SMTPConnectError,
     SMTPConnectTimeoutError,
     SMTPException,
+    SMTPRecipientRefused,
     SMTPResponseException,
     SMTPServerDisconnected,
     SMTPTimeoutError,
@@ -175,6 +176,8 @@ def _describe_error(error: Exception, options: SmtpOptions) -> Outcome:
         case SMTPAuthenticationError():
             title = options.password.title if options.password else "smtp.password"
             return _describe_refusal(error, options, f"; check {title}")
+        case SMTPRecipientRefused() if error.recipient not in error.message:
+            return _describe_refusal(error, options, f"; it refuses {error.recipient}")
         case SMTPResponseException() if error.code < 200:
             return AttemptRetry(f"{options.address} does not speak SMTP")
         case SMTPResponseException():

@@ -197,7 +197,7 @@ async def catch_up_command(call: Call, source: str, *, since: str, dry_run: bool
         raise ApiError(error["message"], hint=error["hint"], code=error["code"])
     if result["state"] != "done":
         raise CatchUpError(f"the catch-up of {source} was {result['state']}", hint="run it again")
-    nothing = result["found"] and result["missed"] == result["lost"]
+    nothing = result["found"] and not result["missed"]
     say(f"{result['summary']}{'; nothing was missed' if nothing else ''}")
     if queued:
         say(f"{format_count(queued, 'delivery')} still queued; relay start sends what is")

@@ -73,6 +73,14 @@ async def test_it_lists_what_it_recovered_and_what_that_came_to(start, github, t
     assert (done.code, done.out, done.err) == (0, "", "found 4, 4 were here, 0 recovered; nothing was missed\n")
 
 
+async def test_what_has_no_content_any_more_was_missed_all_the_same(start, svix, tables, environ, command):
+    svix.message("user.created", ago(minutes=5), {"expired": True})
+    await start(tables(svix), environ)
+    done = await command("catch-up", "svix")
+    assert (done.code, done.out) == (0, "")
+    assert done.err == "found 1, 0 were here, 1 without content at Svix, 0 recovered\n"
+
+
 async def test_without_a_running_relay_it_stores_just_as_well(tmp_path, stripe, tables, command):
     id_ = stripe.happen("charge.failed", ago(minutes=5))
     (tmp_path / "relay.toml").write_text(tables(stripe))

@@ -19,7 +19,7 @@ from relay.http.responses import format_response, make_response
 from relay.http.server import SHUTDOWN_TIMEOUT
 from relay.ingress.head_parser import MAX_HEADERS, MAX_LINE, AmbiguousRequestError, UsualRequest
 from relay.ingress.receive import IngressHandler
-from relay.ingress.request_parser import RequestParser
+from relay.ingress.request_parser import BodyReadError, RequestParser
 from relay.pipeline.process import Pipeline
 from relay.pipeline.responses import SenderResponse, build_error_response
 from relay.pipeline.sync_response import SyncResponses
@@ -216,6 +216,11 @@ class _IngressProtocol(RequestHandler):
         if not isinstance(exc, AmbiguousRequestError):
             self._record_refusal(status, f"not a request that can be read ({type(exc).__name__})", b"")
         return make_response(build_error_response(status, "bad_request", "the request cannot be read", closes=True))
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Log what nothing caught, but not that the rest of a body stays away which was refused already."""
+        if not isinstance(kw.get("exc_info"), BodyReadError):
+            super().log_exception(*args, **kw)
 
     def _record_refusal(self, status: int, reason: str, line: bytes) -> None:
         self._handler.record_unread(status, reason, line, self._remote)

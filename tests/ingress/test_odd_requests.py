@@ -6,6 +6,7 @@ import html
 import pytest
 
 from cases import check_each
+from relay.ingress import server
 from relay.ingress.server import max_connections
 
 HEAD = b"Host: h\r\nConnection: close\r\n"
@@ -276,6 +277,17 @@ async def test_a_body_that_stops_is_refused_and_shown(at):
     assert (await exchange(at, head + b"0123456789", end=True)).startswith(b"HTTP/1.1 400")
     assert await refused(at) == [(400, "the sender stopped after 10 of 20 bytes of the body: POST /webhooks/a")]
     assert await events(at) == []
+
+
+async def test_a_sender_of_too_much_that_stops_after_the_answer_is_no_failure(start, caplog, monkeypatch):
+    monkeypatch.setattr(server, "LINGER_SECONDS", 0.3)
+    at = await start("[server]\nmax_body = '1MB'")
+    head = b"POST /webhooks/a HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\n\r\n"
+    # More than is read ahead: the end of it is only seen while the rest is read and thrown away.
+    answer = await exchange(at, head + bytes(1_000_000), end=True)
+    assert answer.startswith(b"HTTP/1.1 413")
+    await asyncio.wait([task for task in asyncio.all_tasks() if "RequestHandler.start" in repr(task)])
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 @pytest.mark.parametrize(("descriptors", "most"), [(None, 512), (65536, 512), (256, 144), (128, 48), (16, 1)])

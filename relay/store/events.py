@@ -110,14 +110,17 @@ class Events(Repository):
         """
         started = time.perf_counter()
         compiled = compile_query(query)
-        oldest = 1
+        oldest, newest = 1, _MAX_ID
         if query.has_words:
-            # What an older relay indexed in another way is found as far as it has been indexed again.
-            oldest = (await self._indexer.catch_up(_INDEXING)).low
+            # What an older relay indexed in another way is found as far as it has been indexed again. What comes
+            # meanwhile waits for the next search: without its words it would match where they are excluded.
+            indexed = await self._indexer.catch_up(_INDEXING)
+            oldest, newest = indexed.low, indexed.high
         if before is not None or compiled.everything:
             high = _MAX_ID if before is None else limit_id(before)
         else:
             high = await self._readers.number("SELECT MAX(id) FROM events") + 1
+        high = min(high, newest + 1)
         low = max(after or 0, oldest - 1)
         window = _BODIES if compiled.opens_bodies else _WINDOW
         found: list[EventRow] = []

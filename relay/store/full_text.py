@@ -52,12 +52,13 @@ class Indexer(Repository):
             await self._writer.write(lambda connection: _restart_index(connection, form))
 
     async def catch_up(self, patience: float | None = None) -> IndexedRange:
-        """Index what is new, and what is older for at most `patience` seconds; return what is indexed then."""
+        """Index what is there by now, older events for at most `patience` seconds; return what is indexed then."""
         ends = None if patience is None else time.monotonic() + patience
+        newest = await self._readers.number("SELECT MAX(id) FROM events")  # those that come meanwhile might never end
         while True:
             async with self._turn:
                 reached = await self._reached()
-                found = await self._new(reached)
+                found = await self._new(reached) if reached.high < newest else []
                 late = not found and ends is not None and time.monotonic() > ends
                 if late or not await self._index(reached, found):
                     return await self._reached()

@@ -1,5 +1,6 @@
 """A search finds what a person sees of an event, whatever way it was sent, and nothing that is not there."""
 
+import asyncio
 import gzip
 import json
 import sqlite3
@@ -220,6 +221,24 @@ async def test_events_that_an_older_relay_indexed_are_indexed_anew_newest_first(
         assert len([row async for row in store.events.iterate(query)]) == 151
     with sqlite3.connect(tmp_path / "relay.db") as connection:
         connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+
+
+async def test_a_search_ends_while_events_keep_coming_in(store):
+    async def keep_adding():
+        while True:
+            await asyncio.gather(*(store.events.add(new_event(b'{"a": "flood"}')) for _ in range(20)))
+
+    await store.events.add(new_event(b'{"a": "needle"}'))
+    flood = asyncio.create_task(keep_adding())
+    try:
+        async with asyncio.timeout(5):
+            while await store.events.count(parse_query("flood", NOW)) < 100:
+                pass
+            found = await store.events.page(parse_query("needle", NOW))
+            others = await store.events.page(parse_query("-flood", NOW))
+    finally:
+        flood.cancel()
+    assert [row.id for row in found.rows] == [row.id for row in others.rows] == [1]
 
 
 async def test_a_search_walks_no_further_than_what_is_indexed_and_says_so(store):

@@ -276,6 +276,15 @@ async def test_a_server_without_a_login_says_so_at_once():
     assert outcome == AttemptFailed(f"localhost:{port} offers no login; take username and password out of [smtp]")
 
 
+async def test_a_server_that_takes_a_login_after_starttls_alone_says_so(server_tls):
+    sink = Sink()
+    async with serving(sink, tls_context=server_tls, authenticator=sink.login) as port:
+        outcome = await send_mail(MAIL, ENVELOPE, options(port, security="none", **LOGIN))
+    advice = 'it may after STARTTLS: set smtp.security = "starttls"'
+    assert outcome == AttemptFailed(f"localhost:{port} offers no login; {advice}")
+    assert sink.logins == []
+
+
 @asynccontextmanager
 async def scripted(talk):
     tasks = []

@@ -132,6 +132,8 @@ async def _log_in(client: SMTP, options: SmtpOptions) -> None:
     if options.username is not None and options.password is not None:
         if not await _offers(client, "auth"):
             advice = "take username and password out of [smtp]"
+            if options.security == "none" and await _offers(client, "starttls"):
+                advice = 'it may after STARTTLS: set smtp.security = "starttls"'
             raise _NotSentError(AttemptFailed(f"{options.address} offers no login; {advice}"))
         await client.login(options.username.reveal(), options.password.reveal())
 

@@ -144,6 +144,8 @@ def paypal(pair, capture, **changes):
 def test_paypal_verifies_with_webhook_id_and_certificate(pair, certificate, capture, now):
     made = paypal(pair, capture)
     assert judge(PAYPAL, f"WH-ID\n{certificate}", made, now).verdict is Verdict.VERIFIED
+    one_line = f"WH-ID\n{certificate}".replace("\n", "\\n")
+    assert judge(PAYPAL, one_line, made, now).verdict is Verdict.VERIFIED
     assert judge(PAYPAL, f"WH-ID {certificate}", made, now).verdict is Verdict.VERIFIED
     assert judge(PAYPAL, f"WH-OTHER {certificate}", made, now).reason == "signature_mismatch"
     forged = dataclasses.replace(made, body=made.body.replace(b"WH-1", b"WH-2"))

@@ -10,6 +10,7 @@ from relay.providers.challenges import find_subscription_link
 from relay.providers.doctor import bodies, request_head, secrets, serialization, signing, times
 from relay.providers.doctor.case import (
     AS_RECEIVED,
+    BYTES_ADVICE,
     Diagnosis,
     SignatureCase,
     SignatureFinding,
@@ -18,7 +19,8 @@ from relay.providers.doctor.case import (
     format_secret_name,
 )
 from relay.providers.generic_challenges import Challenge, Proof
-from relay.providers.schemes.content import sender_address
+from relay.providers.schemes.content import BODY_HASH_STEP, sender_address
+from relay.providers.schemes.one_of import PairScheme
 from relay.providers.schemes.python_verifier import VerifierScheme
 from relay.providers.schemes.shared_secret import SharedToken
 
@@ -116,24 +118,32 @@ def _explain_invalid(tester: VariantTester, verification: Verification) -> Itera
         found += bodies.find_symptoms(tester) if verification.reason == "body_malformed" else ()
         unproven = [
             request_head.explain_missing_signature(case, verification),
-            request_head.explain_malformed_signature(case, verification),
+            request_head.explain_malformed_signature(tester, verification),
             None if absent else secrets.explain_unreadable_secret(tester),
             None if absent else secrets.explain_wrong_credential(tester),
         ]
         found += filter(None, unproven)
         # A signature that cannot be read, or is not there, says more than what a body looks like.
         found += () if found else bodies.find_symptoms(tester)
-    yield from found or (_explain_unknown_cause(tester),)
+    yield from found or (_explain_unknown_cause(tester, verification),)
     # Age alone explains no signature that does not fit, so it never comes first.
     if not {finding.cause for finding in found} & {"timestamp_stale", "timestamp_unit", "clock_behind"}:
         yield times.explain_age(case, "Besides, it is")
 
 
-def _explain_unknown_cause(tester: VariantTester) -> SignatureFinding:
+def _explain_unknown_cause(tester: VariantTester, verification: Verification) -> SignatureFinding:
     """Return what to say when no cause is proven: that it is not known, and where to begin."""
     case = tester.case
     if isinstance(tester.chosen_scheme, SharedToken):
         return secrets.explain_other_token(tester)
+    body_hash = next((check for check in verification.checks if check.name == BODY_HASH_STEP), None)
+    if body_hash is not None and not body_hash.passed and verification.checks[-1].passed:
+        return SignatureFinding(
+            cause="body_changed",
+            title="The body is not the one that was signed",
+            sentence=f"The signature fits, so the secret is right, and {body_hash.detail}.",
+            fix=f"{BYTES_ADVICE}.",
+        )
     kinds = dict.fromkeys(_RULED_OUT_WORDS.get(row.what, "") for row in tester.tried)
     ruled_out = "".join(f", {kind}" for kind in kinds if kind)
     own = {secret.reference for secret in tester.own}
@@ -149,13 +159,17 @@ def _explain_unknown_cause(tester: VariantTester) -> SignatureFinding:
         if request_head.is_address_signed(case)
         else ""
     )
+    # A hash that fits vouches for the body.
+    if body_hash is None or not body_hash.passed:
+        called += f"Compare the body with the one that {case.title} shows for this delivery, byte for byte. "
+    other = "a secret that relay does not have: compare the last four characters with those"
+    if isinstance(tester.chosen_scheme, PairScheme):
+        other = f"another key: compare {' and '.join(map(format_secret_name, tester.own))} with the one"
     return SignatureFinding(
         cause="unknown",
         title="Nothing that relay tried gives this signature",
         sentence=f"Ruled out: {named}{ruled_out}.{cut}",
-        fix=f"{called}Compare the body with the one that {case.title} shows for this delivery, byte for byte. If they "
-        "are the same, it was signed with a secret that relay does not have: compare the last four characters with "
-        f"those {case.title} shows.",
+        fix=f"{called}{'If they are the same, it' if called else 'It'} was signed with {other} {case.title} shows.",
     )
 
 
@@ -195,6 +209,15 @@ def _explain_unchecked(tester: VariantTester, verification: Verification) -> Sig
         return _explain_no_source(tester)
     if verification.reason == "secret_missing":
         return _explain_no_secret(tester)
+    if verification.reason == "certificate_missing":
+        name = format_secret_name(case.source.secrets[0])
+        return SignatureFinding(
+            cause="certificate_missing",
+            title=f"{name} holds no certificate",
+            sentence=f"{case.title} signs with a key of its own. relay fetches none, so nothing could be checked.",
+            fix=f"Add the certificate (PEM) behind what {name} holds, and restart relay. Where to get it:",
+            line=f"relay providers {case.source.provider}",
+        )
     if verification.reason != "vault_locked":
         return None
     return SignatureFinding(

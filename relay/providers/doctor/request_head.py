@@ -9,10 +9,12 @@ from urllib.parse import unquote, urlsplit
 from relay.model.event import Capture, Check, Verification
 from relay.model.text import escape_unprintable
 from relay.providers.doctor.case import SignatureCase, SignatureFinding, VariantTester, format_secret_name
+from relay.providers.schemes.base import HEADER_STEP
 from relay.providers.schemes.content import sender_address
 from relay.providers.schemes.encoding import Prefix
 from relay.providers.schemes.locations import with_header
 from relay.providers.schemes.shared_secret import header_hmac
+from relay.providers.schemes.timestamps import TIMESTAMP_STEP
 
 _SHA1 = "the SHA-1 signature"
 _MAX_HEADERS = 60
@@ -182,18 +184,26 @@ def explain_missing_signature(case: SignatureCase, verification: Verification) -
     return SignatureFinding(cause="signature_missing", title=title, sentence=sentence, fix=advice)
 
 
-def explain_malformed_signature(case: SignatureCase, verification: Verification) -> SignatureFinding | None:
+def explain_malformed_signature(tester: VariantTester, verification: Verification) -> SignatureFinding | None:
     """Say which part of the signature cannot be read."""
     if verification.reason not in ("header_malformed", "body_malformed"):
         return None
-    step = find_failed_check(verification)
+    case, step = tester.case, find_failed_check(verification)
     in_body = verification.reason == "body_malformed"
-    name = case.signature_header
-    outline = "" if in_body or not name else f" It came as: {_outline_header(case.capture, name)}."
     detail = step.detail if step else "it is not in the form this provider uses"
+    name = getattr(getattr(tester.chosen_scheme, "place", None), "title", "")
+    time = getattr(getattr(tester.chosen_scheme, "time", None), "place", None)
+    # A time or an algorithm may be in a header of its own, which the step quotes.
+    unread = step.name if step else HEADER_STEP
+    if unread == TIMESTAMP_STEP:
+        unread = time.title if time else HEADER_STEP
+    elif unread == HEADER_STEP and not detail.startswith(name):
+        unread = detail.partition(" ")[0]
+    has_outline = unread == HEADER_STEP and not in_body and case.capture.header(name) is not None
+    outline = f" It came as: {_outline_header(case.capture, name)}." if has_outline else ""
     return SignatureFinding(
         cause=verification.reason,
-        title="The body lacks what is signed" if in_body else "Signature header cannot be read",
+        title="The body lacks what is signed" if in_body else f"{unread} cannot be read",
         sentence=f"{detail}.{outline}",
         fix=f"Compare it with what {case.title} sends; something between may have cut or rewritten it.",
     )

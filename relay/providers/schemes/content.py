@@ -25,6 +25,7 @@ from relay.providers.schemes.locations import (
 )
 
 CONTENT_STEP = "Signed content"
+BODY_HASH_STEP = "Body hash"
 SHOWN_LITERAL = 80  # characters of signed bytes beside the body that a person is shown
 
 _PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)(?::([^{}]+))?\}")
@@ -175,7 +176,6 @@ def _form_placeholder(distinct: bool) -> Placeholder:
 
 UrlForm = Literal["as_given", "no_port", "with_port", "unescaped"]
 
-_BODY_HASH_STEP = "Body hash"
 _URL = re.compile(rb"(https?)(://[^/?#]*)(.*)", re.DOTALL | re.IGNORECASE)
 # What HubSpot decodes in an address before it signs: : / ? @ ! $ ' ( ) * , ;
 _ESCAPED = re.compile(rb"%(?:3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
@@ -250,12 +250,12 @@ class BodyHash:
                 "signature_missing",
                 f"{self.query} is missing from the URL, so nothing vouches for the body",
                 result="Missing",
-                step=_BODY_HASH_STEP,
+                step=BODY_HASH_STEP,
             )
         reading.hashed = True
         passed = len(values) == 1 and hmac.compare_digest(values[0], hashlib.sha256(body).hexdigest().encode())
         detail = f"{self.query} in the URL {'fits' if passed else 'does not fit'} {len(body):,} body bytes"
-        return Check(name=_BODY_HASH_STEP, passed=passed, detail=detail, result="Match" if passed else "No match")
+        return Check(name=BODY_HASH_STEP, passed=passed, detail=detail, result="Match" if passed else "No match")
 
     def write(self, capture: Capture) -> Capture:
         """Return the capture with the hash of its body in its query and URL, where one is needed."""

@@ -17,6 +17,7 @@ from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.schemes.base import HEADER_STEP, RefusalError, SteppedScheme, read_keys
+from relay.providers.schemes.content import BODY_HASH_STEP
 from relay.providers.schemes.key_pairs import PROVIDER_ONLY, KeyPair, PairKind, load_key, load_private_key
 from relay.providers.schemes.locations import Location, read_single
 from relay.providers.schemes.timestamps import Time
@@ -91,7 +92,7 @@ class Jwt(SteppedScheme):
         claimed = str(token.claims.get(self.claim, "")).encode("utf-8", "surrogatepass")
         fits = hmac.compare_digest(claimed, hashlib.sha256(capture.body).hexdigest().encode())
         detail = f"{self.claim} {'fits' if fits else 'does not fit'} {len(capture.body):,} body bytes"
-        body = Check(name="Body hash", passed=fits, detail=detail, result="Match" if fits else "No match")
+        body = Check(name=BODY_HASH_STEP, passed=fits, detail=detail, result="Match" if fits else "No match")
         checks += (age, body)
         self._check_signature(secrets, token)
         checks.append(Check(name=self.title, passed=True, detail="the key fits", result="Match"))

@@ -201,7 +201,7 @@ class Rsa(KeyPairScheme):
 
     def read_key(self, secret: Secret) -> KeyPair | None:
         """Return the key, labelled with the text before it; None when it is no RSA key or lacks that text."""
-        text = secret.reveal()
+        text = secret.reveal().replace("\\n", "\n")
         label, begin, rest = text.partition(_PEM_MARKER) if self.labelled else ("", "", text)
         label, pair = label.strip(), self.load_pair(begin + rest)
         return None if pair is None or (self.labelled and not label) else dataclasses.replace(pair, label=label)

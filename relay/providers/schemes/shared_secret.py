@@ -137,7 +137,8 @@ class Hmac(SignedText):
             if name.strip() == "algorithm" and value.strip()
         }
         if len(named) > 1 or not named <= _ANNOUNCED.keys():
-            raise RefusalError("header_malformed", f"{self.announced} names an algorithm that is not known")
+            detail = f"{self.announced} names an algorithm that is not known"
+            raise RefusalError("header_malformed", detail, step=self.announced)
         return _ANNOUNCED[named.pop()] if named else self.algo
 
 

@@ -165,7 +165,7 @@ class SignedText(SteppedScheme):
         for name, pattern in self.expects:
             for value in capture.header_values(name):
                 if not re.fullmatch(pattern, value):
-                    detail = f"{name} is {escape_unprintable(value, 80)}, which this provider does not send"
+                    detail = f"{name} is {escape_unprintable(value, 80) or 'empty'}, which this provider does not send"
                     raise RefusalError("header_malformed", detail, step=name)
 
     def _reads(self, text: bytes) -> bool:

@@ -101,8 +101,40 @@ def test_a_time_that_is_none_is_not_blamed_on_the_signature_beside_it(time, capt
     named = {"webhook-id": "msg_1", "webhook-timestamp": time, "webhook-signature": signature}
     entry, secret = PROVIDERS["standard-webhooks"], Secret("env:A", f"whsec_{key.decode()}")
     (finding,) = examine(source_of(entry, entry.schemes[-1], secret), capture(body, list(named.items()))).findings
-    assert (finding.cause, finding.title) == ("header_malformed", "Signature header cannot be read")
-    assert f"{time} is not a time" in finding.sentence
+    assert (finding.cause, finding.title) == ("header_malformed", "webhook-timestamp cannot be read")
+    assert finding.sentence == f"{time} is not a time."
+
+
+def test_an_algorithm_that_is_not_known_is_not_blamed_on_the_signature_beside_it(capture, now):
+    twilio, secret = PROVIDERS["twilio"], Secret("env:A", "token")
+    signed = twilio.scheme.sign(secret, capture(), now)
+    named = ("X-Twilio-Webhooks-Signature-Settings", "key=k,algorithm=HMAC_MD5")
+    found = examine(
+        source_of(twilio, twilio.scheme, secret), dataclasses.replace(signed, headers=(*signed.headers, named))
+    )
+    assert found.findings[0].title == "X-Twilio-Webhooks-Signature-Settings cannot be read"
+    assert "It came as" not in found.findings[0].sentence
+    assert found.compared == ()
+
+
+@pytest.mark.parametrize("name", ["plaid", "twilio"])
+def test_a_hash_of_the_body_tells_a_changed_body_from_another_key(name, capture, now, secret_for):
+    entry = PROVIDERS[name]
+    source = source_of(entry, entry.scheme, secret_for(entry.schemes[0], 1))
+    signed = entry.scheme.sign(secret_for(entry.schemes[0], 1), capture(), now)
+    (changed,) = examine(source, dataclasses.replace(signed, body=b'{"another": "body"}')).findings
+    assert (changed.cause, changed.title) == ("body_changed", "The body is not the one that was signed")
+    other = entry.scheme.sign(secret_for(entry.schemes[0], 2), capture(), now)
+    (unknown,) = examine(source, other).findings
+    assert unknown.cause == "unknown"
+    assert "Compare the body" not in unknown.fix
+
+
+def test_a_webhook_id_of_paypal_lacks_its_certificate(capture, now, secret_for):
+    paypal = PROVIDERS["paypal"]
+    signed = paypal.scheme.sign(secret_for(paypal.schemes[0]), capture(), now)
+    (finding,) = examine(source_of(paypal, paypal.scheme, Secret("env:ID", "WH-1")), signed).findings
+    assert (finding.title, finding.line) == ("ID holds no certificate", "relay providers paypal")
 
 
 @pytest.mark.parametrize(("query", "cause"), [("CallSid=CA1&CallStatus=ringing", "unknown"), ("", "redirected")])

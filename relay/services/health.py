@@ -170,7 +170,9 @@ async def check_mail(config: Config) -> HealthFinding:
 def check_retention(keep: RetentionLimits, notice: str, used: str = "") -> HealthFinding:
     """Say what retention keeps, or its `notice` of what it cannot keep to; `used` goes before the limits."""
     if notice:
-        return report_warning("retention", notice, "raise a limit under [retention], or unpin and delete")
+        return report_warning(
+            "retention", notice.removesuffix("."), "raise a limit under [retention], or unpin and delete"
+        )
     return report_ok("retention", f"{used}kept are {', '.join(map(keep.describe_rule, ('age', 'events', 'size')))}")
 
 

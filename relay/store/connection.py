@@ -176,7 +176,7 @@ def _open_error(path: Path, error: OSError) -> StoreError:
 
 
 def _damaged_error(path: Path, why: str) -> StoreError:
-    first = why.splitlines()[0] if why else "unreadable"
+    first = next((line for line in why.splitlines() if not line.startswith("***")), "unreadable")
     return StoreError(
         f"{path} is not a usable relay database ({first}); it was left as it is",
         hint="move it away to start with an empty one, or name another data_dir",

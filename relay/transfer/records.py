@@ -162,7 +162,8 @@ def parse_record(line: bytes) -> ImportedEvent:
 def _describe_mistake(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the line"
-    return escape_unprintable(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}", _MAX_MESSAGE)
+    what = "Input should be an object" if first["type"] == "model_type" else first["msg"]  # that one names our class
+    return escape_unprintable(f"{where}: {what[:1].lower()}{what[1:]}", _MAX_MESSAGE)
 
 
 def _build_event(parsed: _Record, body: bytes) -> ImportedEvent:

@@ -348,6 +348,8 @@ async def test_a_removed_event_says_so_and_the_page_tells_that_the_oldest_go(sta
     assert (status, "Event 1 was removed by retention (3 events)." in html.decode()) == (404, True)
     assert "Kept 3 events." in html.decode()
     assert "The oldest are removed as new ones arrive." in html.decode()
+    _, html = await at.api("/doctor", headers={"Accept": "text/html"})
+    assert "The oldest are removed as new ones arrive; raise a limit under [retention]" in html.decode()
     _, html = await at.api("/events/900", headers={"Accept": "text/html"})
     assert "There is no event 900 yet; the newest is 5." in html.decode()
     await at.api("/api/events/4", "DELETE")

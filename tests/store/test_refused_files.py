@@ -74,6 +74,15 @@ def damaged(path):
         file.write(b"\xff" * 8192)
 
 
+def damaged_behind_the_schema(path):
+    ours(path)
+    with closing(sqlite3.connect(path)) as connection:
+        page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchone()[0]
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+
+
 def cut_short(path):
     ours(path)
     os.truncate(path, path.stat().st_size // 2)
@@ -103,6 +112,7 @@ KINDS = {
     "newer": (newer, "written by a newer relay"),
     "newer in its -wal": (newer_in_wal, "written by a newer relay"),
     "damaged": (damaged, "not a usable relay database"),
+    "damaged behind the schema": (damaged_behind_the_schema, r"not a usable relay database \(.*[Pp]age \d+"),
     "cut short": (cut_short, "not a usable relay database"),
     "no database": (no_database, "not a usable relay database"),
     "header alone": (header_alone, "not a usable relay database"),

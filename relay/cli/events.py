@@ -122,6 +122,7 @@ async def wait_command(call: Call, query: tuple[str, ...], timeout: float, since
         limit = timeout if since is None else max(timeout, _LOOK_LIMIT)
         async with asyncio.timeout(limit), call.connect(store_only=True) as api:
             last = await fetch_newest_id(api)
+            await fetch_events(api, text, 1, after=last or None)  # a wrong query is said now, not once a relay runs
             found = await _find_recent(api, text, oldest)
         if found is not None:
             print_events(call, [found])

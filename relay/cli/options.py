@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 Work = Coroutine[Any, Any, int | None] | int | None  # what a command returns: its exit code, or how to come to it
 _ID_PATTERN = re.compile(r"#?([0-9]{1,18})")
-_DURATION_PATTERN = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)(ms|s|m|h)?")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION_PATTERN = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)(ms|s|m|h|d)?")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @dataclass(slots=True, kw_only=True)

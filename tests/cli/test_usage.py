@@ -188,6 +188,14 @@ def test_a_search_of_the_store_alone_is_refused_as_the_api_refuses_it(inside, mo
     assert done.err == "relay: the answer took too long to find; narrow the search\n"
 
 
+def test_wait_refuses_a_wrong_search_while_no_relay_runs_and_looks_back_for_days(inside):
+    done = inside("wait", "sorce:stripe", "--timeout", "300ms")
+    assert (done.code, done.out) == (2, "")
+    assert "did you mean source:?" in done.err
+    assert inside("trigger", "stripe", "invoice.paid").code == 0
+    assert inside("wait", "type:invoice.paid", "--since", "2d", "--timeout", "0s", "--json").objects[0]["id"] == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [

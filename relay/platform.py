@@ -140,6 +140,18 @@ def _hide_console_input() -> Iterator[None]:
         kernel.SetConsoleMode(console, before.value)
 
 
+def wake_loop_on_signals() -> None:
+    """Have every signal wake the running loop until it is closed.
+
+    asyncio.run handles Ctrl-C in Python, which runs nothing while the loop waits: one that comes just before it begins
+    to wait was noticed only when something else happened. A loop with a handler of its own is woken by all signals.
+    """
+    import asyncio  # noqa: PLC0415 - commands use this module, and no loop
+
+    with suppress(AttributeError, NotImplementedError):  # the loops of Windows are woken anyway
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCONT, lambda: None)
+
+
 @contextmanager
 def handle_stop_signals(callback: Callable[[], object]) -> Iterator[None]:
     """Call `callback` on the running loop for each signal that asks a program to stop, until the block ends."""

@@ -12,6 +12,7 @@ import click
 from relay.cli.output import Terminal, quote
 from relay.config import DEFAULT_FILE
 from relay.model.values import dataclass
+from relay.platform import wake_loop_on_signals
 
 if TYPE_CHECKING:
     from relay.cli.client import ApiClient
@@ -137,7 +138,11 @@ def shared_options(command: Callable[Concatenate[Call, P], Work]) -> Callable[P,
             return work
         import asyncio  # --help does without, and commands that wait for nothing
 
-        return asyncio.run(work)
+        async def run_work() -> int | None:
+            wake_loop_on_signals()
+            return await work
+
+        return asyncio.run(run_work())
 
     return wrapped
 

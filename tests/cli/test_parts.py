@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import click
 import pytest
 from aiohttp.http_exceptions import BadStatusLine
 from hypothesis import given
@@ -26,7 +28,7 @@ from relay.cli.client import fetch_url
 from relay.cli.error_output import NothingMatched, run_guarded
 from relay.cli.formatting import format_delivery, format_duration, format_moment, format_time_left
 from relay.cli.log_output import BriefErrorFilter, RepeatFilter
-from relay.cli.options import Call
+from relay.cli.options import Call, shared_options
 from relay.cli.output import OutputClosed, Terminal, align_rows, format_line
 from relay.cli.request_edits import parse_assignments
 from relay.cli.show import find_differences
@@ -441,3 +443,18 @@ def test_the_line_of_a_usual_event_fits_eighty_columns_and_keeps_its_columns_apa
     usual, long = (line.partition("stripe")[2] for line in capsys.readouterr().out.splitlines())
     assert usual == "  payment_intent.succeeded  #1   verified  -> forward 200 24 ms"
     assert long == "  " + "a" * 60 + "  #1   verified  -> forward 200 24 ms"
+
+
+def test_ctrl_c_wakes_a_command_that_waits():
+    """Python handles a signal once it runs again: without this, one that comes just before a wait is not noticed."""
+    seen = []
+
+    @click.command()
+    @shared_options
+    async def wait_command(call: Call) -> int:
+        seen.append(signal.set_wakeup_fd(-1) >= 0)
+        return 0
+
+    call = Call(terminal=Terminal(out=io.StringIO(), err=io.StringIO()))
+    assert wait_command.main([], standalone_mode=False, obj=call) == 0
+    assert seen == [True]

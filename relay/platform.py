@@ -14,7 +14,10 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 try:
     import fcntl
@@ -140,16 +143,14 @@ def _hide_console_input() -> Iterator[None]:
         kernel.SetConsoleMode(console, before.value)
 
 
-def wake_loop_on_signals() -> None:
-    """Have every signal wake the running loop until it is closed.
+def wake_loop_on_signals(loop: "AbstractEventLoop") -> None:
+    """Have every signal wake a loop until it is closed.
 
-    asyncio.run handles Ctrl-C in Python, which runs nothing while the loop waits: one that comes just before it begins
-    to wait was noticed only when something else happened. A loop with a handler of its own is woken by all signals.
+    asyncio.Runner handles Ctrl-C in Python, which runs nothing while the loop waits: one that comes just before it
+    begins to wait would be noticed only when something else happens. A loop with a handler of its own is woken by all.
     """
-    import asyncio  # noqa: PLC0415 - commands use this module, and no loop
-
     with suppress(AttributeError, NotImplementedError):  # the loops of Windows are woken anyway
-        asyncio.get_running_loop().add_signal_handler(signal.SIGCONT, lambda: None)
+        loop.add_signal_handler(signal.SIGCONT, lambda: None)
 
 
 @contextmanager

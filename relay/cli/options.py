@@ -138,11 +138,9 @@ def shared_options(command: Callable[Concatenate[Call, P], Work]) -> Callable[P,
             return work
         import asyncio  # --help does without, and commands that wait for nothing
 
-        async def run_work() -> int | None:
-            wake_loop_on_signals()
-            return await work
-
-        return asyncio.run(run_work())
+        with asyncio.Runner() as runner:
+            wake_loop_on_signals(runner.get_loop())
+            return runner.run(work)
 
     return wrapped
 

@@ -129,11 +129,9 @@ class Deliveries(Repository):
 
     async def get(self, id_: int) -> Delivery:
         """Return a delivery. Raises NotFoundError."""
-        sql, hint = (
-            f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE id = ?",
-            "relay deliveries lists those that there are",
-        )
-        return row_mappers.read_delivery(await self._get(sql, id_, "delivery", hint))
+        sql = f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE id = ?"
+        row = await self._get(sql, id_, "delivery", "relay deliveries lists those that there are")
+        return row_mappers.read_delivery(row)
 
     async def attempts(self, id_: int) -> tuple[Attempt, ...]:
         """Return every attempt of a delivery in order; bodies equal to the event's are filled in."""

@@ -40,14 +40,6 @@ _NORMAL = 1  # of PRAGMA synchronous: a commit is handed to the system, and not 
 _PROBE = "UPDATE counters SET value = value WHERE name = 'events'"
 
 
-def _group_work(works: list[_Work]) -> list[tuple[Together[Any, Any], list[int]]]:
-    """Return each function that writes, with the places of the items it gets; a step's function is its own."""
-    groups: dict[Together[Any, Any], list[int]] = {}
-    for place, (together, *_) in enumerate(works):
-        groups.setdefault(together, []).append(place)
-    return list(groups.items())
-
-
 class Writer:
     """The one connection that writes.
 
@@ -296,10 +288,13 @@ class Writer:
         connection, began = self._sound(), time.perf_counter()
         self._set_synchronous(connection, is_durable=any(is_durable for _, _, is_durable, _ in works))
         changes = connection.total_changes
+        groups: dict[Together[Any, Any], list[int]] = {}  # where the items are that each function gets
+        for place, (together, *_) in enumerate(works):
+            groups.setdefault(together, []).append(place)
         try:
             connection.execute("BEGIN IMMEDIATE")
             values: list[Any] = [None] * len(works)
-            for together, places in _group_work(works):
+            for together, places in groups.items():
                 made = together(connection, [works[place][1] for place in places])
                 for place, value in zip(places, made, strict=True):
                     values[place] = value

@@ -34,7 +34,7 @@ def make_json_frame(event: str, value: object, id_: int | None = None) -> bytes:
 
 
 def make_signal_frame(signal: Signal) -> bytes:
-    """Return what both streams tell of a delivery, message or run of the lab that changed; b"" for other signals."""
+    """Return what both streams say about a delivery, message or run of the lab that changed; b"" for other signals."""
     match signal:
         case DeliveryChanged():
             plain = {"delivery": signal.delivery_id, "event": signal.event_id, "state": signal.state}

@@ -11,7 +11,7 @@ from relay.catchup.base import Listing
 from relay.config import DEFAULT_FILE
 from relay.config.catch_up import build_catch_up
 from relay.config.environment import Environment, load_environment
-from relay.config.reading import FileProblems, collecting, combine_problems, read_file
+from relay.config.reading import FileProblems, collect_problems, combine_problems, read_file
 from relay.config.secrets import find_provider_secrets, find_vault_needs, resolve_references, vault_notices
 from relay.config.sources import build_sources, make_inbox, source_notices, with_secrets
 from relay.config.tables import File, ServerTable, TargetTable, TunnelTable
@@ -246,12 +246,12 @@ def _build_flag_targets(
     handlers: dict[str, Target] = {}
     for number, url in enumerate(overrides.forward, start=1):
         name = "forward" if number == 1 else f"forward-{number}"
-        with collecting(problems, "--"):
+        with collect_problems(problems, "--"):
             forwards[name] = build_target(name, TargetTable.model_construct(forward=url), {}, own, handler)
     if overrides.handlers is not None:
         wrong: list[str] = []
         table = TargetTable.model_construct(handler=str(Path.cwd() / overrides.handlers))
-        with collecting(wrong):
+        with collect_problems(wrong):
             handlers["handlers"] = build_target("handlers", table, {}, own, handler)
         problems += [f"--handlers{problem.removeprefix('handler')}" for problem in wrong]
     routes = tuple(Route(targets=tuple(added)) for added in (forwards, handlers) if added)

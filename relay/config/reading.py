@@ -105,7 +105,7 @@ def combine_problems(name: str, problems: Iterable[str]) -> ConfigError:
 
 
 @contextmanager
-def collecting(problems: list[str], where: str = "") -> Iterator[None]:
+def collect_problems(problems: list[str], where: str = "") -> Iterator[None]:
     """End the block at an error of relay's, and add its mistakes to `problems`, each led by `where`."""
     try:
         yield

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv6Network, ip_network
 from pathlib import Path
 
-from relay.config.reading import collecting
+from relay.config.reading import collect_problems
 from relay.config.source_tables import AnswerTable, MessagesTable, SourceTable
 from relay.config.tables import TunnelTable
 from relay.config.user_modules import NAME, load_model
@@ -32,9 +32,9 @@ def build_admission(table: SourceTable, folder: Path, problems: list[str]) -> Ad
     problems += _find_odd_types(table.content_types)
     name, rate = table.json_schema, table.rate_limit
     schema = email = None
-    with collecting(problems):
+    with collect_problems(problems):
         schema = body_schema(name, folder) if name is not None else None
-    with collecting(problems):
+    with collect_problems(problems):
         email = _parse_email_field(table.email_field)
     return Admission(
         networks=networks,

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from relay.config.reading import collecting, did_you_mean, find_slip
+from relay.config.reading import collect_problems, did_you_mean, find_slip
 from relay.config.secrets import explain_missing, resolve_secrets
 from relay.config.source_rules import build_admission, build_answer, with_message_matching
 from relay.config.source_tables import SignatureTable, SourceTable
@@ -42,7 +42,7 @@ def build_sources(file: File, folder: Path, problems: list[str]) -> tuple[Source
     found: list[Source] = []
     for name, table in file.sources.items():
         wrong: list[str] = []
-        with collecting(wrong):
+        with collect_problems(wrong):
             source = _build_source(name, table, load, wrong)
         rules = build_admission(table, folder, wrong)
         if not wrong:
@@ -150,17 +150,17 @@ def _provider_source(name: str, provider: Provider) -> Source:
 
 
 def _apply_table(source: Source, table: SourceTable, problems: list[str]) -> Source:
-    with collecting(problems):
+    with collect_problems(problems):
         source = replace(source, path=_source_path(source, table))
     if table.public_url is not None and not _is_web_address(table.public_url):
         problems.append(
             f"public_url: {table.public_url!r} is not a URL; write https://hooks.example.dev/webhooks/stripe"
         )
     if table.event_type is not None:
-        with collecting(problems, "event_type: "):
+        with collect_problems(problems, "event_type: "):
             source = replace(source, event_type=parse_extractor(table.event_type))
     if table.idempotency_key is not None:
-        with collecting(problems, "idempotency_key: "):
+        with collect_problems(problems, "idempotency_key: "):
             source = replace(source, idempotency_key=parse_extractor(table.idempotency_key))
     if source.scheme is not None and table.tolerance is not None:
         limit = None if table.tolerance == "off" else table.tolerance

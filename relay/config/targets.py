@@ -10,7 +10,7 @@ from relay.actions.egress import EgressRules, check_syntax, complete_url
 from relay.actions.mail import EmailOptions, SmtpOptions
 from relay.actions.mail.addresses import parse_named_address
 from relay.actions.outgoing_request import ForwardOptions
-from relay.config.reading import collecting, did_you_mean
+from relay.config.reading import collect_problems, did_you_mean
 from relay.config.secrets import explain_missing, resolve_references
 from relay.config.tables import EmailTable, File, RetryTable, RouteTable, SmtpTable, TargetTable
 from relay.config.user_modules import HandlerBuilder
@@ -39,7 +39,7 @@ def build_targets(
     emails = _build_emails(file, folder, problems)
     targets: dict[str, Target] = {}
     for name, target in file.targets.items():
-        with collecting(problems, f"targets.{name}."):
+        with collect_problems(problems, f"targets.{name}."):
             targets[name] = build_target(name, _with_retry(target, file.smtp), emails, own, handler)
     problems += _route_problems(file)
     problems += _smtp_problems(file.smtp, folder) if file.smtp else ()
@@ -154,7 +154,7 @@ def _build_emails(file: File, folder: Path, problems: list[str]) -> dict[str, Em
     found: dict[str, EmailOptions] = {}
     for name, table in file.emails.items():
         found[name] = EmailOptions(name=name, to=(), subject="")
-        with collecting(problems, f"emails.{name}."):
+        with collect_problems(problems, f"emails.{name}."):
             found[name] = _build_email(name, table, folder)
             from relay.actions.mail.rendering import check_template  # noqa: PLC0415 - with Jinja, for mails alone
 

@@ -134,7 +134,7 @@ def _check_pattern(value: str) -> str:
     return value
 
 
-def _fitting(pattern: str, mistake: str) -> AfterValidator:
+def _require_pattern(pattern: str, mistake: str) -> AfterValidator:
     """Return what refuses a text that does not fit; `mistake` is the sentence, `{!r}` in it the text."""
 
     def check(value: str) -> str:
@@ -162,7 +162,7 @@ Names = Annotated[list[str], BeforeValidator(as_list), schema_or_list({"type": "
 _MEDIA_TYPE = r"[A-Za-z0-9_.+-]+/[A-Za-z0-9_.+-]+( *;[ -~]*)?"
 MediaType = Annotated[
     str,
-    _fitting(rf"(?=.{{0,200}}\Z){_MEDIA_TYPE}", "{!r} is not a media type; write one such as application/json"),
+    _require_pattern(rf"(?=.{{0,200}}\Z){_MEDIA_TYPE}", "{!r} is not a media type; write one such as application/json"),
     WithJsonSchema({"type": "string", "pattern": f"^{_MEDIA_TYPE}$"}),
 ]
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
@@ -170,13 +170,13 @@ FilePath = Annotated[str, AfterValidator(_check_path)]
 _HEADER_NAME_SCHEMA = {"type": "string", "pattern": f"^{_HEADER_NAME}$"}
 HeaderName = Annotated[
     str,
-    _fitting(_HEADER_NAME, "{!r} is not the name of a header; write one such as X-Env"),
+    _require_pattern(_HEADER_NAME, "{!r} is not the name of a header; write one such as X-Env"),
     WithJsonSchema(_HEADER_NAME_SCHEMA),
 ]
 HeaderNames = Annotated[list[HeaderName], BeforeValidator(as_list), schema_or_list(_HEADER_NAME_SCHEMA)]
 HeaderValue = Annotated[
     str,
-    _fitting(_HEADER_VALUE, "the value of a header is one line"),
+    _require_pattern(_HEADER_VALUE, "the value of a header is one line"),
     WithJsonSchema({"type": "string", "pattern": f"^{_HEADER_VALUE}$"}),
 ]
 TextOrNumber = Annotated[str | int, BeforeValidator(_check_text_or_number)]

@@ -4,7 +4,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -96,6 +96,12 @@ class SqliteKeyStore:
             connection, self._connection = self._connection, None
             if connection is not None and self._pid == os.getpid():
                 connection.close()
+
+    def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
+        """Close the file: since 3.13 Python warns about a connection that was left open."""
+        # At the interpreter's end the names of this module may be gone, the default of a parameter is not.
+        if self._connection is not None and self._pid == getpid():
+            self._connection.close()
 
     def _now(self) -> int:
         return to_micros(self._clock.now())

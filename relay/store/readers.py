@@ -27,9 +27,11 @@ class _Reader(aiosqlite.Connection):
         super().__init__(partial(self._open, path, functions), iter_chunk_size=64)
         self.ends = inf
         self.stopped: asyncio.Future[Any] | None = None
+        self._made: sqlite3.Connection | None = None
 
     def stop(self) -> asyncio.Future[Any] | None:
         """End the thread; `stopped` is done once it has nothing more to say to the loop."""
+        self._tx.put_nowait((None, self._close_made))
         self.stopped = super().stop()
         return self.stopped
 
@@ -46,7 +48,13 @@ class _Reader(aiosqlite.Connection):
         except BaseException:
             connection.close()
             raise
+        self._made = connection
         return connection
+
+    def _close_made(self) -> None:
+        # aiosqlite forgets a connection whose opening is cancelled while its thread makes it.
+        if self._made is not None:
+            self._made.close()
 
 
 class Readers:

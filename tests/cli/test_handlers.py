@@ -4,6 +4,7 @@ import json
 import signal
 import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 
@@ -207,19 +208,17 @@ def test_a_relay_killed_in_the_middle_of_a_run_runs_it_again(project, started, t
         relay.process.wait()
         # Nobody waits for that run any more, so its process does not stay behind.
         _until(lambda: not _alive(pid))
-        with sqlite3.connect(tmp_path / ".relay/relay.db") as store:
+        with closing(sqlite3.connect(tmp_path / ".relay/relay.db")) as store:
             assert store.execute("SELECT state FROM deliveries").fetchone()[0] == "running"
             assert store.execute("SELECT COUNT(*) FROM attempts").fetchone()[0] == 0
-        store.close()
     (tmp_path / "go").touch()
     with started("--json") as relay:
         while relay.object("delivery")["state"] != "succeeded":
             pass
         assert relay.stop()[0] == 0
-    with sqlite3.connect(tmp_path / ".relay/relay.db") as store:
+    with closing(sqlite3.connect(tmp_path / ".relay/relay.db")) as store:
         assert store.execute("SELECT number, outcome FROM attempts").fetchall() == [(1, "succeeded")]
         assert json.loads(store.execute("SELECT output FROM attempts").fetchone()[0])["text"] == "done\n"
-    store.close()
 
 
 def _until(holds, seconds=60):

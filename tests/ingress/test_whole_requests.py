@@ -232,7 +232,7 @@ async def test_what_is_under_way_is_committed_and_answered_when_relay_stops(tmp_
         answers = [await answer(reader) for reader, _ in links]
         assert sorted(body["event"] for _, body in answers) == list(range(1, 21))
         assert [await asyncio.wait_for(reader.read(), 60) for reader, _ in links] == [b""] * 20
-    with sqlite3.connect(tmp_path / ".relay/relay.db") as kept:
+    with contextlib.closing(sqlite3.connect(tmp_path / ".relay/relay.db")) as kept:
         assert kept.execute("SELECT count(*) FROM events").fetchone() == (20,)
 
 

@@ -1,4 +1,5 @@
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -101,16 +102,14 @@ async def test_a_clock_that_was_ahead_holds_nothing_up(store):
 async def test_what_was_mailed_for_an_event_goes_with_it(store):
     await sent(store, CLAIM)
     await store.events.delete(1)
-    with sqlite3.connect(store.path) as connection:
+    with closing(sqlite3.connect(store.path)) as connection:
         assert connection.execute("SELECT COUNT(*) FROM sent_mails").fetchone() == (0,)
-    connection.close()
 
 
 async def test_the_database_itself_refuses_a_second_claim(store):
     await sent(store, CLAIM)
-    with sqlite3.connect(store.path) as connection, pytest.raises(sqlite3.IntegrityError):
+    with closing(sqlite3.connect(store.path)) as connection, pytest.raises(sqlite3.IntegrityError):
         connection.execute(
             "INSERT INTO sent_mails (delivery_id, event_id, template, recipients, kept, again, state, at) "
             "VALUES (8, 1, 'receipt', '', 0, 0, 'sent', 0)"
         )
-    connection.close()

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -203,7 +204,7 @@ async def test_events_that_an_older_relay_indexed_are_indexed_anew_newest_first(
         for number in range(450):
             await store.events.add(new_event(b'{"name": "Jos\\u00e9", "n": %d}' % number))
         await store.indexer.catch_up()
-    with sqlite3.connect(tmp_path / "relay.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "relay.db", isolation_level=None)) as connection:
         connection.execute("UPDATE counters SET value = 0 WHERE name = 'indexed_as'")
         connection.execute("UPDATE counters SET value = 450 WHERE name = 'indexed_to'")
     async with open_store(tmp_path) as store:
@@ -219,7 +220,7 @@ async def test_events_that_an_older_relay_indexed_are_indexed_anew_newest_first(
         # What is forgotten leaves the index by the text it came with.
         await store.pruning.remove(tuple(range(1, 301)), "age")
         assert len([row async for row in store.events.iterate(query)]) == 151
-    with sqlite3.connect(tmp_path / "relay.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "relay.db", isolation_level=None)) as connection:
         connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
 
 
@@ -245,7 +246,7 @@ async def test_a_search_walks_no_further_than_what_is_indexed_and_says_so(store)
     for _ in range(3):
         await store.events.add(new_event(b'{"a": "linen"}'))
     await store.indexer.catch_up()
-    with sqlite3.connect(store.path) as connection:
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as connection:
         connection.execute("UPDATE counters SET value = 3 WHERE name = 'indexed_from'")
     page = await store.events.page(parse_query("-linen", NOW), after=1)
     assert page.rows == ()

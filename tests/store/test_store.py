@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 
@@ -431,9 +431,8 @@ async def test_a_file_that_is_no_database_is_named_and_left_as_it_is(tmp_path, c
 
 
 async def test_a_foreign_database_is_refused(tmp_path):
-    with sqlite3.connect(tmp_path / "relay.db") as foreign:
+    with closing(sqlite3.connect(tmp_path / "relay.db")) as foreign:
         foreign.execute("CREATE TABLE theirs (x)")
-    foreign.close()
     with pytest.raises(StoreError, match="not relay's"):
         async with open_store(tmp_path):
             pass
@@ -442,9 +441,8 @@ async def test_a_foreign_database_is_refused(tmp_path):
 async def test_a_newer_database_is_refused(tmp_path):
     async with open_store(tmp_path):
         pass
-    with sqlite3.connect(tmp_path / "relay.db") as ours:
+    with closing(sqlite3.connect(tmp_path / "relay.db")) as ours:
         ours.execute("PRAGMA user_version = 99")
-    ours.close()
     with pytest.raises(StoreError, match="newer relay"):
         async with open_store(tmp_path):
             pass

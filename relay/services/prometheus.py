@@ -44,15 +44,16 @@ async def render_metrics(relay: RunningRelay) -> bytes:
 
 
 def _collect_counters(relay: RunningRelay, totals: tuple[CounterValue, ...]) -> Iterator[Metric]:
+    label = partial(_label_source, relay)
     events = [tally for tally in totals if tally.label.kind == "event"]
     attempts = [tally for tally in totals if tally.label.kind == "attempt"]
     yield _build_counter(
         ("relay_events", "Requests stored as events.", ("source", "outcome")),
-        (((_label_source(tally, relay), tally.label.result), tally.number) for tally in events),
+        (((label(tally.label.source), tally.label.result), tally.number) for tally in events),
     )
     yield _build_counter(
         ("relay_verifications", "Signatures by verdict and reason.", ("source", "verdict", "reason")),
-        (((_label_source(tally, relay), tally.label.name, tally.label.reason), tally.number) for tally in events),
+        (((label(tally.label.source), tally.label.name, tally.label.reason), tally.number) for tally in events),
     )
     yield _build_counter(
         ("relay_attempts", "Attempts to deliver.", ("target", "result")),
@@ -60,7 +61,11 @@ def _collect_counters(relay: RunningRelay, totals: tuple[CounterValue, ...]) -> 
     )
     yield _build_counter(
         ("relay_refused", "Requests refused before they were stored.", ("source", "status")),
-        (((source or "none", str(status)), count) for (source, status), count in relay.meter.refused.items()),
+        (
+            ((label(source) if source else "none", str(kind.latest.status)), kind.count)
+            for source in relay.state.refused
+            for kind in relay.state.refused.of(source)
+        ),
     )
     yield CounterMetricFamily(
         "relay_not_kept", "Requests answered 503 for want of a store that keeps them.", value=relay.state.unkept
@@ -70,7 +75,7 @@ def _collect_counters(relay: RunningRelay, totals: tuple[CounterValue, ...]) -> 
 def _collect_histograms(relay: RunningRelay, totals: tuple[CounterValue, ...]) -> Iterator[Metric]:
     yield _build_histogram(
         ("relay_processing_seconds", "From a request's arrival until its sender was answered.", "source"),
-        ((_label_source(tally, relay), tally) for tally in totals if tally.label.kind == "took"),
+        ((_label_source(relay, tally.label.source), tally) for tally in totals if tally.label.kind == "took"),
     )
     yield _build_histogram(
         ("relay_attempt_seconds", "How long attempts to deliver took.", "target"),
@@ -122,8 +127,7 @@ async def _load_messages(relay: RunningRelay) -> tuple[Metric, Metric]:
     )
 
 
-def _label_source(tally: CounterValue, relay: RunningRelay) -> str:
-    source = tally.label.source
+def _label_source(relay: RunningRelay, source: str) -> str:
     return source if source in relay.sources.by_name or source in PROVIDERS else _INBOX_LABEL
 
 

@@ -112,7 +112,7 @@ class RunningRelay:
         self.tunnel_spoke = asyncio.Event()
         self._tunnel_url: str | None = None  # also while the tunnel is down: it may come back with it
         self._ingress_hosts = _host_headers(ingress)
-        self.meter = Meter(store, self.bus, clock)
+        self.meter = Meter(store, clock)
         self.state = RuntimeState(
             tunnel=TunnelChanged("none", None, "no tunnel"), preferences=load_preferences(config.server.data_dir)
         )

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 from relay.errors import StoreError
 from relay.model.clock import Clock
 from relay.model.counters import CounterLabel, CounterValue, compute_quantile, count_buckets, find_bucket
-from relay.model.signals import RequestRefused
 from relay.model.values import dataclass
 
 if TYPE_CHECKING:  # its health checks read these statistics, in `relay doctor` without a store
-    from relay.pipeline.bus import Bus
     from relay.services.relay import RunningRelay
     from relay.store import Store
 
@@ -257,12 +255,10 @@ def measure_store_size(relay: "RunningRelay") -> int:
 class Meter:
     """Gathers in memory and writes down behind everything else. `run` is the long task."""
 
-    def __init__(self, store: "Store", bus: "Bus", clock: Clock) -> None:
-        self.refused: Counter[tuple[str, int]] = Counter()
+    def __init__(self, store: "Store", clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._timed: dict[tuple[int, str, int], tuple[int, float]] = {}
-        bus.on(self._count_refusal, RequestRefused)
 
     def count_response(self, source: str, seconds: float) -> None:
         """Count a sender that was answered after so many seconds."""
@@ -298,6 +294,3 @@ class Meter:
             await self._store.counters.fold(int(self._clock.now().timestamp()) // 60 - _KEPT_MINUTES)
         except StoreError as error:
             log.debug("old counts stay as they are: %s", error.message)
-
-    def _count_refusal(self, refusal: RequestRefused) -> None:
-        self.refused[refusal.source, refusal.status] += 1

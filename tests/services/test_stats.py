@@ -9,6 +9,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
+from yarl import URL
 
 from relay.dashboard import metrics as metrics_page
 from relay.model.counters import BUCKET_BOUNDS, CounterLabel, CounterValue, compute_quantile, count_buckets, find_bucket
@@ -138,6 +139,11 @@ async def test_what_happened_is_told_by_the_api(start, aiohttp_server):
 
 async def test_prometheus_reads_the_same_numbers_and_no_label_of_a_stranger(start, aiohttp_server):
     at = await busy(start, aiohttp_server)
+    url = URL(at.ingress)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(b"POST /webhooks/another-of-a-strangers HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 413")
+    writer.close()
     _, text = await at.api("/metrics")
     assert b"strangers" not in text
     samples = {
@@ -151,6 +157,7 @@ async def test_prometheus_reads_the_same_numbers_and_no_label_of_a_stranger(star
     assert samples["relay_attempt_seconds_count", ("target", "app")] == 5
     assert samples["relay_processing_seconds_count", ("source", "stripe")] == 4
     assert samples["relay_refused_total", ("source", "none"), ("status", "404")] == 1
+    assert samples["relay_refused_total", ("source", "inbox"), ("status", "413")] == 1
     assert samples["relay_queue_deliveries", ("target", "app")] == 0
     assert samples["relay_target_up", ("target", "app")] == 1
     assert samples[("relay_store_events",)] == 6

@@ -1,5 +1,6 @@
 """The stream for programs: `/api/stream`, server-sent events with JSON on one line each."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import web
@@ -7,7 +8,6 @@ from aiohttp import web
 from relay.api.resource import ApiRoute
 from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams, make_json_frame, make_signal_frame
 from relay.http.responses import get_relay
-from relay.model.delivery import DeliveryCounts
 from relay.model.event import EventRow
 from relay.model.event_json import Json, serialize_event_row
 from relay.model.parameters import parse_whole_number
@@ -84,13 +84,13 @@ class _ApiViewer:
         if any(frames):
             yield b"".join(frames)
 
-    async def _load_events(self, ids: Iterable[int]) -> dict[int, tuple[EventRow, DeliveryCounts]]:
+    async def _load_events(self, ids: Iterable[int]) -> dict[int, tuple[EventRow, Counter[str]]]:
         """Return events with where their deliveries stand, newest first."""
         rows = await self._relay.store.events.rows(ids)
         made = await self._relay.store.deliveries.of_events(row.id for row in rows)
         return {row.id: (row, count_states(made[row.id])) for row in rows}
 
-    async def _frame(self, signal: Signal, rows: dict[int, tuple[EventRow, DeliveryCounts]]) -> bytes:
+    async def _frame(self, signal: Signal, rows: dict[int, tuple[EventRow, Counter[str]]]) -> bytes:
         match signal:
             case EventStored(build_row=None, event_id=id_):
                 return _make_event_frame(*rows[id_]) if id_ in rows else b""
@@ -103,10 +103,10 @@ class _ApiViewer:
 
 async def _draw_stored(signal: EventStored) -> bytes:
     assert signal.build_row is not None
-    return _make_event_frame(signal.build_row(), DeliveryCounts(pending=len(signal.deliveries)))
+    return _make_event_frame(signal.build_row(), Counter(pending=len(signal.deliveries)))
 
 
-def _make_event_frame(row: EventRow, counts: DeliveryCounts) -> bytes:
+def _make_event_frame(row: EventRow, counts: Counter[str]) -> bytes:
     return make_json_frame("event", serialize_event_row(row, counts), row.id)
 
 

@@ -128,7 +128,7 @@ async def _retention_notes(relay: RunningRelay, counts: dict[str, int]) -> list[
 
 async def _store_imported(relay: RunningRelay, waiting: list[ImportedEvent], counts: dict[str, int]) -> None:
     now = relay.clock.now()
-    for imported, id_ in zip(waiting, await relay.store.imports.add(waiting, now), strict=True):
+    for imported, id_ in zip(waiting, await relay.store.events.add_imported(waiting, now), strict=True):
         counts["known" if id_ is None else "imported"] += 1
         if id_ is not None:
             age = (now - imported.event.capture.received_at).total_seconds()

@@ -37,7 +37,6 @@ class EmailDryRun:
     store: Store
     clock: Clock
     email: EmailAction
-    templates: Mapping[str, EmailOptions]
     routes: tuple[Route, ...]
     targets: Mapping[str, EmailOptions]
 
@@ -59,7 +58,7 @@ class EmailDryRun:
 
     def _check(self, request: DryRunRequest) -> None:
         for name, known, noun in (
-            (request.template, self.templates, "mail template"),
+            (request.template, self.email.templates, "mail template"),
             (request.target, self.targets, "target that sends mail"),
         ):
             if name is not None and name not in known:
@@ -76,8 +75,8 @@ class EmailDryRun:
         except NotFoundError:
             return []  # deleted meanwhile
         if by_hand:
-            return [await self._mail(event, self.templates[request.template or ""], "")]
-        return _drop_repeats([await self._routed_mail(event, *led) for led in routes.items()], self.templates)
+            return [await self._mail(event, self.email.templates[request.template or ""], "")]
+        return _drop_repeats([await self._routed_mail(event, *led) for led in routes.items()], self.email.templates)
 
     def _find_mail_routes(self, row: EventRow, request: DryRunRequest) -> dict[str, tuple[Route, ...]]:
         """Return the targets that routes of this source and type lead to, each with those routes."""

@@ -185,17 +185,6 @@ class NewDelivery:
     lab: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryCounts:
-    """How many deliveries of an event stand where."""
-
-    pending: int = 0
-    running: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    cancelled: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One event to be delivered to one target. `attempts` counts those made so far.

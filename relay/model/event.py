@@ -40,7 +40,9 @@ class Capture:
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, matched without regard to case."""
-        return (self.by_name or self._index_headers()).get(name.lower())
+        if self.by_name is None:
+            self.by_name = {name.lower(): value for name, value in reversed(self.headers)}
+        return self.by_name.get(name.lower())
 
     def header_values(self, name: str) -> tuple[str, ...]:
         """Return every value of a header in the order received."""
@@ -48,10 +50,6 @@ class Capture:
         if first is None or len(self.by_name or ()) == len(self.headers):
             return () if first is None else (first,)
         return tuple([value for key, value in self.headers if key.lower() == lower])
-
-    def _index_headers(self) -> dict[str, str]:
-        self.by_name = {name.lower(): value for name, value in reversed(self.headers)}
-        return self.by_name
 
     @property
     def content_type(self) -> str:
@@ -128,9 +126,9 @@ class Verification:
     checks: tuple[Check, ...] = ()
 
     @property
-    def trusted(self) -> bool:
-        """Say whether nothing speaks against the sender: only INVALID is a forgery."""
-        return self.verdict is not Verdict.INVALID
+    def may_act(self) -> bool:
+        """Say whether nothing speaks against the sender (only INVALID is a forgery), nor may once the vault is open."""
+        return self.verdict is not Verdict.INVALID and self.reason != "vault_locked"
 
 
 class SignatureScheme(Protocol):

@@ -1,6 +1,5 @@
 """The delivery lab: a run of experiments on an app, each single send of it, and what it came to."""
 
-from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
@@ -222,7 +221,7 @@ class LabReport:
     """A run with the results of its experiments so far."""
 
     run: LabRun
-    results: tuple[TrialResult, ...] = field(default_factory=tuple)
+    results: tuple[TrialResult, ...] = ()
 
     @property
     def finding(self) -> LabFinding | None:

@@ -110,7 +110,7 @@ def classify_event(source: Source, capture: Capture, verification: Verification,
         provider=source.provider,
         type=types[0],
         idempotency_key=escape_unprintable(key, _TYPE_LENGTH) if key else None,
-        claims_key=verification.trusted and verification.reason != LOCKED and outcome is not EventOutcome.REJECTED,
+        claims_key=verification.may_act and outcome is not EventOutcome.REJECTED,
         deliver_duplicates=source.deliver_duplicates,
         outcome=outcome,
         verification=verification,
@@ -142,7 +142,7 @@ def _decide_outcome(
     source: Source, verification: Verification, types: tuple[str, ...]
 ) -> tuple[EventOutcome, int, str]:
     """Return the outcome of a request, the status it is answered with, and the reason."""
-    if not verification.trusted and source.verify is VerifyMode.ENFORCE:
+    if verification.verdict is Verdict.INVALID and source.verify is VerifyMode.ENFORCE:
         return EventOutcome.REJECTED, 401, verification.reason
     if not matches_any_type(types, source.events):
         # One that waits for the vault says so: once it is open, it may turn out to be a forgery.
@@ -181,17 +181,13 @@ def classify_again(source: Source, event: CapturedEvent, verification: Verificat
 def attach_status_reports(event: NewEvent, source: Source) -> NewEvent:
     """Return the event with its reports about messages; as it is where it has none, or may not act; pure.
 
-    It acts where it was accepted and nothing speaks against its sender. `source` must be the one that
+    It acts where it was accepted and nothing speaks against its sender; while the vault is locked that cannot be known,
+    and what verifies then is followed later. `source` must be the one that
     is configured for the path, never one that a request's own headers suggested.
     """
-    if source.statuses is None or event.outcome is not EventOutcome.ACCEPTED or not _may_act(event.verification):
+    if source.statuses is None or event.outcome is not EventOutcome.ACCEPTED or not event.verification.may_act:
         return event
     reports = source.statuses(event.capture, event.capture.payload)
     # No sender waits for an answer to what was recovered.
     matching = replace(source.matching, unknown=200) if event.recovered else source.matching
     return replace(event, tracked=MessageTracking(reports=reports, matching=matching)) if reports else event
-
-
-def _may_act(verification: Verification) -> bool:
-    # While the vault is locked it cannot be known; what verifies then is followed later.
-    return verification.trusted and verification.reason != "vault_locked"

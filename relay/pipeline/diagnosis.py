@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from relay.model.admission import Problem
 from relay.model.clock import Clock
@@ -12,7 +11,7 @@ from relay.model.search import Query, Term
 from relay.model.secret import Secret
 from relay.model.values import dataclass
 from relay.pipeline.classify import verify
-from relay.pipeline.source_table import WEBHOOK_PREFIX, SourceRegistry
+from relay.pipeline.source_table import SourceRegistry
 from relay.pipeline.validate import find_problems
 from relay.providers.catalogue import find_provider, recognise_provider
 from relay.providers.challenge_answers import answer_challenge, find_offered_secret
@@ -110,5 +109,4 @@ def _build_query(*filters: tuple[str, str]) -> Query:
 
 def _make_removed_source(event: CapturedEvent) -> Source:
     name = event.row.source
-    source = Source(name=name, provider="unknown", path=WEBHOOK_PREFIX + name, title=name, configured=False)
-    return replace(source, path=event.row.path)
+    return Source(name=name, provider="unknown", path=event.row.path, title=name, configured=False)

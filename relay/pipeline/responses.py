@@ -65,7 +65,7 @@ def build_validation_response(event: NewEvent, id_: int | None = None) -> Sender
     A sender that did not verify is not told, although its source accepted it; nor is any while the vault is
     locked, when none can verify.
     """
-    if not event.verification.trusted or event.verification.reason == "vault_locked":
+    if not event.verification.may_act:
         return build_rejection(event.status, id_)
     problems = "; ".join(one.sentence for one in event.problems[:_MOST_PROBLEMS])
     more = f"; and {len(event.problems) - _MOST_PROBLEMS} more" if len(event.problems) > _MOST_PROBLEMS else ""

@@ -1,7 +1,9 @@
 """What came while the vault was locked: checked in order once it is open, and sent on if it verifies."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import astuple
 
 from relay.errors import NotFoundError
 from relay.model.clock import Clock
@@ -29,17 +31,12 @@ class ReverifyResult:
     others: int = 0
 
     def __add__(self, more: "ReverifyResult") -> "ReverifyResult":
-        return ReverifyResult(
-            verified=self.verified + more.verified,
-            duplicates=self.duplicates + more.duplicates,
-            rejected=self.rejected + more.rejected,
-            others=self.others + more.others,
-        )
+        return ReverifyResult(**{name: getattr(self, name) + getattr(more, name) for name in self.__slots__})
 
     @property
     def events(self) -> int:
         """Return how many there were."""
-        return self.verified + self.duplicates + self.rejected + self.others
+        return sum(astuple(self))
 
     @property
     def words(self) -> str:
@@ -117,14 +114,13 @@ class Reverifier:
                 self.bus.publish(moved)
             for delivery in one.deliveries:
                 self.bus.publish(DeliveryChanged(delivery, one.id, "pending"))
-        outcomes = [(one.outcome, byid[one.id].event.verification.verdict) for one in stored]
-        rejected = sum(outcome is EventOutcome.REJECTED for outcome, _ in outcomes)
-        duplicates = sum(outcome is EventOutcome.DUPLICATE for outcome, _ in outcomes)
-        kept = (EventOutcome.ACCEPTED, EventOutcome.IGNORED)
-        verified = sum(outcome in kept and verdict is Verdict.VERIFIED for outcome, verdict in outcomes)
-        return ReverifyResult(
-            verified=verified,
-            duplicates=duplicates,
-            rejected=rejected,
-            others=len(outcomes) - verified - duplicates - rejected,
-        )
+        return ReverifyResult(**Counter(_name_result(one.outcome, byid[one.id].event.verification) for one in stored))
+
+
+def _name_result(outcome: EventOutcome, verification: Verification) -> str:
+    match outcome:
+        case EventOutcome.REJECTED:
+            return "rejected"
+        case EventOutcome.DUPLICATE:
+            return "duplicates"
+    return "verified" if verification.verdict is Verdict.VERIFIED else "others"

@@ -97,7 +97,8 @@ class SyncResponses:
 
 def select_response_headers(headers: Headers) -> tuple[str, Headers]:
     """Return a response's content type ("" for none), and which other headers may go on to the provider."""
-    named = {name for value in _header_values(headers, "connection") for name in _header_tokens(value)}
+    tokens = ",".join(_header_values(headers, "connection")).split(",")
+    named = {token.strip().lower() for token in tokens}
     kept = tuple(
         (name, value) for name, value in headers if name.lower() not in _WITHHELD_HEADERS | named and _is_text(value)
     )
@@ -106,10 +107,6 @@ def select_response_headers(headers: Headers) -> tuple[str, Headers]:
 
 def _header_values(headers: Headers, lower_name: str) -> list[str]:
     return [value for name, value in headers if name.lower() == lower_name]
-
-
-def _header_tokens(value: str) -> list[str]:
-    return [token.strip().lower() for token in value.split(",")]
 
 
 def _is_text(value: str) -> bool:

@@ -153,7 +153,6 @@ def _build_email_dry_run(relay: RunningRelay, email: EmailAction) -> EmailDryRun
         store=relay.store,
         clock=relay.clock,
         email=email,
-        templates=relay.config.emails,
         routes=relay.config.routes,
         targets={name: one for name, one in options.items() if isinstance(one, EmailOptions)},
     )

@@ -14,7 +14,7 @@ from relay.store.connection import inspect_file
 from relay.store.counters import Counters
 from relay.store.deliveries import Deliveries
 from relay.store.event_keys import EventKeys
-from relay.store.events import Events, Imports
+from relay.store.events import Events
 from relay.store.full_text import INDEX_BATCH, Indexer
 from relay.store.labs import Labs
 from relay.store.messages import Messages, SentMails
@@ -39,7 +39,6 @@ class Store:
         self.batches = Batches(writer, readers)
         self.labs = Labs(writer, readers)
         self.messages = Messages(writer, readers)
-        self.imports = Imports(writer, readers, self.keys)
         self.counters = Counters(writer, readers)
         self.mails = SentMails(writer, readers)
         self.unchecked = PendingVerification(writer, readers, self.keys)

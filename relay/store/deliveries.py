@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 from relay.errors import NotFoundError, UsageError
 from relay.model.counters import TYPED_ADDRESS, CounterLabel, CounterValue, find_bucket
-from relay.model.delivery import Attempt, Delivery, DeliveryCounts, DeliveryState, NewDelivery
+from relay.model.delivery import Attempt, Delivery, DeliveryState, NewDelivery
 from relay.store import counters, row_mappers
 from relay.store.delivery_queue import NEXT_DUE, ClaimedDelivery, ClaimLimits, claim_deliveries
 from relay.store.readers import READ_DEADLINE, Repository
@@ -261,10 +262,9 @@ def _match_columns(**wanted: object) -> tuple[str, tuple[object, ...]]:
     return " AND ".join(f"{name} = ?" for name in given) or "1", tuple(given.values())
 
 
-def count_states(deliveries: Iterable[Delivery]) -> DeliveryCounts:
-    """Return how many of these deliveries stand where, those of the lab apart: they may be meant to fail."""
-    states = [delivery.state.value for delivery in deliveries if delivery.lab is None]
-    return DeliveryCounts(**{state.value: states.count(state.value) for state in DeliveryState})
+def count_states(deliveries: Iterable[Delivery]) -> Counter[str]:
+    """Return how many of these deliveries are in each state, those of the lab apart: they may be meant to fail."""
+    return Counter(delivery.state.value for delivery in deliveries if delivery.lab is None)
 
 
 class AttemptRecord(NamedTuple):

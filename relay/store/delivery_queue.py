@@ -101,7 +101,8 @@ def claim_deliveries(connection: sqlite3.Connection, now: int, limits: ClaimLimi
     """Mark what is due at `now` (microseconds since 1970) and may run as RUNNING; return it by id."""
     claimed: list[tuple[Any, ...]] = []
     # Whose share is smallest goes first: targets that hang must not keep the others out.
-    for target in sorted(_list_targets(connection), key=lambda name: limits.running.get(name, 0)):
+    waiting = connection.execute(f"{_TARGETS} SELECT target FROM waiting WHERE target IS NOT NULL").fetchall()
+    for target in sorted((row[0] for row in waiting), key=lambda name: limits.running.get(name, 0)):
         if target in limits.waits.targets:
             continue
         free = min(limits.count_free(target), limits.total - len(claimed))
@@ -116,10 +117,6 @@ def claim_deliveries(connection: sqlite3.Connection, now: int, limits: ClaimLimi
     found = connection.execute(f"{WHOLE_EVENTS} WHERE events.id IN (SELECT value FROM json_each(?))", (ids,))
     events = {row[0]: read_whole_event(row) for row in found}
     return tuple([ClaimedDelivery(read_delivery(row), events.get(row[1])) for row in claimed])
-
-
-def _list_targets(connection: sqlite3.Connection) -> list[str]:
-    return [row[0] for row in connection.execute(f"{_TARGETS} SELECT target FROM waiting WHERE target IS NOT NULL")]
 
 
 def _find_due(connection: sqlite3.Connection, target: str, now: int, limits: ClaimLimits) -> list[tuple[Any, ...]]:

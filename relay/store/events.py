@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from math import inf
@@ -56,6 +56,7 @@ class Events(Repository):
 
     def __init__(self, writer: Writer, readers: Readers, indexer: Indexer, keys: EventKeys) -> None:
         super().__init__(writer, readers)
+        self._keys = keys
         self._insert = partial(insert_events, keys)
         self._indexer = indexer
 
@@ -75,6 +76,15 @@ class Events(Repository):
         when nothing could be kept.
         """
         self._writer.submit(self._insert, insert, callback, is_light=insert.is_light)
+
+    async def add_imported(self, imported: Sequence["ImportedEvent"], now: datetime) -> tuple[int | None, ...]:
+        """Store exported events in one transaction; return the id of each, None for what was here already.
+
+        `now` is what retention counts their age from.
+        """
+        return await self._writer.write(
+            lambda connection: tuple([_insert_import(self._keys, connection, one, to_micros(now)) for one in imported])
+        )
 
     async def get(self, id_: int) -> CapturedEvent:
         """Return an event whole. Raises NotFoundError."""
@@ -231,26 +241,6 @@ class ImportedEvent:
     original_id: int
     pinned: bool = False
     note: str = ""
-
-
-class Imports(Repository):
-    """Keeps events that were exported from a store, each once."""
-
-    def __init__(self, writer: Writer, readers: Readers, keys: EventKeys) -> None:
-        super().__init__(writer, readers)
-        self._keys = keys
-
-    async def add(self, imported: Iterable[ImportedEvent], now: datetime) -> tuple[int | None, ...]:
-        """Keep events in one transaction; return the id of each, None for what was here already.
-
-        `now` is what retention counts their age from.
-        """
-        listed = tuple(imported)
-
-        def step(connection: sqlite3.Connection) -> tuple[int | None, ...]:
-            return tuple(_insert_import(self._keys, connection, one, to_micros(now)) for one in listed)
-
-        return await self._writer.write(step)
 
 
 def _insert_import(keys: EventKeys, connection: sqlite3.Connection, imported: ImportedEvent, now: int) -> int | None:

@@ -50,7 +50,7 @@ class Labs(Repository):
         found = await self._readers.all(
             f"SELECT {_SEND_COLUMNS} FROM lab_sends WHERE run_id = ? ORDER BY place", (id_,)
         )
-        return tuple(_read_send(row) for row in found)
+        return tuple(LabSend(**convert(row, started_at=from_micros, good=bool)) for row in found)
 
     async def begin(self, id_: int) -> bool:
         """Let a waiting run begin; return False where it was ended meanwhile."""
@@ -154,7 +154,3 @@ def _read_run(row: sqlite3.Row) -> LabRun:
 
 def _read_trial(*, events: list[int], skipped: list[list[Any]], notes: list[str], **plain: Any) -> LabTrial:
     return LabTrial(events=tuple(events), skipped=tuple(map(tuple, skipped)), notes=tuple(notes), **plain)
-
-
-def _read_send(row: sqlite3.Row) -> LabSend:
-    return LabSend(**convert(row, started_at=from_micros, good=bool))

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,7 +39,7 @@ from relay.cli.start.live_feed import MAX_EVENTS_SHOWN, LiveFeed
 from relay.cli.start.reporters import LineReporter
 from relay.delivery.attempts import make_attempt
 from relay.errors import ConfigError, StoreError, UsageError
-from relay.model.delivery import ActionResult, AttemptRetry, DeliveryCounts, DeliveryState, NewDelivery
+from relay.model.delivery import ActionResult, AttemptRetry, DeliveryState, NewDelivery
 from relay.model.event import EventOutcome, Verdict
 from relay.model.signals import DeliveryChanged, EventStored
 from relay.model.text import format_size
@@ -439,7 +440,7 @@ def test_the_line_of_a_usual_event_fits_eighty_columns_and_keeps_its_columns_apa
     delivery = build_delivery(target="forward", state=DeliveryState.SUCCEEDED, status=200, took=0.024, detail="200")
     for type_ in ("payment_intent.succeeded", "a" * 60):
         row = build_row(capture, type=type_, verdict=Verdict.VERIFIED, outcome=EventOutcome.ACCEPTED)
-        reporter.report_event(row, DeliveryCounts(), [delivery])
+        reporter.report_event(row, Counter(), [delivery])
     usual, long = (line.partition("stripe")[2] for line in capsys.readouterr().out.splitlines())
     assert usual == "  payment_intent.succeeded  #1   verified  -> forward 200 24 ms"
     assert long == "  " + "a" * 60 + "  #1   verified  -> forward 200 24 ms"

@@ -18,12 +18,7 @@ def rehearsed(world):
         async with world(emails=templates) as it:
             await it.event()
             rehearsals = EmailDryRun(
-                store=it.store,
-                clock=it.clock,
-                email=it.actions["email"],
-                templates=templates,
-                routes=routes,
-                targets=targets,
+                store=it.store, clock=it.clock, email=it.actions["email"], routes=routes, targets=targets
             )
             found = await rehearsals.list_mails(DryRunRequest(query="", limit=1, **wanted))
             assert await it.store.deliveries.page() == ()

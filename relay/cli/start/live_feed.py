@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 
@@ -179,7 +178,7 @@ class LiveFeed:
             del self._open[event.row.id]
             made = [one for id_, delivery in event.made.items() if (one := delivery or found.get(id_)) is not None]
             counts = count_states(made)
-            counts = replace(counts, pending=counts.pending + len(event.made) - len(made))
+            counts["pending"] += len(event.made) - len(made)
             joined = [one for one in made if self._is_news(one) or not one.attempts] if joins else []
             self._reporter.report_event(event.row, counts, joined)
             self._remember_row(event.row)

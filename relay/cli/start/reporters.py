@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ from relay import __version__
 from relay.cli.formatting import format_clock_time, format_count, format_delivery, format_duration, format_event
 from relay.cli.log_output import RepeatThrottle
 from relay.cli.output import Part, Terminal, align_rows, pad_part, strip_style
-from relay.model.delivery import Delivery, DeliveryCounts
+from relay.model.delivery import Delivery
 from relay.model.event import EventOutcome, EventRow, Source, Verdict, VerifyMode
 from relay.model.event_json import serialize_delivery, serialize_event_row
 from relay.model.signals import RequestRefused, TunnelChanged
@@ -43,7 +44,7 @@ class LineReporter:
         for line in await _build_banner(relay):
             self._terminal.print_line(*line)
 
-    def report_event(self, row: EventRow, counts: DeliveryCounts, joined: Sequence[Delivery]) -> None:
+    def report_event(self, row: EventRow, counts: Counter[str], joined: Sequence[Delivery]) -> None:
         """Print an event with the deliveries that are `joined` on its line."""
         plain = serialize_event_row(row, counts)
         parts: list[Part] = [format_clock_time(plain["received_at"]), "  ", *self._pad_columns(format_event(plain))]
@@ -57,7 +58,7 @@ class LineReporter:
         """Print how a delivery went, after its event was reported; `row` is None where that is gone."""
         event: list[Part] = [delivery.source, "", (f"#{delivery.event_id}", "bold")]
         if row is not None:
-            event = format_event(serialize_event_row(row, DeliveryCounts()))[:3]
+            event = format_event(serialize_event_row(row, Counter()))[:3]
         columns = self._pad_columns([*event, (delivery.reason.value, "dim")])
         now = format_clock_time(datetime.now(UTC).isoformat())
         self._terminal.print_line(now, "  ", *columns, "  ", *format_delivery(serialize_delivery(delivery)))
@@ -110,7 +111,7 @@ class JsonReporter:
         self._terminal = terminal
         self._refusals = RepeatThrottle(_QUIET_TIME, monotonic)
 
-    def report_event(self, row: EventRow, counts: DeliveryCounts, joined: Sequence[Delivery]) -> None:
+    def report_event(self, row: EventRow, counts: Counter[str], joined: Sequence[Delivery]) -> None:
         """Print an event."""
         del joined
         self._print("event", serialize_event_row(row, counts))

@@ -82,11 +82,6 @@ class Admission:
     schema: BodySchema | None = None
     email: EmailField | None = None
 
-    @property
-    def has_content_rules(self) -> bool:
-        """Say whether there is anything to look for in a request that was let in by the limits."""
-        return bool(self.content_types) or self.schema is not None or self.email is not None
-
 
 NO_RULES = Admission()
 

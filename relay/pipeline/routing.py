@@ -1,6 +1,7 @@
 """Where an event goes: which routes match, which deliveries that plans, and why the others do not."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -14,12 +15,12 @@ from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 
 if TYPE_CHECKING:
-    from jinja2 import nodes
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 # What an expression knows: `event` (facts by name), `payload`, `items` (the events in the request) and `item` (one of
 # them, or the first).
 ConditionContext = Mapping[str, object]
+_OPERAND = re.compile(r"(?:event|payload|items?)[.\[]")
 
 
 @lru_cache(maxsize=1)
@@ -63,27 +64,15 @@ def describe_operands(text: str, context: ConditionContext) -> tuple[str, ...]:
 def _find_operand_paths(text: str) -> tuple[str, ...]:
     from jinja2 import nodes  # noqa: PLC0415 - see compile_condition
 
+    from relay.actions.mail.templates import format_node_path  # noqa: PLC0415 - as above
+
     tree = _build_environment().parse("{{ " + text + " }}")
     chains: list[nodes.Getattr | nodes.Getitem] = []
     chains += tree.find_all(nodes.Getattr)
     chains += tree.find_all(nodes.Getitem)
     inner = {id(chain.node) for chain in chains}
-    paths = (_format_operand(chain) for chain in chains if id(chain) not in inner)
-    return tuple(dict.fromkeys(path for path in paths if path))
-
-
-def _format_operand(node: "nodes.Node") -> str:
-    """Return `payload.items[0]` for a chain of names and constants, "" for anything else."""
-    from jinja2 import nodes  # noqa: PLC0415 - see compile_condition
-
-    match node:
-        case nodes.Name(name="payload" | "event" | "item" | "items" as name):
-            return name
-        case nodes.Getattr(node=below, attr=attr) if path := _format_operand(below):
-            return f"{path}.{attr}"
-        case nodes.Getitem(node=below, arg=nodes.Const(value=value)) if path := _format_operand(below):
-            return f"{path}[{value!r}]"
-    return ""
+    paths = (format_node_path(chain) for chain in chains if id(chain) not in inner)
+    return tuple(dict.fromkeys(path for path in paths if _OPERAND.match(path)))
 
 
 def evaluate_condition(text: str, context: ConditionContext) -> tuple[bool, str]:

@@ -25,8 +25,10 @@ _SUMMARY = 120
 
 
 def has_rules(source: Source) -> bool:
-    """Say whether the source asks for anything at all."""
-    return source.admission.has_content_rules or source.require_idempotency_key
+    """Say whether the source asks for anything beyond the limits."""
+    rules = source.admission
+    has_content_rules = bool(rules.content_types) or rules.schema is not None or rules.email is not None
+    return has_content_rules or source.require_idempotency_key
 
 
 def validate_event(source: Source, event: NewEvent) -> NewEvent:

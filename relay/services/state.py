@@ -105,7 +105,7 @@ class StoreMonitor:
         self._logged = ""
         self._is_logged = False
         self._unkept_before = 0
-        self._writer.outages.listen(self._changed)
+        self._writer.outages.on_change = self._changed
 
     async def run(self) -> None:
         """Look every second, until cancelled."""

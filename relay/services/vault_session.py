@@ -14,6 +14,7 @@ from relay.model.signals import VaultChanged
 from relay.model.values import dataclass
 from relay.pipeline.reverify import Reverifier, ReverifyResult
 from relay.store import NOTHING_BLOCKED, BlockedWork
+from relay.store.connection import STORE_PAUSE
 from relay.tunnel.supervisor import Supervisor, choose_tunnel
 from relay.vault import SecretNeed, UnlockThrottle, VaultState, describe_locked_effects, describe_missing_secrets
 
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 UNLOCK_PATIENCE = 5.0  # seconds that unlocking waits for what was checked
 _REPORT_SECONDS = 120.0  # seconds that pages show it
 _PASSES = 10  # over what came meanwhile, before new events are let past it
-_STORE_PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +143,7 @@ class VaultSession:
             except (StoreError, TimeoutError) as error:
                 log.log(log_level(error), "events that wait for the vault wait for the store as well: %s", error)
                 self._waiting = [*waiting, *self._waiting]
-                await self._relay.clock.sleep(_STORE_PAUSE)
+                await self._relay.clock.sleep(STORE_PAUSE)
                 self._wake.set()
                 continue
             self._report(checked)

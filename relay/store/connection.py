@@ -197,24 +197,21 @@ _OUTAGES = (
 _QUIET_SECONDS = 2.0  # seconds without a failure after which an outage is over
 _MIN_FREE_BYTES = 1_000_000  # bytes: with less, a commit may fail any moment
 
-Listener = Callable[[StoreError | None], None]
-
 
 class StoreMovedError(StoreError):
     """The database's file is not where it was opened: what is written to it would not be found again."""
 
 
 class Outages:
-    """Knows whether the last transaction could be kept, and tells listeners when that changes."""
+    """Knows whether the last transaction could be kept.
+
+    `on_change` is called with what is wrong when an outage begins or has another cause, with None when it ends.
+    """
 
     def __init__(self) -> None:
         self.now: StoreError | None = None
+        self.on_change: Callable[[StoreError | None], None] = lambda _: None
         self._failed_at = 0.0
-        self._listeners: list[Listener] = []
-
-    def listen(self, listener: Listener) -> None:
-        """Call `listener` with what is wrong when an outage begins or has another cause, with None when it ends."""
-        self._listeners.append(listener)
 
     def note(self, outage: StoreError | None, *, has_written: bool) -> None:
         """Take in how a transaction ended: None where it was kept, or failed for a reason of its own.
@@ -229,8 +226,7 @@ class Outages:
             return
         was, self.now = self.now, outage
         if (was and was.message) != (outage and outage.message):
-            for listener in self._listeners:
-                listener(outage)
+            self.on_change(outage)
 
 
 def explain_outage(error: BaseException, path: Path) -> StoreError | None:

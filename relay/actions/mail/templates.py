@@ -117,7 +117,7 @@ class Templates:
         except Exception:  # noqa: BLE001 - the file changed under us; the bare name must do
             return MISSING_PREFIX + name
         for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
-            path = _node_path(node)
+            path = format_node_path(node)
             if node.lineno == place.line and path and _last_node(node) == name:
                 return MISSING_PREFIX + path
         return f"{MISSING_PREFIX}{name}; templates know event, payload and items"
@@ -147,13 +147,14 @@ def _find_required(tree: nodes.Template) -> list[str]:
     return [name for name in named if isinstance(name, str)]
 
 
-def _node_path(node: nodes.Node) -> str:
+def format_node_path(node: nodes.Node) -> str:
+    """Return `payload.items[0]` for a chain of names and constants, "" for anything else."""
     match node:
         case nodes.Name(name=name):
             return name
-        case nodes.Getattr(node=below, attr=attr) if path := _node_path(below):
+        case nodes.Getattr(node=below, attr=attr) if path := format_node_path(below):
             return f"{path}.{attr}"
-        case nodes.Getitem(node=below, arg=nodes.Const(value=value)) if path := _node_path(below):
+        case nodes.Getitem(node=below, arg=nodes.Const(value=value)) if path := format_node_path(below):
             return f"{path}[{value!r}]"
     return ""
 

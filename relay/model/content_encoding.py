@@ -1,5 +1,6 @@
 """Content-Encodings undone within limits, so that a packed body can be read; the bytes that came stay as they are."""
 
+import re
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
@@ -161,7 +162,7 @@ def _decode_with(name: str, start: Callable[[bytes, int], tuple[bytes, bool]], d
 def _find_brotli() -> Callable[[bytes, int], tuple[bytes, bool]] | None:
     module = _first_module("brotli", "brotlicffi")
     # Releases before 1.2 cannot be stopped at a size.
-    if module is None or tuple(str(module.__version__).split(".")[:2]) < ("1", "2"):
+    if module is None or [int(part) for part in re.findall(r"\d+", module.__version__)] < [1, 2]:
         return None
 
     def read(data: bytes, most: int) -> tuple[bytes, bool]:

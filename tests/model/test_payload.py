@@ -1,13 +1,16 @@
 import gzip
 import json
+import sys
 import tracemalloc
 import zlib
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cases import check_each
+from relay.model import content_encoding
 from relay.model.content_encoding import MAX_LAYERS, MAX_RATIO, MAX_UNPACKED, MIN_LIMIT, unpack
 from relay.model.parsing import PayloadError, indent_json, parse_json
 from relay.model.payload import Payload
@@ -65,6 +68,24 @@ def test_a_body_packed_with_an_installed_package_reads_too(module):
     bomb = unpack(packer.compress(b"a" * 3_000_000), name)
     assert not bomb.readable
     assert len(bomb.content) == MIN_LIMIT
+
+
+@pytest.mark.parametrize(("version", "readable"), [("1.10.0", True), ("1.2.0rc1", True), ("2", True), ("1.1.0", False)])
+def test_brotli_is_used_from_the_release_on_that_can_be_stopped(monkeypatch, version, readable):
+    class Decompressor:
+        def process(self, data, *, output_buffer_limit):
+            return data
+
+        def is_finished(self):
+            return True
+
+    module = SimpleNamespace(__version__=version, Decompressor=Decompressor)
+    monkeypatch.setitem(sys.modules, "brotli", module)
+    content_encoding._find_brotli.cache_clear()
+    try:
+        assert unpack(b"{}", "br").readable is readable
+    finally:
+        content_encoding._find_brotli.cache_clear()
 
 
 def test_an_encoding_that_nothing_here_undoes_is_named_and_the_body_stays_as_it_came():

@@ -76,7 +76,8 @@ class Recovery:
         """List and recover. Raises CatchUpError and StoreError; what was stored by then stays."""
         progress = self.progress
         access, headers = self._listing.access, self._listing.headers
-        async with open_client(access, headers=headers, clock=self._context.clock, notify=self._note_wait) as api:
+        notify = partial(setattr, progress, "detail")
+        async with open_client(access, headers=headers, clock=self._context.clock, notify=notify) as api:
             missed = await self._list_missed(api)
             progress.missed = len(missed)
             if progress.request.dry_run:
@@ -88,9 +89,6 @@ class Recovery:
             while missed:
                 found = missed.popleft()
                 await self._recover(found, found.request or await self._listing.fetch(api, found))
-
-    def _note_wait(self, detail: str) -> None:
-        self.progress.detail = detail
 
     async def _list_missed(self, api: ListingApi) -> deque[ListedEvent]:
         """Return what is not here, oldest first."""

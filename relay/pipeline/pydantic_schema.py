@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from relay.model.admission import Problem
-from relay.model.json_paths import format_pointer
+from relay.model.json_paths import find_below, format_pointer
 from relay.model.text import is_sensitive
 from relay.model.values import dataclass
 from relay.pipeline.validate import limit_problems, make_problem
@@ -63,20 +63,12 @@ def _field_keys(detail: ErrorDetails, value: object) -> Iterator[str | int]:
     """Return the way to a field; of a union, the names of its branches are in between and are left out."""
     last = len(detail["loc"]) - 1
     for place, part in enumerate(detail["loc"]):
-        member = _get_member(value, part)
+        member = find_below(value, (part,), _MISSING)
         if member is not _MISSING:
             value = member
         elif not (place == last and detail["type"] == "missing"):
             continue
         yield part
-
-
-def _get_member(value: object, part: str | int) -> object:
-    if isinstance(value, dict):
-        return value.get(part, _MISSING)
-    if isinstance(value, list) and isinstance(part, int) and part < len(value):
-        return value[part]
-    return _MISSING
 
 
 def _error_message(detail: ErrorDetails, name: str) -> str:

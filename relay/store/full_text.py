@@ -143,7 +143,8 @@ def build_searchable_text(type_: str, path: bytes, query: bytes, headers: bytes,
     payload = Payload.of_request(pairs, body or b"", query.decode("latin-1"))  # substr() of an empty blob is NULL
     parts = [type_, target, unquote(target.replace("+", " "))] if "%" in target or "+" in target else [type_, target]
     parts += [f"{decode_header_text(name)} {decode_header_text(value)}" for name, value in pairs]
-    return _make_storable("\n".join([*parts, _build_body_text(payload)[:MAX_TEXT]]))
+    text = "\n".join([*parts, _build_body_text(payload)[:MAX_TEXT]])
+    return text.replace("\0", " ").encode("utf-8", "replace").decode()  # what SQLite can store
 
 
 def contains_text(text: str, phrase: str) -> bool:
@@ -204,7 +205,3 @@ def _decode_escape(match: re.Match[str]) -> str:
     if len(escape) > 2:
         return bytes.fromhex(escape.replace("\\u", "")).decode("utf-16-be", "replace")
     return " " if escape[1] in _SPACES else escape[1]
-
-
-def _make_storable(text: str) -> str:
-    return text.replace("\0", " ").encode("utf-8", "replace").decode()

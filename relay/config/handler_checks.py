@@ -7,9 +7,8 @@ from typing import Any
 
 from relay.config.build import Config
 from relay.config.reading import combine_problems, did_you_mean
-from relay.errors import HandlersError
 from relay.handlers.environment import HandlerOptions
-from relay.handlers.worker import Worker
+from relay.handlers.worker import BrokenFileError, Worker
 from relay.model.delivery import matches_type
 from relay.model.text import escape_unprintable, find_similar
 from relay.providers.samples import sample_types
@@ -18,31 +17,33 @@ _CLOSE_MATCH = 0.85  # how alike two names are when one is taken for a slip of t
 
 
 async def check_handlers(config: Config) -> tuple[str, ...]:
-    """Load every handlers file and return what deserves a warning.
+    """Load every handlers file and return what deserves a warning, such as one that waits for the vault.
 
     Raises ConfigError holding each file that cannot be run, with its line.
     """
     files = [target.options for target in config.targets.values() if isinstance(target.options, HandlerOptions)]
     found = await asyncio.gather(*(inspect_handlers_file(options) for options in files))
     seen = list(zip(files, found, strict=True))
-    problems = [f"targets.{options.target}.handler: {why}" for options, why in seen if isinstance(why, str)]
+    problems, doubts = [], []
+    for options, rules in seen:
+        key = f"targets.{options.target}.handler"
+        if not isinstance(rules, BrokenFileError):
+            doubts += [f"{key}: {doubt}" for rule in rules for doubt in _find_doubts(rule, config)]
+        elif rules.locked:
+            doubts.append(f"{key}: {rules.message}; its events wait for relay vault unlock")
+        else:
+            problems.append(f"{key}: {rules.full_text}")
     if problems:
         raise combine_problems(str(config.path or "the command line"), problems)
-    return tuple(
-        f"targets.{options.target}.handler: {doubt}"
-        for options, rules in seen
-        if not isinstance(rules, str)
-        for rule in rules
-        for doubt in _find_doubts(rule, config)
-    )
+    return tuple(doubts)
 
 
-async def inspect_handlers_file(options: HandlerOptions) -> list[dict[str, Any]] | str:
-    """Return what a handlers file registers, or in one sentence why it cannot be run."""
+async def inspect_handlers_file(options: HandlerOptions) -> list[dict[str, Any]] | BrokenFileError:
+    """Return what a handlers file registers, or why it cannot be run."""
     try:
         worker = await Worker.start(options)
-    except HandlersError as error:
-        return error.full_text
+    except BrokenFileError as error:
+        return error
     await worker.end()
     return worker.rules
 

@@ -102,6 +102,10 @@ class HandlerOptions:
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     find_secret: FindSecret = field(default=find_in_environment, repr=False, compare=False)
 
+    def is_locked(self, name: str) -> bool:
+        """Say whether a secret cannot be read until the vault is unlocked."""
+        return describe_lookup(self.find_secret, name).get("error") == VaultLockedError.code
+
     @property
     def name(self) -> str:
         """Return how the file is named to people."""

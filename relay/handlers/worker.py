@@ -35,12 +35,13 @@ _Frame = tuple[bytes, bytes]
 
 
 class BrokenFileError(HandlersError):
-    """A file that could not be loaded; `read` is which state of which files that was."""
+    """A file that could not be loaded; `read` is the state of which files, `locked` a secret it waits for."""
 
-    def __init__(self, error: HandlersError, output: HandlerOutput, read: dict[str, Stamp]) -> None:
+    def __init__(self, error: HandlersError, output: HandlerOutput, read: dict[str, Stamp], locked: str = "") -> None:
         super().__init__(error.message, hint=error.hint, traceback=error.traceback)
         self.output = output
         self.read = read
+        self.locked = locked
 
 
 class Worker(asyncio.SubprocessProtocol):
@@ -54,6 +55,7 @@ class Worker(asyncio.SubprocessProtocol):
         self._printed = bytearray()
         self._cut = False
         self._spent = False
+        self._locked = ""  # the latest secret that it asked for and the locked vault holds
         self._stderr = b""
         self._pipe = -1
         self._ended = asyncio.Event()
@@ -170,7 +172,9 @@ class Worker(asyncio.SubprocessProtocol):
             elif kind == protocol.CUT:
                 self._cut = True
             elif kind == protocol.ASK:
-                answer = describe_lookup(self._options.find_secret, protocol.decode_json(content)["name"])
+                name = protocol.decode_json(content)["name"]
+                self._locked = name if self._options.is_locked(name) else self._locked
+                answer = describe_lookup(self._options.find_secret, name)
                 self._write(protocol.encode_frame(protocol.SECRET, protocol.encode_json(answer)))
             elif self._reply and not self._reply.done():
                 self._reply.set_result((kind, content))
@@ -236,7 +240,7 @@ class Worker(asyncio.SubprocessProtocol):
             self.rules = result["rules"]
         else:
             error = HandlersError(result["sentence"], hint=result["hint"], traceback=result["traceback"])
-            raise BrokenFileError(error, self._output(error.traceback), self._read)
+            raise BrokenFileError(error, self._output(error.traceback), self._read, self._locked)
 
     async def _locate(self) -> str:
         """Return where the code of a process that hangs is at this moment; "" where it does not say."""
@@ -307,6 +311,9 @@ class WorkerPool:
             return True
         if has_changed(self.error.read):
             self._wait = _RETRY_SECONDS
+        elif locked := self.error.locked:
+            if self._options.is_locked(locked):
+                return False
         elif self._clock.monotonic() < self._again_at:
             return False
         try:

@@ -140,9 +140,11 @@ async def check_target_health(config: Config, name: str) -> HealthFinding:
     options = config.targets[name].options
     if isinstance(options, HandlerOptions):
         seen = await inspect_handlers_file(options)
-        if not isinstance(seen, str):
+        if isinstance(seen, list):
             return report_ok(f"target {name}", f"{options.name} can be run")
-        return report_failure(f"target {name}", seen)
+        if seen.locked:
+            return report_warning(f"target {name}", seen.message, "relay vault unlock")
+        return report_failure(f"target {name}", seen.full_text)
     why = await probe_target(config.targets[name], config.smtp, PATIENT_SECONDS)
     if not why:
         return report_ok(f"target {name}", "answers")

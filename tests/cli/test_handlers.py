@@ -8,6 +8,10 @@ from contextlib import closing
 
 import pytest
 
+from builders import LEAST_KDF
+from relay.model.secret import Secret
+from relay.vault.storage import Vault
+
 TOML = '[targets.app]\nhandler = "handlers.py"\nretry = { first = "20ms", max = "20ms", jitter = 0 }\n'
 GOOD = "from relay import on\n\n@on('test')\ndef it(event):\n    print('got', event.payload['n'])\n"
 
@@ -272,3 +276,28 @@ def test_doctor_runs_the_file(project, inside, tmp_path):
     done = inside("doctor")
     assert done.code == 1
     assert "handlers.py, line 1: ZeroDivisionError" in done.out
+
+
+@pytest.mark.slow
+def test_handlers_that_ask_for_a_secret_while_they_are_loaded_wait_for_the_vault(project, started, command, tmp_path):
+    text = GOOD.replace("\n\n", "\nimport relay\n\nKEY = relay.secret('stripe_key')\n\n", 1)
+    project(text.replace("'got'", "KEY"))
+    vault = Vault(tmp_path / ".relay" / "vault", LEAST_KDF)
+    vault.create(Secret("x", "four words no sentence"))
+    vault.put("stripe_key", "canary")
+    vault.lock()
+    why = "handlers.py, line 4: VaultLockedError: vault secret 'stripe_key' cannot be read: the vault is locked"
+    assert command("check").code == 0
+    with started("--json") as relay:
+        relay.object("ready")
+        text = relay.object("notice")["text"]
+        assert text == f"targets.app.handler: {why}; its events wait for relay vault unlock"
+        relay.send("test", b'{"n": 7}')
+        relay.object("event")
+        time.sleep(1.5)  # it is asked twice a second whether it can be run
+        assert f"targets app: {why}" in command("doctor").out.replace("target app", "targets app")
+        assert [one["state"] for one in command("deliveries", "--json").objects] == ["pending"]
+        assert command("vault", "unlock", env={"RELAY_VAULT_PASSWORD": "four words no sentence"}).code == 0
+        assert relay.object("delivery")["state"] == "succeeded"
+        assert "canary 7" in command("show", "1").out
+        relay.stop()

@@ -280,9 +280,10 @@ class Pipeline:
         """
         try:
             response = await self._sync_responses.answer(awaited, answer.timeout)
-        except NoResponseError:
+        except NoResponseError as error:
+            hint = "the dashboard of relay says why" if error.final else "send it again"
             answered = replace(
-                build_error_response(502, "not_delivered", "the target gave no answer", "send it again"), event_id=id_
+                build_error_response(502, "not_delivered", "the target gave no answer", hint), event_id=id_
             )
         except PartialResponseError as error:
             log.warning("event %d was answered with 502: the target's answer is %s", id_, error.reason)

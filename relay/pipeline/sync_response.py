@@ -5,7 +5,7 @@ import asyncio
 from relay.actions.base import LARGEST_RESPONSE, AwaitedResponses
 from relay.actions.outgoing_request import HOP_BY_HOP
 from relay.errors import RelayError
-from relay.model.delivery import DeliveryState, ReceivedResponse
+from relay.model.delivery import AttemptFailed, DeliveryState, ReceivedResponse
 from relay.model.event import Headers
 from relay.model.signals import DeliveryChanged, Signal
 from relay.model.text import format_size
@@ -23,7 +23,11 @@ NO_RESPONSE = ReceivedResponse(status=204)
 
 
 class NoResponseError(Exception):
-    """A delivery ended without an answer of its target: none will come."""
+    """A delivery ended without an answer of its target: none will come. `final`: nor would another try help."""
+
+    def __init__(self, *, final: bool) -> None:
+        super().__init__()
+        self.final = final
 
 
 class PartialResponseError(Exception):
@@ -46,8 +50,8 @@ class SyncResponses:
     async def answer(self, awaited: AwaitedDelivery, seconds: float) -> ReceivedResponse | None:
         """Return the first response that a delivery gets after the attempts it had.
 
-        None when none came within `seconds`, NO_ANSWER when the delivery succeeded without one. Raises
-        UnansweredError when it ended otherwise without one, PartialAnswerError when it was too large or broke off.
+        None when none came within `seconds`, NO_RESPONSE when the delivery succeeded without one. Raises
+        NoResponseError when it ended otherwise without one, PartialResponseError when it was too large or broke off.
         """
         changed = asyncio.Event()
         waiting = self._waiting.setdefault(awaited.delivery, [])
@@ -78,13 +82,14 @@ class SyncResponses:
         while True:
             # First where it stands, then its attempts: the other way round one may come in between.
             state = (await self._store.deliveries.get(awaited.delivery)).state
-            for attempt in await self._store.deliveries.attempts(awaited.delivery):
+            attempts = await self._store.deliveries.attempts(awaited.delivery)
+            for attempt in attempts:
                 if attempt.number > awaited.attempts and attempt.response is not None:
                     return attempt.response
             if state is DeliveryState.SUCCEEDED:
                 return NO_RESPONSE
             if state in _FINAL_STATES:
-                raise NoResponseError
+                raise NoResponseError(final=bool(attempts) and attempts[-1].outcome == AttemptFailed.name)
             await changed.wait()
             changed.clear()
 

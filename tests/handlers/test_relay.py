@@ -312,4 +312,12 @@ async def test_a_sender_that_waits_gets_the_sources_own_answer_where_the_handler
 
 async def test_a_sender_that_waits_for_a_handler_that_gives_up_is_told_502(relay):
     at = await relay("@on('*')\ndef it(event): return Failed('never')\n", WAITING + APP)
-    assert (await at.send())[0] == 502
+    status, body = await at.send()
+    assert (status, json.loads(body)["error"]["hint"]) == (502, "the dashboard of relay says why")
+
+
+async def test_a_sender_that_waits_for_a_handler_that_fails_until_its_tries_run_out_may_send_it_again(relay):
+    app = '[targets.app]\nhandler = "handlers.py"\nretry = { attempts = 1 }\n'
+    at = await relay("@on('*')\ndef it(event): 1 / 0\n", WAITING + app)
+    status, body = await at.send()
+    assert (status, json.loads(body)["error"]["hint"]) == (502, "send it again")

@@ -71,14 +71,14 @@ def is_replayed(deliveries: Sequence[Delivery]) -> bool:
 async def load_listing(
     relay: RunningRelay, query: Query, *, before: int | None = None, selected: int | None = None
 ) -> dict[str, Any]:
-    """Return the list for a query, newest first. A query that cannot be read lists everything."""
-    readable = parse_query("", relay.clock.now()) if query.problems else query
+    """Return the list for a query, newest first, without the terms that cannot be read."""
+    readable = query.readable
     page = await relay.store.events.page(readable, limit=PAGE_SIZE, before=before)
     return await load_part(relay, query, page, shown=len(page.rows)) | {
         "count": await build_count_line(relay, readable, page, complete=before is None),
         "selected": selected,
         "before": before,
-        "problems": (*query.problems, *query.notes),
+        "problems": (*(f"{problem}; listed without it" for problem in query.problems), *query.notes),
     }
 
 

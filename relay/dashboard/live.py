@@ -209,9 +209,8 @@ class PageViewer:
         return make_json_frame("status", plain)
 
     def _parse_search(self) -> Query:
-        query = parse_query(self._search, self._relay.clock.now(), lenient=True) if self._search else EVERYTHING
-        # A search that cannot be read lists everything, here as in the page.
-        return EVERYTHING if query.problems else query
+        # What cannot be read is left out, here as in the page.
+        return parse_query(self._search, self._relay.clock.now(), lenient=True).readable if self._search else EVERYTHING
 
     async def _draw_rows(self, stored: Mapping[int, EventStored]) -> bytes:
         """Return the rows of those events that fit the search, newest first, under the newest id."""

@@ -98,6 +98,12 @@ class Query:
         return tuple(dict.fromkeys(term.problem for term in self.terms if term.problem))
 
     @property
+    def readable(self) -> "Query":
+        """Return the search without the terms that cannot be read."""
+        kept = tuple(term for term in self.terms if not term.problem)
+        return replace(self, text=" ".join(term.text for term in kept), terms=kept) if self.problems else self
+
+    @property
     def filters(self) -> tuple[Term, ...]:
         """Return the terms that are `key:value`, or hold such."""
         return tuple(term for term in self.terms if not term.is_text)

@@ -117,6 +117,13 @@ async def test_a_filter_that_cannot_be_read_is_said_and_harms_nothing(at):
     assert (status, ids(html)) == (200, [1])
     assert "is not a time" in html
     assert 'class="tok bad"' in html
+    await at.send("/webhooks/one")
+    for path, target in (
+        ("/events?q=source:one+after:soon", None),
+        ("/events/rows?q=source:one+after:soon&before=9", "li#foot"),
+    ):
+        _, html = await page(at, path, target)
+        assert ids(html) == [2]
     _, html = await page(at, "/events?q=foo:bar")
     assert "is not a filter, searched as text" in html
     assert "Nothing matches" in html

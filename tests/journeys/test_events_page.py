@@ -51,6 +51,25 @@ async def test_a_row_is_fetched_when_the_pointer_goes_down_and_not_twice(site):
     assert [asked.url for asked in site.requests if asked.url.endswith("/events/2")] == [url]
 
 
+async def test_a_filter_that_cannot_be_read_leaves_the_list_and_its_address_as_they_were(site):
+    for name in ("one", "two", "one"):
+        await site.send(path=f"/webhooks/{name}")
+    page = await site.page()
+    await page.keyboard.press("/")
+    await page.keyboard.insert_text("source:one")
+    await until(page, f"{IDS}.join() === '3,1' && {SETTLED}")
+    await page.keyboard.insert_text(" after:soon")
+    await until(page, "document.querySelector('#problems').textContent.includes('is not a time')")
+    assert await page.evaluate(IDS) == [3, 1]
+    await page.keyboard.press("Enter")
+    await until(page, "document.querySelector('.tok.bad')")
+    assert await page.evaluate(IDS) == [3, 1]
+    assert await page.evaluate("location.search") == "?q=source%3Aone"
+    await page.click(".tok.bad a")
+    await until(page, "!document.querySelector('.tok.bad') && !document.querySelector('#problems').textContent.trim()")
+    assert await page.evaluate(IDS) == [3, 1]
+
+
 async def test_a_filter_becomes_tokens_an_address_and_one_step_back(site):
     await site.stripe()
     await site.stripe(secret="whsec_other")

@@ -131,18 +131,23 @@ async def _render_list(request: web.Request) -> web.Response:
     relay, renderer = get_relay(request), request.app[RENDERER]
     query = event_list.parse_list_query(request)
     path, searched_before = event_list.parse_current_url(request)
+    is_typing = request.headers.get("HX-Source") == "form#search"
+    search = event_list.build_search_box(query, tuple(relay.sources.by_name))
+    tools = make_partial("#tools", "outerHTML", renderer.part("events/search.html", search=search))
+    # Never while somebody types: what was typed since would be lost.
+    tools = "" if is_typing and not request.query.get("done") else tools
+    if query.problems:
+        notes = renderer.part("events/problems.html", list={"problems": query.problems})
+        kept = make_partial("#problems", "innerHTML", notes) + tools
+        return html_response(kept, headers={"HX-Reswap": "none", "HX-Push-Url": "false"})
     open_event = re.fullmatch(r"/events/(\d{1,18})(?:/\w+)?", path)
     before, selected = parse_number(request.query, "before", None), int(open_event[1]) if open_event else None
     values = {
         "list": await event_list.load_listing(relay, query, before=before, selected=selected),
-        "search": event_list.build_search_box(query, tuple(relay.sources.by_name)),
+        "search": search,
         "counts": await relay.store.events.counts(),
     }
-    reply = renderer.part("events/list.html", **values)
-    is_typing = request.headers.get("HX-Source") == "form#search"
-    if not is_typing or request.query.get("done"):
-        # Never while somebody types: what was typed since would be lost.
-        reply += make_partial("#tools", "outerHTML", renderer.part("events/search.html", **values))
+    reply = renderer.part("events/list.html", **values) + tools
     reply += make_partial("#views", "outerHTML", renderer.part("events/views.html", **values))
     # A search is one step back in the history, however many letters it took to type.
     history = "HX-Replace-Url" if is_typing and searched_before else "HX-Push-Url"
@@ -206,7 +211,7 @@ async def _render_older_rows(request: web.Request) -> web.Response:
     query = event_list.parse_list_query(request)
     shown = min(parse_whole_number(request.query, "shown") or 0, event_list.MAX_ROWS)
     page = await relay.store.events.page(
-        query, limit=event_list.PAGE_SIZE, before=parse_number(request.query, "before", None)
+        query.readable, limit=event_list.PAGE_SIZE, before=parse_number(request.query, "before", None)
     )
     seconds = parse_whole_number(request.query, "last")
     last = datetime.fromtimestamp(seconds, UTC) if seconds and seconds < _MAX_SECONDS else None
@@ -219,14 +224,14 @@ async def _render_older_rows(request: web.Request) -> web.Response:
 async def _render_newer_rows(request: web.Request, after: int) -> web.Response:
     relay, renderer = get_relay(request), request.app[RENDERER]
     query = event_list.parse_list_query(request)
-    page = await relay.store.events.page(query, limit=_MAX_NEW_ROWS, after=after)
+    page = await relay.store.events.page(query.readable, limit=_MAX_NEW_ROWS, after=after)
     if not page.rows:
         return web.Response(status=204)
     if not after or (page.next_before is not None and page.next_before > after):
         text = renderer.part("events/list.html", list=await event_list.load_listing(relay, query))
         return html_response(make_partial("#list", "outerHTML", text))
     text = renderer.part("events/rows.html", list=await event_list.load_part(relay, query, page))
-    count = escape(await event_list.build_count_line(relay, query))
+    count = escape(await event_list.build_count_line(relay, query.readable))
     return html_response(make_partial("#rows", "afterbegin", text) + make_partial("#count", "textContent", count))
 
 

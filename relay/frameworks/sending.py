@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import UnionType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -87,8 +88,15 @@ def sign(
     `[sources.NAME.signature]`. `headers` are name and value, latin-1 text; those of an older signature are replaced.
 
     Raises SigningError where the secret cannot sign, ConfigError for a broken table, UsageError for a name that
-    signs nothing.
+    signs nothing, and TypeError for an argument of another type.
     """
+    _require_type(bytes | bytearray, body=body)
+    _require_type(str, url=url, secret=secret, method=method)
+    _require_type(Iterable, headers=headers)
+    headers = tuple(headers)  # which may be read once
+    for pair in headers:
+        if not (isinstance(pair, tuple | list) and [*map(type, pair)] == [str, str]):
+            raise TypeError("headers are pairs of name and value, each a str")
     parts = urlsplit(url)
     capture = Capture(
         source="relay.sign",
@@ -126,7 +134,7 @@ def send(
 
     Raises InvalidPayloadError, TargetError for an address that is none or must not be dialled, UnreachableError,
     TimedOutError, SendError for an answer that is no HTTP, SigningError, ConfigError for a broken schema or
-    signature, and UsageError for anything else that makes no sense.
+    signature, TypeError for an argument of another type, and UsageError for anything else that makes no sense.
     """
     with suppress(RuntimeError):  # which says that there is none
         asyncio.get_running_loop()
@@ -152,6 +160,12 @@ async def send_async(
     timeout: float = 30.0,  # noqa: ASYNC109 - how long the answer may take; its error names it
 ) -> Sent:
     """Do as `send` does, from inside a running event loop."""
+    _require_type(str, url=url)
+    _require_type(str | None, secret=secret, key=key)
+    _require_type(Mapping | None, headers=headers)
+    for name, value in (headers or {}).items():
+        _require_type(str, **{f"the header {name!r}": name, f"the value of {name!r}": value})
+    _require_type(int | float, timeout=timeout)
     body = _serialise_payload(payload)
     if schema is not None:
         _check_schema(body, schema)
@@ -178,6 +192,13 @@ async def send_async(
         body=capture.body,
     )
     return await _post(request, destination, timeout, key)
+
+
+def _require_type(kind: type | UnionType, **arguments: object) -> None:
+    for name, value in arguments.items():
+        if not isinstance(value, kind):
+            wanted = kind.__name__ if isinstance(kind, type) else str(kind).replace("collections.abc.", "")
+            raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
 
 
 def _serialise_payload(payload: object) -> bytes:
@@ -207,10 +228,11 @@ def _check_schema(body: bytes, schema: str | type) -> None:
 
 def _load_schema(schema: str | type) -> BodySchema:
     if not isinstance(schema, str):
+        name = getattr(schema, "__name__", repr(schema))
         try:
-            return PydanticSchema(name=schema.__name__, adapter=TypeAdapter(schema))
+            return PydanticSchema(name=name, adapter=TypeAdapter(schema))
         except PydanticUserError as error:
-            raise UsageError(f"{schema.__name__} is no model", hint="give a class of pydantic.BaseModel") from error
+            raise UsageError(f"{name} is no model", hint="give a class of pydantic.BaseModel") from error
     from relay.config.source_rules import body_schema  # noqa: PLC0415 - 0.3 s to import, and only a name needs it
 
     return body_schema(schema, Path.cwd())
@@ -231,7 +253,10 @@ def _find_scheme(signature: Signature) -> SignatureScheme:
     from relay.providers.catalogue import PROVIDERS  # noqa: PLC0415 - 0.1 s to import, for what is signed alone
     from relay.providers.custom_schemes import build_custom_scheme  # noqa: PLC0415 - as above
 
+    _require_type(str | Mapping, signature=signature)
     if not isinstance(signature, str):
+        for key in signature:
+            _require_type(str, **{"a key of signature": key})
         return build_custom_scheme(signature)
     name, _, way = signature.partition("/")
     provider = PROVIDERS.get(name)

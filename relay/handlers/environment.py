@@ -24,8 +24,11 @@ def secret(name: str) -> str:
     `"vault:stripe_key"` and `"env:STRIPE_KEY"` ask one of them alone. It is asked for at each call, so a handler
     sees a secret that was changed or unlocked meanwhile.
 
-    Raises NotFoundError where there is no such secret, and VaultLockedError while it is in the locked vault.
+    Raises NotFoundError where there is no such secret, VaultLockedError while it is in the locked vault, and TypeError
+    for a name that is no text.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"relay.secret takes the name of a secret as text, not {name!r}")
     find = _current.get() or _default or find_in_environment
     return find(name)
 

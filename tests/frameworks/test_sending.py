@@ -247,6 +247,46 @@ def test_the_public_door_has_send_and_imports_it_at_the_first_use():
     assert done.stdout == "module 'relay' has no attribute 'nothing'\n"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"body": "text"}, "body must be bytes | bytearray, not str"),
+        ({"url": None}, "url must be str, not NoneType"),
+        ({"secret": b"x"}, "secret must be str, not bytes"),
+        ({"signature": 7}, "signature must be str | Mapping, not int"),
+        ({"signature": {7: "x"}}, "a key of signature must be str, not int"),
+        ({"method": 7}, "method must be str, not int"),
+        ({"headers": 7}, "headers must be Iterable, not int"),
+        ({"headers": {"A": "b"}}, "headers are pairs of name and value, each a str"),
+        ({"headers": [("A", 7)]}, "headers are pairs of name and value, each a str"),
+    ],
+)
+def test_sign_says_which_argument_is_of_another_type(wrong, said):
+    with pytest.raises(TypeError) as raised:
+        sign(**{"body": b"", "url": "http://localhost/", "secret": SECRET} | wrong)
+    assert str(raised.value) == said
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"url": 7}, "url must be str, not int"),
+        ({"secret": 7}, "secret must be str | None, not int"),
+        ({"secret": "s", "signature": None}, "signature must be str | Mapping, not NoneType"),
+        ({"key": 7}, "key must be str | None, not int"),
+        ({"headers": [("A", "b")]}, "headers must be Mapping | None, not list"),
+        ({"headers": {"A": 7}}, "the value of 'A' must be str, not int"),
+        ({"headers": {7: "A"}}, "the header 7 must be str, not int"),
+        ({"timeout": "3"}, "timeout must be int | float, not str"),
+        ({"schema": 7}, "7 is no model"),
+    ],
+)
+async def test_send_says_which_argument_is_of_another_type(receiver, wrong, said):
+    with pytest.raises((TypeError, UsageError)) as raised:
+        await send_async({}, **{"url": receiver.url} | wrong)
+    assert str(raised.value).startswith(said)
+
+
 def test_sign_makes_what_the_receiver_verifies_and_replaces_an_older_signature():
     body, old = b'{"a": 1}', [("webhook-signature", "v1,old"), ("X-Kept", "1")]
     signed = sign(body, "http://localhost/hooks", secret=SECRET, headers=old)

@@ -27,6 +27,7 @@ from relay.providers.schemes.shared_secret import SharedToken
 Hypothesis = Callable[[VariantTester], SignatureFinding | None]
 
 WITH_SIGNATURE: tuple[Hypothesis, ...] = (
+    request_head.find_raw_delivery,  # a header says it
     times.check_age,  # one verification a secret: everything but the age is right
     signing.try_rewritten_signature,  # compares texts, and hashes once a secret
     signing.try_other_declarations,  # of a declared scheme alone, whose table is likelier wrong than its secret

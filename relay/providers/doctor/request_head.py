@@ -15,6 +15,7 @@ from relay.providers.schemes.encoding import Prefix
 from relay.providers.schemes.locations import with_header
 from relay.providers.schemes.shared_secret import header_hmac
 from relay.providers.schemes.timestamps import TIMESTAMP_STEP
+from relay.providers.schemes.vendor_schemes import Sns
 
 _SHA1 = "the SHA-1 signature"
 _MAX_HEADERS = 60
@@ -164,6 +165,19 @@ def try_other_ids(tester: VariantTester) -> SignatureFinding | None:
                 fix=f"Let {place.title} through as {case.title} sends it.",
             )
     return None
+
+
+def find_raw_delivery(tester: VariantTester) -> SignatureFinding | None:
+    """Say when Amazon SNS sent the message alone, which it does not sign."""
+    raw = (tester.case.capture.header("x-amz-sns-rawdelivery") or "").strip().lower() == "true"
+    if not (raw and isinstance(tester.chosen_scheme, Sns)):
+        return None
+    return SignatureFinding(
+        cause="raw_delivery",
+        title="Raw message delivery is on",
+        sentence="x-amz-sns-rawdelivery says that Amazon SNS sent the message alone, without its signature.",
+        fix='Turn raw message delivery off for the subscription, or set verify = "off" and take it in unchecked.',
+    )
 
 
 def explain_missing_signature(case: SignatureCase, verification: Verification) -> SignatureFinding | None:

@@ -50,6 +50,15 @@ def bare(scheme, capture):
     return capture(body, (scheme.only_if,) if scheme.only_if else ())
 
 
+@pytest.mark.parametrize("body", [b'{"order": 7}', b'{"order": [1, 2', b"cut"])
+def test_a_raw_message_of_sns_is_told_as_that_and_never_as_cut(body, capture, secret_for):
+    provider = PROVIDERS["aws-sns"]
+    source = source_of(provider, provider.scheme, secret_for(provider.scheme))
+    found = examine(source, capture(body, (("x-amz-sns-rawdelivery", "true"),)))
+    assert [finding.cause for finding in found.findings] == ["raw_delivery"]
+    assert "raw_delivery" not in {finding.cause for finding in examine(source, capture(body)).findings}
+
+
 @check_each(("provider", "scheme"), SHARED.values())
 def test_of_every_provider_the_fitting_secret_of_another_source_is_named(provider, scheme, capture, now, secret_for):
     signed = scheme.sign(secret_for(scheme, 2), bare(scheme, capture), now)

@@ -163,15 +163,15 @@ def resolve_again(config: Config) -> Config:
             *vault_notices(config.needs, vault),
             *(["routes: there are several targets but no routes, so nothing is forwarded"] if is_idle else ()),
         ),
-        spare=_find_spare_secrets(file, known, vault),
+        spare=_find_spare_secrets(config),
     )
 
 
-def _find_spare_secrets(file: File, known: Mapping[str, str], vault: Vault) -> tuple[Secret, ...]:
-    named = (item for table in file.sources.values() for item in table.secret)
-    elsewhere = {need.name for need in find_vault_needs(file) if need.kind != "source"}
-    saved = (secret for secret in vault.secrets if secret.reference.removeprefix("vault:") not in elsewhere)
-    return (*find_provider_secrets(known, named), *saved)
+def _find_spare_secrets(config: Config) -> tuple[Secret, ...]:
+    named = (item for table in config.file.sources.values() for item in table.secret)
+    elsewhere = {need.name for need in config.needs if need.kind != "source"}
+    saved = (secret for secret in config.vault.secrets if secret.reference.removeprefix("vault:") not in elsewhere)
+    return (*find_provider_secrets(config.environ, named), *saved)
 
 
 def _build_server(table: ServerTable, overrides: Overrides, folder: Path, problems: list[str]) -> Server:

@@ -16,6 +16,7 @@ from relay.config.user_modules import load_verifier
 from relay.errors import ConfigError
 from relay.model.event import Source, VerifyMode
 from relay.model.text import quote_path
+from relay.pipeline.source_table import WEBHOOK_PREFIX
 from relay.providers.catalogue import PROVIDERS, find_provider
 from relay.providers.custom_schemes import VerifierLoader, build_custom_scheme, list_mistakes
 from relay.providers.derived_extractors import (
@@ -29,7 +30,6 @@ from relay.providers.provider import Provider
 from relay.providers.schemes.one_of import find_key_problem, with_tolerance
 from relay.vault import Vault
 
-PREFIX = "/webhooks/"
 _RESERVED = frozenset({"/webhooks", "/webhooks/health"})
 _CUSTOM = "custom"
 _CLOSE_MATCH = 0.8  # of a provider's name and a table's, where the file names no provider
@@ -88,7 +88,7 @@ def make_inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) ->
             return Source(
                 name=name,
                 provider="unknown",
-                path=PREFIX + quote_path(name),
+                path=WEBHOOK_PREFIX + quote_path(name),
                 title=name,
                 event_type=default_event_type,
                 items=default_items,
@@ -112,7 +112,7 @@ def _build_source(name: str, table: SourceTable, load: VerifierLoader, problems:
         source = Source(
             name=name,
             provider=_CUSTOM,
-            path=PREFIX + name,
+            path=WEBHOOK_PREFIX + name,
             title=name,
             event_type=default_event_type,
             items=default_items,
@@ -136,7 +136,7 @@ def _provider_source(name: str, provider: Provider) -> Source:
     return Source(
         name=name,
         provider=provider.name,
-        path=PREFIX + name,
+        path=WEBHOOK_PREFIX + name,
         title=provider.title,
         scheme=provider.scheme,
         signature=provider.name if provider.schemes else None,
@@ -179,10 +179,10 @@ def _apply_table(source: Source, table: SourceTable, problems: list[str]) -> Sou
 
 def _source_path(source: Source, table: SourceTable) -> str:
     path = table.path or source.path
-    if path.startswith(PREFIX) and unquote(path).rstrip("/") in _RESERVED:
-        raise ConfigError(f"path: {path!r} is relay's own; write another one, such as {PREFIX}my-{source.name}")
-    if not path.startswith(PREFIX) or not path.isprintable() or "?" in path or "#" in path:
-        raise ConfigError(f"path: {path!r} is not a path below /webhooks/; write {PREFIX}{source.name}")
+    if path.startswith(WEBHOOK_PREFIX) and unquote(path).rstrip("/") in _RESERVED:
+        raise ConfigError(f"path: {path!r} is relay's own; write another one, such as {WEBHOOK_PREFIX}my-{source.name}")
+    if not path.startswith(WEBHOOK_PREFIX) or not path.isprintable() or "?" in path or "#" in path:
+        raise ConfigError(f"path: {path!r} is not a path below /webhooks/; write {WEBHOOK_PREFIX}{source.name}")
     return quote_path(unquote(path, errors="surrogateescape"))
 
 

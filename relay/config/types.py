@@ -111,12 +111,6 @@ def _check_text_or_number(value: object) -> object:
     raise ValueError("must be text or a whole number")
 
 
-def _check_path(value: str) -> str:
-    if "\0" in value:
-        raise ValueError(f"{value!r} cannot be the name of a file: it holds a NUL")
-    return value
-
-
 def _parse_tolerance(value: object) -> object:
     return value if value == "off" else parse_duration(value)
 
@@ -166,7 +160,7 @@ MediaType = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{_MEDIA_TYPE}$"}),
 ]
 Pattern = Annotated[str, AfterValidator(_check_pattern)]
-FilePath = Annotated[str, AfterValidator(_check_path)]
+FilePath = Annotated[str, _require_pattern(r"[^\0]*", "{!r} cannot be the name of a file: it holds a NUL")]
 _HEADER_NAME_SCHEMA = {"type": "string", "pattern": f"^{_HEADER_NAME}$"}
 HeaderName = Annotated[
     str,

@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from relay.model.admission import Problem
-from relay.model.clock import Clock
-from relay.model.event import Capture, CapturedEvent, Source, Verdict, Verification
+from relay.model.event import Capture, CapturedEvent, Source, Verdict
 from relay.model.search import Query, Term
 from relay.model.secret import Secret
 from relay.model.values import dataclass
@@ -34,15 +33,20 @@ class SignatureDoctor:
     table: SourceRegistry
     public_url: Callable[[], str | None]
     ingress_url: str
-    clock: Clock
     urls: Callable[[Source, Capture], tuple[str, ...]]
     spare: Callable[[], tuple[Secret, ...]]
 
     async def diagnose(self, event: CapturedEvent) -> Diagnosis:
         """Return why an event verifies or not, judged as if it came now; its time counts from its arrival."""
-        source = self.table.named(event.row.source) or _make_removed_source(event)
+        name = event.row.source
+        source = self.table.named(name) or Source(
+            name=name, provider="unknown", path=event.row.path, title=name, configured=False
+        )
         urls = self.urls(source, event.capture)
-        capture, verification = self._judge(source, event.capture, urls)
+        received = event.capture
+        capture, verification = verify(source, received, urls, received.received_at)
+        if handshake := answer_challenge(source, capture, verification, received.received_at):
+            verification = handshake.verification
         if event.row.recovered and verification.verdict is not Verdict.VERIFIED:
             # Its API gave no signed bytes: whatever a signature says of these is no news.
             verification = event.verification
@@ -59,11 +63,6 @@ class SignatureDoctor:
         # Hundreds of signatures may be made: a second that the loop must not lose.
         # Its limit counts work, not seconds: on a busy computer it would find less.
         return await asyncio.to_thread(diagnose, case, verification, time.thread_time)
-
-    def _judge(self, source: Source, capture: Capture, urls: tuple[str, ...]) -> tuple[Capture, Verification]:
-        capture, verification = verify(source, capture, urls, capture.received_at)
-        handshake = answer_challenge(source, capture, verification, capture.received_at)
-        return capture, handshake.verification if handshake else verification
 
     def _others(self, source: Source) -> Iterator[KnownSecret]:
         named = [item for item in self.table.configured if item.name != source.name]
@@ -105,8 +104,3 @@ async def find_rule_problems(event: CapturedEvent, source: Source | None) -> tup
 def _build_query(*filters: tuple[str, str]) -> Query:
     terms = tuple(Term(text=f"{key}:{value}", key=key, value=value) for key, value in filters)
     return Query(text=" ".join(term.text for term in terms), terms=terms)
-
-
-def _make_removed_source(event: CapturedEvent) -> Source:
-    name = event.row.source
-    return Source(name=name, provider="unknown", path=event.row.path, title=name, configured=False)

@@ -65,7 +65,7 @@ def build_custom_scheme(options: Mapping[str, object], load: VerifierLoader | No
     return _BUILDERS[declared.scheme](declared)
 
 
-def list_mistakes(options: Mapping[str, object], load: VerifierLoader | None = None) -> Iterator[str]:
+def list_mistakes(options: Mapping[str, object], load: VerifierLoader) -> Iterator[str]:
     """Return every mistake of a plain table: each is replaced or left out in turn, so that the next one shows."""
     rest, known = dict(options), set[str]()
     while True:

@@ -5,6 +5,7 @@ import re
 from urllib.parse import unquote
 
 from relay.model.event import Capture, Extractor
+from relay.model.json_paths import find_below
 from relay.model.payload import Payload
 from relay.model.request_items import ItemPaths
 from relay.model.text import escape_unprintable
@@ -80,9 +81,7 @@ def each_item(_: Capture, payload: Payload, items: str, *paths: str) -> str | No
     found: list[str] = []
     for item in listed:
         for keys, may_lack in split:
-            value = item
-            for key in keys:
-                value = value.get(key) if isinstance(value, dict) else None
+            value = find_below(item, keys)
             if not isinstance(value, str | int) and not may_lack:
                 return None
             found.append(str(value) if isinstance(value, str | int) else "")

@@ -106,7 +106,6 @@ def connect_services(
         table=relay.sources,
         public_url=lambda: relay.state.public_url,
         ingress_url=relay.ingress_url,
-        clock=relay.clock,
         urls=relay.list_sender_urls,
         spare=lambda: relay.config.spare,
     )

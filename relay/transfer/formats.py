@@ -47,6 +47,7 @@ def _har(event: CapturedEvent, _: ExportContext) -> str:
     entry: dict[str, object] = {
         "startedDateTime": format_time(capture.received_at),
         "time": 0,
+        "_relay": {"id": event.id, "source": event.row.source},  # what import knows it by; HAR's own names have no _
         "comment": f"relay #{event.id} {event.type} from {event.row.source}, {event.row.verdict.value}",
         "request": {
             "method": capture.method,

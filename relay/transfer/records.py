@@ -247,9 +247,15 @@ class _Request(BaseModel):
     post_data: Annotated[_PostData | None, Field(alias="postData")] = None
 
 
+class _Origin(BaseModel):
+    id: int
+    source: str
+
+
 class _Entry(BaseModel):
     started: Annotated[AwareDatetime, Field(alias="startedDateTime")]
     request: _Request
+    origin: Annotated[_Origin | None, Field(alias="_relay")] = None  # of one that relay wrote
 
 
 def read_records(content: bytes) -> Iterator[dict[str, Any]]:
@@ -277,10 +283,12 @@ def _no_har_error(why: str) -> UsageError:
 def _read_record(entry: _Entry) -> dict[str, Any]:
     request = entry.request
     url = urlsplit(request.url)
+    origin = entry.origin or _Origin(id=0, source=_find_source(url.path))
     return {
         "relay_export": VERSION,
+        "id": origin.id,
         "received_at": format_time(entry.started),
-        "source": _find_source(url.path),
+        "source": origin.source,
         "method": request.method,
         "path": _latin1_text(url.path or "/"),
         "query": _latin1_text(url.query),

@@ -247,6 +247,21 @@ async def test_a_har_file_holds_every_request_and_is_read_back(start, tmp_path):
     assert [shape["source"] for shape in await wholes(there)] == ["test", "raw", "quote", "empty"]
 
 
+async def test_a_har_file_that_relay_wrote_is_known_where_it_came_from_and_where_it_was_imported(start, tmp_path):
+    at = await start('[sources.shop]\nprovider = "custom"\npath = "/webhooks/orders"\n')
+    await filled(at)
+    await at.send("/webhooks/orders", b"{}")
+    there = await start(data_dir=str(tmp_path / "other"))
+    for written in ("raw=1", "raw=0"):  # redacted, it is another request under the same number
+        _, har = await at.api(f"/api/export?as=har&{written}")
+        lines = b"".join(json.dumps(record).encode() + b"\n" for record in read_records(json.dumps(har).encode()))
+        _, here = await imported(at, lines)
+        assert (here["imported"], here["known"]) == (0, 5)
+        first, again = [(await imported(there, lines))[1] for _ in range(2)]
+        assert (first["imported"], again["imported"], again["known"]) == (5 if written == "raw=1" else 0, 0, 5)
+    assert (await wholes(there, 5))[4]["source"] == "shop"
+
+
 async def test_an_http_file_names_the_body_that_is_no_text(start):
     at = await start()
     await filled(at)

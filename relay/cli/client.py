@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from relay.config.build import Config
 
 CONNECT_LIMIT = 10.0  # seconds that another command may hold the data, or a starting relay may take
+_ANSWER_LIMIT = 4.0  # seconds that a running relay may take to say that it is there
 _POLL = 0.1
 _TRANSFER_IDLE = 300.0  # seconds without a byte
 _STREAM_IDLE = 45.0  # the stream sends something every 15 s
@@ -185,7 +186,8 @@ async def connect_running(data_dir: Path) -> ApiClient | None:
 async def find_running_relay(data_dir: Path) -> str | None:
     """Return the dashboard's address of the relay that runs on `data_dir`, None where none does.
 
-    The token is only ever sent where this says: to the process that holds the lock.
+    The token is only ever sent where this says: to the process that holds the lock. Raises ConnectionLostError for one
+    that takes no calls, as while Ctrl-Z has stopped it.
     """
     path = data_dir / "running.json"
     if is_of_another_user(path):
@@ -198,7 +200,16 @@ async def find_running_relay(data_dir: Path) -> str | None:
     if not isinstance(url, str) or not is_data_dir_held(data_dir):
         return None
     url = url.rstrip("/")
-    return url if (await fetch_url(f"{url}/healthz", 2))[0] == 200 else None
+    try:
+        async with asyncio.timeout(_ANSWER_LIMIT), open_request(f"{url}/healthz") as response:
+            return url if response.status == 200 else None
+    except ConnectionLostError:
+        return None
+    except TimeoutError as error:
+        raise ConnectionLostError(
+            f"the relay on {data_dir} (pid {noted.get('pid')}) does not answer",
+            hint="fg lets one go on that Ctrl-Z has stopped; otherwise end that process",
+        ) from error
 
 
 def has_no_data(data_dir: Path) -> bool:

@@ -166,10 +166,10 @@ async def follow_events(
     data_dir = call.find_data_dir()
     is_waiting = False
     while True:
-        api = await connect_running(data_dir)
-        if api is not None:
-            is_waiting = False
-            with suppress(ConnectionLostError):
+        with suppress(ConnectionLostError):
+            api = await connect_running(data_dir)
+            if api is not None:
+                is_waiting = False
                 async with aclosing(_follow_running(api, query, last, on_open)) as arriving:
                     async for event in arriving:
                         last = event["id"]

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from relay.cli.client import connect_running, connect_store, find_running_relay, has_no_data
 from relay.cli.formatting import format_count
+from relay.cli.http_client import ConnectionLostError
 from relay.cli.options import Call
 from relay.cli.passwords import unlock_unattended
 from relay.config.build import Config, resolve_again
@@ -26,9 +27,13 @@ async def run_doctor(call: Call) -> int:
             _print_finding(call, report_failure("config", problem, "correct relay.toml"))
         return 1
     failed = False
-    async for finding in _run_checks(config):
-        _print_finding(call, finding)
-        failed = failed or finding.state == "failed"
+    try:
+        async for finding in _run_checks(config):
+            _print_finding(call, finding)
+            failed = failed or finding.state == "failed"
+    except ConnectionLostError as error:  # it holds what else there is to look at
+        _print_finding(call, report_failure("relay", error.message, error.hint))
+        return 1
     return 1 if failed else 0
 
 
@@ -54,13 +59,13 @@ async def _run_checks(config: Config) -> AsyncIterator[HealthFinding]:
         yield finding
     config = resolve_again(config)  # with what was found in the vault, where that could be opened
     yield running.get("tunnel") or health.check_tunnel_config(config)
-    for finding in await asyncio.gather(*(health.check_target_health(config, name) for name in config.targets)):
-        running.pop(finding.name, None)
+    unseen = [name for name in config.targets if f"target {name}" not in running]
+    for finding in await asyncio.gather(*(health.check_target_health(config, name) for name in unseen)):
         yield finding
     for name, finding in running.items():
         if name.startswith("target "):
             yield finding
-    yield await health.check_mail(config)
+    yield running.get("mail") or await health.check_mail(config)
 
 
 async def _fetch_findings(config: Config) -> dict[str, HealthFinding]:

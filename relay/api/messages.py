@@ -119,13 +119,12 @@ def _read_id(value: object, info: ValidationInfo) -> object:
 
 
 def _read_time(text: str | None) -> str | None:
-    """Return a time with its zone, UTC where none is written."""
+    """Return a time in UTC; one without a zone is of this computer."""
     if not text:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
-    except (ValueError, OverflowError):
+        return datetime.fromisoformat(text).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
         raise UsageError(
             f"sent_at is not a time: {escape_unprintable(text, 40)}", hint="send one such as 2026-01-31T12:00:00Z"
         ) from None

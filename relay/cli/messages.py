@@ -1,6 +1,8 @@
 """`relay messages` and `relay email`: outgoing mail and SMS with their statuses, and an event as a mail."""
 
 from collections import Counter
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,9 @@ async def show_message(call: Call, /, id_: int) -> None:
 @shared_options
 async def add_message(call: Call, /, **fields: str | None) -> None:
     """Register a message that something else sent, so that its statuses find it; once for each id."""
+    if sent := fields["sent_at"]:
+        with suppress(ValueError, OverflowError, OSError):  # the relay says what is wrong, and may be in another zone
+            fields["sent_at"] = datetime.fromisoformat(sent).astimezone().isoformat()
     async with call.connect(creates=True) as api:
         message = await api.post("/api/messages", {name: value for name, value in fields.items() if value is not None})
     call.terminal.print_values([message], _format_message_row)

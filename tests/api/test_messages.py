@@ -400,9 +400,17 @@ async def test_registering_is_asked_for_by_id_and_done_once(at):
     assert [entry["status"] for entry in first["history"]] == ["sent"]
 
 
-async def test_a_message_may_begin_as_queued_and_when_it_was_sent_is_kept(at):
+async def test_a_message_may_begin_as_queued_and_when_it_was_sent_is_kept(at, monkeypatch):
     message = await add(at, SMS, status="queued", sent_at="2026-03-01T13:00:00+01:00")
     assert (message["status"], message["sent_at"]) == ("queued", "2026-03-01T12:00:00.000000Z")
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        local = await add(at, SMS | {"external_id": "SM2"}, sent_at="2026-03-01T12:00:00")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert local["sent_at"] == "2026-03-01T06:30:00.000000Z"
 
 
 @check_each(

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -124,7 +124,25 @@ async def remove_secret(call: Call, name: str, *, password_fd: int | None) -> No
             raise vault.build_missing_error(name)
         await open_vault(call, vault, environ, password_fd)
         vault.remove(name)
-    _print_done(call, {"removed": name}, f"removed {name}")
+    _print_done(call, {"removed": name}, f"removed {name}", *_describe_removal(call, name))
+
+
+def _describe_removal(call: Call, name: str) -> Iterator[str]:
+    """Yield what no longer works, in words: a source without any secret takes everything."""
+    vault, _ = _load_vault(call)
+    try:
+        tables = call.read_tables()
+        needs = [need for need in find_needs(tables) if need.name == name]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return  # what is wrong with relay.toml is for the commands that need it
+    kept = {f"vault:{held}" for held in vault.names}
+    for need in needs:
+        table = tables["sources"][need.source] if need.kind == "source" else {}
+        others = [table["secret"]] if isinstance(table.get("secret"), str) else table.get("secret", ())
+        if need.kind == "source" and not any(one in kept or one.startswith("env:") for one in others):
+            yield f"{need.who} has no secret left, so what it gets is accepted unchecked"
+        else:
+            yield f"{need.who} still names it in relay.toml"
 
 
 @vault_command.command("passwd")

@@ -26,7 +26,7 @@ from relay.model.clock import Clock
 from relay.model.delivery import NO_CHANGES, Target
 from relay.model.event import Capture, CapturedEvent, EventRow, LocalKey, Source
 from relay.model.signals import RequestRefused, TunnelChanged
-from relay.model.text import escape_unprintable
+from relay.model.text import escape_unprintable, find_similar
 from relay.pipeline.bus import Bus
 from relay.pipeline.process import Routing
 from relay.pipeline.routing import RouteMatch, explain_routes
@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # imported once they are needed: they would be a tenth of the
     from relay.services.vault_session import VaultSession
     from relay.tunnel.supervisor import Supervisor
 
+_USUAL_PORT = 8400  # of the ingress; where a file says "auto" none is known before the start
 HTTP_PORT = 80  # which a Host header leaves out
 
 
@@ -96,7 +97,8 @@ class RunningRelay:
         self.ingress_url = f"http://{format_address(ingress)}"
         self.dashboard_url = f"http://{format_address(dashboard)}"
         # A command that opens the store for a moment listens elsewhere than a relay that runs for long.
-        self.usual_ingress_url = f"http://{join_host_port(*config.server.ingress)}" if quiet else self.ingress_url
+        host, port = config.server.ingress
+        self.usual_ingress_url = f"http://{join_host_port(host, port or _USUAL_PORT)}" if quiet else self.ingress_url
         self.config_facts = effective_facts(
             config, {"ingress": format_address(ingress), "dashboard": format_address(dashboard)}
         )
@@ -164,7 +166,12 @@ class RunningRelay:
 
     def list_sample_types(self, name: str) -> tuple[str, ...]:
         """Return the event types that can be triggered for a source. Raises NotFoundError."""
-        provider = find_provider(self.find_source(name).provider)
+        source = self.find_source(name)
+        provider = find_provider(source.provider)
+        if provider is None and not source.configured:
+            near = find_similar(name, (*self.sources.by_name, *PROVIDERS))
+            hint = f"did you mean {near!r}?" if near else "relay providers lists those with samples"
+            raise NotFoundError(f"no source or provider is called {escape_unprintable(repr(name), 100)}", hint=hint)
         return sample_types(provider) if provider else ()
 
     def explain_routes(self, event: CapturedEvent) -> tuple[RouteMatch, ...]:

@@ -35,8 +35,8 @@ class Batches(Repository):
 
     async def get(self, id_: int) -> Batch:
         """Return a batch. Raises NotFoundError."""
-        hint = "GET /api/replays lists those that there are"
-        return _read_batch(await self._get("SELECT * FROM batches WHERE id = ?", id_, "replay", hint))
+        hint = "the dashboard lists them at /replays"
+        return _read_batch(await self._get("SELECT * FROM batches WHERE id = ?", id_, "bulk replay", hint))
 
     async def page(self, limit: int = 50) -> tuple[Batch, ...]:
         """Return batches, newest first."""

@@ -31,7 +31,7 @@ class Labs(Repository):
 
     async def get(self, id_: int) -> LabRun:
         """Return a run. Raises NotFoundError."""
-        hint = "GET /api/labs lists those that there are"
+        hint = "the dashboard lists them at /lab"
         return _read_run(await self._get(f"{_RUNS} WHERE id = ?", id_, "lab run", hint))
 
     async def page(self, *, limit: int = 50, before: int | None = None) -> tuple[LabRun, ...]:

@@ -6,6 +6,8 @@ import hmac
 import json
 import re
 import resource
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -350,6 +352,59 @@ def test_token_and_doctor_know_the_running_relay(ask, shared):
     assert found["data"]["state"] == "ok"
 
 
+def test_doctor_dials_each_target_once(started, inside, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as app:
+        (tmp_path / "relay.toml").write_text(f'[targets.app]\nforward = "http://127.0.0.1:{app.getsockname()[1]}"\n')
+        with started("--json") as relay:
+            relay.object("ready")
+            app.setblocking(False)
+            found = [item["name"] for item in inside("doctor", "--json").objects]
+            with app.accept()[0], pytest.raises(BlockingIOError):
+                app.accept()
+    assert (found.count("target app"), found.count("mail")) == (1, 1)
+
+
+def test_a_relay_that_is_stopped_is_told_in_a_few_seconds(started, inside):
+    with started("--json") as relay:
+        relay.object("ready")
+        relay.process.send_signal(signal.SIGSTOP)
+        for command in (("events",), ("cancel", "1"), ("doctor",), ("token", "--rotate")):
+            begun = time.monotonic()
+            done = inside(*command)
+            assert time.monotonic() - begun < 7
+            assert (done.code, f"(pid {relay.running['pid']}) does not answer; fg lets" in done.out + done.err) == (
+                1,
+                True,
+            )
+        relay.process.send_signal(signal.SIGCONT)
+        assert inside("events").code == 0
+
+
+def test_an_export_names_a_port_where_relay_toml_leaves_it_open(inside, tmp_path):
+    (tmp_path / "relay.toml").write_text('[server]\ningress = "127.0.0.1:auto"\n')
+    assert inside("trigger", "stripe", "invoice.paid").code == 0
+    for kind in ("curl", "http"):
+        assert "http://127.0.0.1:8400" in inside("export", "--as", kind).out
+
+
+def test_no_command_names_a_call_of_the_api(inside, tmp_path):
+    (tmp_path / ".relay").mkdir(mode=0o700)
+    done = inside("replay", "--resume", "99")
+    assert (done.code, done.err) == (1, "relay: no bulk replay 99; the dashboard lists them at /replays\n")
+
+
+def test_a_time_without_a_zone_is_of_the_computer_of_the_command(inside, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        sent = ("--sent-at", "2026-03-01T12:00:00", "--json")
+        made = inside("messages", "add", "--channel", "sms", "--provider", "twilio", "--to", "+14155550187", *sent)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert made.objects[0]["sent_at"] == "2026-03-01T06:30:00.000000Z"
+
+
 def test_doctor_looks_at_what_the_running_relay_was_started_with(started, inside, target, tmp_path):
     with started("--json", "--forward", target.url) as relay:
         relay.object("ready")
@@ -641,6 +696,8 @@ def test_a_slip_in_the_name_of_a_source_is_told(inside, tmp_path):
         refused = inside(*command)
         assert refused.code != 0
         assert refused.err == "relay: no source is called 'strype'; did you mean 'stripe'?\n"
+    unknown = inside("samples", "nope")
+    assert (unknown.code, unknown.err[:55]) == (1, "relay: no source or provider is called 'nope'; did you ")
     (tmp_path / "relay.toml").write_text("[server]\ninbox = false\n[sources.payments]\n")
     assert "did you mean 'payments'?" in inside("trigger", "payment", "a.b").err
 

@@ -302,11 +302,6 @@ class CapturedEvent:
         payload = self.capture.payload
         return self.batch.split(payload) if self.batch else Split(payload, types=(self.row.type,))
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Return the last value of each header, by lower-case name."""
-        return {name.lower(): value for name, value in self.capture.headers}
-
 
 @dataclass(slots=True, kw_only=True)
 class NewEvent:

@@ -149,10 +149,7 @@ def _find_colon(data: bytes, root: int) -> bytes:
 
 def _find_indent(data: bytes, root: int) -> bytes | None:
     """Return how far members are indented below the root; None where they are on one line."""
-    if data[root : root + 1] not in (b"{", b"["):
-        return None
-    lead = _SPACE.match(data, root + 1)
-    space = lead.group() if lead else b""
+    space = data[root + 1 : _skip_space(data, root + 1)]
     return space.rpartition(b"\n")[2] if b"\n" in space else None
 
 

@@ -21,19 +21,20 @@ from relay.providers.generic_challenges import (
     read_query_parameter,
     visible_text,
 )
+from relay.providers.schemes.vendor_schemes import SNS_HOST
 
 # What is asked for is signed or sent back, so it must be too plain to be anything else: a caller who may
 # choose the text of an HMAC could have a whole forged event signed (X's crc_token, Zoom's plainToken).
 _PLAIN = re.compile(r"[A-Za-z0-9+/=_.~-]{1,256}")
 _MAX_CHECK_BODY = 1_000  # bytes of a body with nothing but a check in it
 _DISCORD_PING = re.compile(rb'"type"\s*:\s*[01]\b')
-_SNS_HOST = re.compile(r"https://sns\.[a-zA-Z0-9-]{3,}\.amazonaws\.com(\.cn)?/")
+_SNS_LINK = re.compile(rf"https://{SNS_HOST.pattern}/")
 
 
 def find_subscription_link(capture: Capture) -> str | None:
     """Return the link that confirms an SNS subscription; None unless it leads to SNS itself."""
     link = capture.payload.json_at("SubscribeURL")
-    return link if isinstance(link, str) and _SNS_HOST.match(link) and visible_text(link) else None
+    return link if isinstance(link, str) and _SNS_LINK.match(link) and visible_text(link) else None
 
 
 # The answer must be the challenge alone, as plain text; anything else and Twitch gives the subscription up

@@ -206,7 +206,7 @@ _SNS_FIELDS = {
     "UnsubscribeConfirmation": _CONFIRMATION,
 }
 # The pattern of sns-validator 0.3.5: an address on another host could hand out a certificate of its owner's.
-_SNS_HOST = re.compile(r"sns\.[a-zA-Z0-9-]{3,}\.amazonaws\.com(\.cn)?")
+SNS_HOST = re.compile(r"sns\.[a-zA-Z0-9-]{3,}\.amazonaws\.com(\.cn)?")
 _SNS_DIGESTS: dict[str, RsaDigest] = {"1": "sha1", "2": "sha256"}
 
 
@@ -269,7 +269,7 @@ def _check_certificate_url(address: object) -> str:
         parts = urlsplit(address if isinstance(address, str) else "")
     except ValueError:
         parts = urlsplit("")
-    if parts.scheme == "https" and _SNS_HOST.fullmatch(parts.netloc) and parts.path.endswith(".pem"):
+    if parts.scheme == "https" and SNS_HOST.fullmatch(parts.netloc) and parts.path.endswith(".pem"):
         return parts.path.rpartition("/")[2]
     raise RefusalError(
         "body_malformed",

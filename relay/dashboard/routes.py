@@ -111,6 +111,7 @@ _PAGE_ROUTES: tuple[tuple[str, str, PageHandler], ...] = (
     ("POST", "/targets/try", targets.retry_target),
     ("GET", "/targets/drop", targets.confirm_drop),
     ("POST", "/targets/drop", targets.drop_queue),
+    ("GET", "/targets/{name}", targets.show_targets),
     ("GET", "/emails/dry-run", messages.show_dry_run),
     ("GET", "/emails/{name}/dry-run", messages.show_dry_run),
     ("GET", "/trigger", sources.show_trigger),

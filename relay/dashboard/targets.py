@@ -5,15 +5,18 @@ from aiohttp import web
 from relay.dashboard.filters import build_url, format_count
 from relay.dashboard.layout import load_banners
 from relay.dashboard.responses import answer_done, redirect, render_dialog, render_page, render_part
-from relay.errors import UsageError
+from relay.errors import NotFoundError, UsageError
 from relay.model.delivery import Route
 from relay.model.text import escape_unprintable
 from relay.services.relay import RunningRelay
 
 
 async def show_targets(request: web.Request, relay: RunningRelay) -> web.Response:
-    """GET /targets: where events go, and how that does."""
-    targets = tuple(relay.config.targets.values())
+    """GET /targets, /targets/{name}: where events go, and how that does."""
+    name = request.match_info.get("name")
+    targets = tuple(target for target in relay.config.targets.values() if name in (None, target.name))
+    if name is not None and not targets:
+        raise NotFoundError(f"there is no target '{escape_unprintable(name, 80)}'", hint="the page Targets lists them")
     return await render_page(
         request,
         "targets/page.html",

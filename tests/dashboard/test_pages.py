@@ -340,6 +340,22 @@ async def test_a_target_says_when_it_tries_again_and_which_events_come(start):
     assert "stripe, when payload.amount &gt; 1000" in html
 
 
+async def test_a_target_has_a_page_of_its_own_to_which_the_list_leads(start):
+    at = await start(
+        STRIPE.replace("hooks'", "hooks'\ntimeout = '7s'") + "[targets.other]\nforward = 'http://localhost:8/'\n"
+    )
+    _, html = await page(at, "/targets")
+    assert 'href="/targets/app"' in html
+    status, html = await page(at, "/targets/app")
+    assert (status, "http://localhost:9/hooks" in html, "7 s" in html, "http://localhost:8/" in html) == (
+        200,
+        True,
+        True,
+        False,
+    )
+    assert (await page(at, "/targets/gone"))[0] == 404
+
+
 async def test_a_source_says_how_to_set_its_provider_up(start):
     _, html = await page(await start(STRIPE), "/sources/stripe")
     assert "set STRIPE_WEBHOOK_SECRET to it." in html

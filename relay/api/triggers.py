@@ -48,7 +48,7 @@ async def trigger_sample(relay: RunningRelay, call: SampleRequest) -> Answer:
     """Send a signed sample event through the real ingress."""
     body = None if call.body is None else call.body.encode("utf-8", "replace")
     row = await relay.trigger_sample(call.source, call.type, changes=call.set, body=body, to=call.to)
-    made = await relay.store.deliveries.of_events([row.id])
+    made = await relay.store.deliveries.of_event(row.id)
     source = relay.sources.named(row.source)
     local = source.local if source else None
     keys = {
@@ -56,7 +56,7 @@ async def trigger_sample(relay: RunningRelay, call: SampleRequest) -> Answer:
         "run_secret": local.secret.reveal() if local and not local.public else None,
         "missing_secret": next(iter(source.missing_secrets), None) if source else None,
     }
-    return serialize_event_row(row, count_states(made[row.id])) | keys
+    return serialize_event_row(row, count_states(made)) | keys
 
 
 @ApiRoute("GET", "/api/samples", {200: SampleList}, query="source")

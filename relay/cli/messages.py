@@ -15,11 +15,10 @@ from relay.cli.formatting import format_count, format_moment
 from relay.cli.options import Call, limit_option, parse_event_id, parse_limit, parse_message_id, shared_options
 from relay.cli.output import Json, Part, open_private_output
 from relay.errors import UsageError
-from relay.model.message import LOST, MessageStatus
+from relay.model.message import BAD_STATUSES, MessageStatus
 from relay.model.text import format_size
 
 _GOOD_STATES = (MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.OPENED, MessageStatus.CLICKED)
-_BAD_STATES = (*LOST, MessageStatus.COMPLAINED)
 
 
 class MessagesGroup(click.Group):
@@ -123,7 +122,7 @@ def _format_message_row(message: Json) -> list[Part]:
 
 
 def _format_status(status: str) -> tuple[str, str]:
-    style = "red" if status in _BAD_STATES else "green" if status in _GOOD_STATES else "yellow"
+    style = "red" if status in BAD_STATUSES else "green" if status in _GOOD_STATES else "yellow"
     return status, style
 
 

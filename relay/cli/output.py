@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Any, BinaryIO, TextIO, TypeVar
 import click
 
 from relay.errors import UsageError
-from relay.model.text import escape_unprintable
+from relay.model.text import escape_lines, escape_unprintable
 from relay.model.values import dataclass
 
 T = TypeVar("T")
@@ -91,7 +90,7 @@ class Terminal:
 
     def print_text(self, text: str) -> None:
         """Print text of several lines; control characters other than line feeds and tabs come out escaped."""
-        self._write(re.sub(r"[^\n\t]+", lambda match: escape_unprintable(match[0]), text))
+        self._write(escape_lines(text))
 
     def write_bytes(self, content: bytes) -> None:
         """Write bytes to stdout exactly as they are."""

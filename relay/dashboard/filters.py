@@ -3,7 +3,6 @@
 Times are in the zone of TIME_ZONE, which a page sets; by default this machine's own.
 """
 
-import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -15,8 +14,8 @@ from markupsafe import Markup
 
 from relay.model.admission import describe_reason
 from relay.model.event import EventRow, Source
-from relay.model.message import LOST, Message, MessageStatus
-from relay.model.text import decode_header_text, escape_unprintable, format_size, is_sensitive
+from relay.model.message import BAD_STATUSES, Message, MessageStatus
+from relay.model.text import decode_header_text, escape_lines, escape_unprintable, format_size, is_sensitive
 from relay.model.values import dataclass
 from relay.providers.catalogue import find_provider
 from relay.providers.doctor.case import secret_tail
@@ -36,7 +35,6 @@ _KNOWN_HUES = {
     "linear": 11,
     "custom": 3,
 }
-BAD_STATUSES = (*(status for status in MessageStatus if status in LOST), MessageStatus.COMPLAINED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +138,7 @@ def escape_output(value: object) -> object:
     """Return what a template prints, control characters in text made visible; line breaks and tabs stay."""
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
-    return re.sub(r"[^\n\t]+", lambda run: escape_unprintable(run[0]), value)
+    return escape_lines(value)
 
 
 def build_url(path: str, **fields: object) -> str:

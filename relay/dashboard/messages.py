@@ -10,7 +10,6 @@ from aiohttp import web
 from markupsafe import escape
 
 from relay.actions.mail.addresses import is_permitted
-from relay.dashboard.filters import BAD_STATUSES
 from relay.dashboard.render import sandboxed_response
 from relay.dashboard.responses import format_error, render_page, render_part
 from relay.delivery.email_dry_run import DryRunRequest
@@ -18,6 +17,7 @@ from relay.errors import NotFoundError, RelayError
 from relay.http.responses import get_relay
 from relay.model.mail import DryRunPage
 from relay.model.message import (
+    BAD_STATUSES,
     MESSAGE_RATE_DAYS,
     DayCounts,
     Message,

@@ -48,7 +48,8 @@ class MessageStatus(StrEnum):
 _RANKS = {status: rank for rank, status in enumerate(MessageStatus)}
 
 ARRIVED = frozenset((MessageStatus.DELIVERED, MessageStatus.OPENED, MessageStatus.CLICKED, MessageStatus.COMPLAINED))
-LOST = frozenset((MessageStatus.FAILED, MessageStatus.UNDELIVERED, MessageStatus.BOUNCED))
+LOST = (MessageStatus.FAILED, MessageStatus.UNDELIVERED, MessageStatus.BOUNCED)
+BAD_STATUSES = (*LOST, MessageStatus.COMPLAINED)  # shown in red: they need a person
 
 
 def find_furthest(statuses: Iterable[MessageStatus]) -> MessageStatus:

@@ -49,6 +49,11 @@ def escape_unprintable(text: str | bytes, limit: int | None = None) -> str:
     return shown
 
 
+def escape_lines(text: str) -> str:
+    """Return `text` with every control character escaped but line feeds and tabs."""
+    return re.sub(r"[^\n\t]+", lambda run: escape_unprintable(run[0]), text)
+
+
 def decode_text(value: bytes) -> str:
     """Return bytes as the text they most likely are: UTF-8, else latin-1 (never an error)."""
     try:

@@ -63,7 +63,7 @@ async def load_event(
 ) -> Json:
     """Return an event whole. Raises NotFoundError."""
     event = await store.events.get(id_)
-    made = (await store.deliveries.of_events([id_]))[id_]
+    made = await store.deliveries.of_event(id_)
     serialize = partial(serialize_event_content, event, await find_hints(event), [item.id for item in made])
     content = await asyncio.to_thread(serialize) if event.capture.payload.is_heavy else serialize()
     return serialize_event_row(event.row, count_states(made)) | content

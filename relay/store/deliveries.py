@@ -173,6 +173,10 @@ class Deliveries(Repository):
             grouped[delivery.event_id] += (delivery,)
         return grouped
 
+    async def of_event(self, id_: int) -> tuple[Delivery, ...]:
+        """Return the deliveries of one event, oldest first."""
+        return (await self.of_events([id_]))[id_]
+
     async def rows(self, ids: Iterable[int]) -> tuple[Delivery, ...]:
         """Return those of the deliveries that there are, newest first."""
         return await self._select(f"{_LISTED} ORDER BY id DESC", (json.dumps(list(ids)),))

@@ -76,7 +76,7 @@ async def render_event(request: web.Request, name: str) -> web.Response:
 async def build_detail(request: web.Request, event: CapturedEvent, name: str) -> dict[str, Any]:
     """Return what the detail of an event shows, with one of its tabs."""
     relay, row = get_relay(request), event.row
-    deliveries = await tabs.load_deliveries(relay, event.id)
+    deliveries = await relay.store.deliveries.of_event(event.id)
     addresses = {target: format_target_address(url) for target, url in relay.target_addresses.items()}
     routes = [route for route in relay.routing.routes if route.matches(row.source, row.types)]
     template, tab = await tabs.build_tab(request, event, name)

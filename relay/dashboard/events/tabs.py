@@ -15,7 +15,6 @@ from relay.dashboard.events import body_tree
 from relay.dashboard.events.detail import describe_verification, parse_query_pairs
 from relay.dashboard.filters import capitalize_first, event_avatar, format_count
 from relay.http.responses import get_relay
-from relay.model.delivery import Delivery
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.message import MessageFilter
 from relay.model.parameters import parse_whole_number
@@ -145,11 +144,6 @@ async def build_tab(request: web.Request, event: CapturedEvent, name: str) -> tu
     return f"events/{name}.html", {"base": f"/events/{event.id}", **values}
 
 
-async def load_deliveries(relay: RunningRelay, id_: int) -> tuple[Delivery, ...]:
-    """Return the deliveries of one event, oldest first."""
-    return (await relay.store.deliveries.of_events([id_]))[id_]
-
-
 async def build_payload_tab(request: web.Request, event: CapturedEvent, name: str) -> dict[str, Any]:
     """Return the body seen as a tree, a form, text or bytes; what suits it best where none is named.
 
@@ -261,7 +255,7 @@ async def _load_verification(relay: RunningRelay, event: CapturedEvent) -> dict[
 
 
 async def _load_deliveries(relay: RunningRelay, event: CapturedEvent) -> dict[str, Any]:
-    newest = (await load_deliveries(relay, event.id))[: -_MAX_DELIVERIES - 1 : -1]
+    newest = (await relay.store.deliveries.of_event(event.id))[: -_MAX_DELIVERIES - 1 : -1]
     return {
         "deliveries": [(one, await relay.store.deliveries.attempts(one.id)) for one in newest],
         "now": relay.clock.now(),

@@ -43,8 +43,8 @@ async def show_replay_form(request: web.Request, relay: RunningRelay, event: Cap
     if edited_before is not None:
         form = prefill_from_delivery(event, await relay.store.deliveries.get(edited_before))
         return await _render_replay_form(request, event, form, {}, [form.get("target", "")])
-    deliveries = await relay.store.deliveries.of_events([event.id])
-    chosen = select_replay_targets(deliveries[event.id], relay.config.targets)
+    deliveries = await relay.store.deliveries.of_event(event.id)
+    chosen = select_replay_targets(deliveries, relay.config.targets)
     return await _render_replay_form(request, event, {}, {}, chosen)
 
 

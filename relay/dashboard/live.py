@@ -86,6 +86,9 @@ class PageViewer:
         self._filters = parse_delivery_filters(request)
         self._newest_url = build_url("/deliveries", state=self._filters.pop("state"))
         self._new_deliveries: set[int] = set()
+        # What this page has no place for.
+        self._left_out = {"rows", "lost", "cells"} if self._search is None else set[str]()
+        self._left_out |= set() if self._shows_deliveries else {"lines"}
         # What has gathered since it was last sent: by kind, the newest signal for each thing.
         self._waiting: dict[str, dict[Any, Any]] = {}
         self._sent: dict[str, float] = {}
@@ -139,7 +142,8 @@ class PageViewer:
                     self._add("banners", None, signal)
 
     def _add(self, kind: str, thing: object, signal: object) -> None:
-        self._waiting.setdefault(kind, {})[thing] = signal
+        if kind not in self._left_out:
+            self._waiting.setdefault(kind, {})[thing] = signal
 
     def wait(self) -> float:
         """Return how many seconds may pass before something is due."""
@@ -160,19 +164,15 @@ class PageViewer:
                     yield frame
 
     async def _render_rows(self, waiting: dict[int, EventStored]) -> bytes:
-        if self._search is None:
-            return b""
         draw = self._draw_crowd if len(waiting) > MAX_ROWS else self._draw_rows
         newest = waiting[max(waiting)]
         return await self._cache.get(newest, ("rows", self._search, *waiting), lambda: draw(waiting))
 
     async def _render_lost(self, waiting: dict[None, int]) -> bytes:
         # Whatever was lost, the page can find out by asking.
-        return b"" if self._search is None else make_json_frame("event", {"n": waiting[None], "rejected": 0})
+        return make_json_frame("event", {"n": waiting[None], "rejected": 0})
 
     async def _render_cells(self, waiting: dict[int, Signal]) -> bytes:
-        if self._search is None:
-            return b""
         return await self._cache.get(_get_newest(waiting), ("cells", *waiting), lambda: self._draw_cells(waiting))
 
     async def _render_counts(self, waiting: dict[None, Signal]) -> bytes:
@@ -182,8 +182,6 @@ class PageViewer:
         return await self._cache.get(waiting[None], ("banners",), self._draw_banners)
 
     async def _render_lines(self, waiting: dict[int, Signal]) -> bytes:
-        if not self._shows_deliveries:
-            return b""
         newer = [id_ for id_ in waiting if id_ > self._top]
         if newer:
             found = await self._relay.store.deliveries.rows(newer)

@@ -22,8 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from relay.errors import UsageError
-from relay.http.handlers import call_handler
-from relay.http.params import read_json_body
+from relay.http.params import call_handler, read_json_body
 from relay.http.responses import json_response
 from relay.model.admission import describe_reason
 from relay.model.clock import format_time

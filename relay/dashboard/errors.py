@@ -12,8 +12,7 @@ from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.dashboard.responses import redirect, render_page, safe_redirect_path, toast_header
 from relay.errors import RelayError
 from relay.http.guard import LOGIN_STATIC_PREFIX, Guard
-from relay.http.handlers import call_handler
-from relay.http.params import read_fields
+from relay.http.params import call_handler, read_fields
 from relay.http.responses import error_response, get_relay
 from relay.model.text import escape_unprintable
 

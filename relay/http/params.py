@@ -1,19 +1,45 @@
-"""What an API call asks for, read strictly: every mistake names its parameter."""
+"""What a request asks for, read strictly (every mistake names its parameter), and what its handler is called with."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from inspect import signature
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 from relay.catchup.base import CatchUpRequest
 from relay.errors import NotFoundError, UsageError
+from relay.http.responses import get_relay
 from relay.model.parameters import parse_digits
 from relay.model.payload import PayloadError, parse_json
 from relay.model.search import parse_moment
 from relay.services.relay import RunningRelay
 from relay.services.stats import WINDOWS, StatsWindow
 
+ResultT = TypeVar("ResultT")
 DEFAULT_SINCE = "24h"  # of a catch-up
+
+
+async def call_handler(handler: Callable[..., Awaitable[ResultT]], request: web.Request, **more: object) -> ResultT:
+    """Return what a handler returns, called with what its parameters name.
+
+    That is `relay`, `request`, `query`, what the path names (its number as `id_`), the `event` of that number, the
+    fields of a `form`, and `more`. A parameter of what the path does not name keeps its default.
+    """
+    names, relay = _list_parameters(handler), get_relay(request)
+    values: dict[str, Any] = {"relay": relay, "request": request, "query": request.query, **request.match_info, **more}
+    if "id" in values and not names.isdisjoint(("id_", "event")):
+        values["id_"] = parse_id(request)
+    if "event" in names:
+        values["event"] = await relay.store.events.get(values["id_"])
+    if "form" in names:
+        values["form"] = await read_fields(request)
+    return await handler(**{name: values[name] for name in names if name in values})
+
+
+@lru_cache(maxsize=256)
+def _list_parameters(handler: Callable[..., object]) -> frozenset[str]:
+    return frozenset(signature(handler).parameters)
 
 
 # What people call the number in a path, by what stands before it; any other is an event's.

@@ -11,7 +11,7 @@ from aiohttp.test_utils import make_mocked_request
 from cases import check_each
 from relay.api.routes import API_ROUTES
 from relay.dashboard.routes import _PAGE_ROUTES
-from relay.http.handlers import call_handler
+from relay.http.params import call_handler
 from relay.http.responses import RELAY
 
 

@@ -1,7 +1,7 @@
 """Outgoing mail and SMS in the store: each message, what was reported about it, and how many have which status."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -27,7 +27,7 @@ from relay.store.row_mappers import convert, from_micros, list_columns, to_micro
 _COLUMNS = list_columns(Message)
 
 
-def _quote_statuses(statuses: frozenset[str]) -> str:
+def _quote_statuses(statuses: Iterable[str]) -> str:
     return ",".join(f"'{status}'" for status in sorted(statuses))
 
 

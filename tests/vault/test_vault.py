@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
@@ -241,7 +242,7 @@ def test_a_writer_that_is_killed_leaves_a_whole_vault(path, password):
         stamp = path.stat().st_mtime_ns
         for _ in range(delay * 7 + 1):
             while path.stat().st_mtime_ns == stamp:
-                pass
+                time.sleep(0.0002)
             stamp = path.stat().st_mtime_ns
         process.send_signal(signal.SIGKILL)
         process.communicate()

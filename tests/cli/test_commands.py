@@ -113,6 +113,11 @@ def arrived(ask, ids):
             time.sleep(0.05)
 
 
+def replayed(app):
+    """Return the amounts that the app got in their order, without what other tests sent it."""
+    return [int(found[1]) for _, _, body in app.seen if (found := re.search(rb'"amount": (2[123]|3[123])}', body))]
+
+
 def test_replay_by_query_keeps_order_and_a_dry_run_sends_nothing(ask, shared):
     ids = [stripe(shared, amount) for amount in (21, 22, 23)]
     query = f"id:{ids[0]}..{ids[2]}"
@@ -122,10 +127,10 @@ def test_replay_by_query_keeps_order_and_a_dry_run_sends_nothing(ask, shared):
     (found,) = plan.objects
     assert (found["count"], found["events"], found["targets"]) == (3, 3, [{"name": "app", "count": 3}])
     assert "nothing was sent" in plan.err
-    assert not shared.app.seen
+    assert not replayed(shared.app)
     done = ask("replay", "--query", query)
     assert done.code == 0
-    assert [json.loads(body)["data"]["object"]["amount"] for _, _, body in shared.app.seen] == [21, 22, 23]
+    assert replayed(shared.app) == [21, 22, 23]
     assert done.err == "3 deliveries: 3 reached the target, 0 failed\n"
     assert len(done.out.splitlines()) == 3
     assert ask("replay", "--query", "type:no.such").code == 4
@@ -149,7 +154,7 @@ def test_a_bulk_replay_stops_at_its_first_failure_and_is_taken_up_again(ask, sha
         assert (refused.code, "--resume takes no other options" in refused.err) == (2, True)
     resumed = ask("replay", "--resume", number)
     assert (resumed.code, resumed.err) == (0, "3 deliveries: 3 reached the target, 0 failed\n")
-    assert len(shared.app.seen) == 4
+    assert replayed(shared.app) == [31, 31, 32, 33]
     assert ask("replay", "--resume", number).code == 2
     assert ask("replay", str(ids[0]), "--rate", "5").code == 2
 

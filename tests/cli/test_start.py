@@ -89,7 +89,9 @@ def test_with_json_every_line_has_a_kind_and_the_first_is_ready(started, tmp_pat
 
 
 def test_python_has_nothing_to_say_at_the_end_of_a_relay(started, target):
-    with started("--json", "--forward", target.url, env={"PYTHONWARNINGS": "default"}) as relay:
+    # Python before 3.12.4 takes SQLite's ?1 for a name: https://github.com/python/cpython/issues/117995
+    shown = "default,ignore:Binding:DeprecationWarning"
+    with started("--json", "--forward", target.url, env={"PYTHONWARNINGS": shown}) as relay:
         relay.object("ready")
         relay.send()
         relay.object("delivery")

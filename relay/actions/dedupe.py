@@ -50,7 +50,7 @@ class MailDeduplication:
             back = await self._find_obstacle(self._sent.claim, claim)
         except StoreError as error:
             self.forget_claim(claim)
-            return AttemptRetry(f"not sent, for it could not be written down: {error.message}")
+            return AttemptRetry(f"not sent, because it could not be recorded: {error.message}")
         if back is not None:
             self.forget_claim(claim)
         return self._build_outcome(back, claim)
@@ -87,7 +87,7 @@ class MailDeduplication:
         return back
 
     async def _write(self, write: Callable[[int], Awaitable[None]], claim: MailClaim) -> None:
-        message = "the outcome of a mail waits to be written down"
+        message = "the outcome of a mail could not be recorded yet"
         await keep_trying(self._clock, message, partial(write, claim.delivery_id))
 
     def _build_outcome(self, back: SentMail | MailLimitReached | None, claim: MailClaim) -> Outcome | None:
@@ -109,7 +109,7 @@ class MailDeduplication:
             case MailLimitReached():
                 return f"the hourly limit of {template} is reached; the next may go at {_format_time(back.until)}"
             case SentMail(delivery_id=id_) if id_ in self._under_way:
-                return f"delivery {id_} is handing #{back.event_id} over with {template} at this moment"
+                return f"delivery {id_} is sending #{back.event_id} with {template} right now"
             case SentMail(state=MailState.SENT):
                 what = "kept in the outbox" if back.kept else "mailed"
                 return f"#{back.event_id} was {what} with {template} already: {_describe_recipients(back)}"
@@ -122,7 +122,7 @@ class MailDeduplication:
 def _resend_hint(back: SentMail | MailLimitReached, claim: MailClaim) -> str:
     if isinstance(back, MailLimitReached):
         return f"emails.{claim.template}.per_hour sets the limit"
-    return f"relay email {claim.event_id} {claim.template} --force sends it all the same"
+    return f"relay email {claim.event_id} {claim.template} --force sends it anyway"
 
 
 def _describe_recipients(back: SentMail) -> str:

@@ -215,7 +215,7 @@ def _parse(url: str) -> Destination:
     if "@" in split.netloc:
         raise TargetError("a target must not hold a user name or a password", hint=_FORMS_HINT)
     if port == 0:
-        raise TargetError("port 0 cannot be dialled", hint=_FORMS_HINT)
+        raise TargetError("port 0 cannot be connected to", hint=_FORMS_HINT)
     host, addresses = _parse_host(split.hostname or "", url)
     return Destination(
         scheme=scheme,

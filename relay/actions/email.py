@@ -207,7 +207,7 @@ class EmailAction(Action[EmailOptions]):
             id_ = await self.messages.add(new, source, self.clock.now())
         except StoreError as error:
             # The mail is out; trying again because of a missing row would send it twice.
-            log.warning("a mail was sent but not written down: %s", error.message, extra={"delivery": delivery.id})
+            log.warning("a mail was sent but not recorded: %s", error.message, extra={"delivery": delivery.id})
             return
         self.publish(MessageChanged(id_, delivery.event_id, status.value))
 

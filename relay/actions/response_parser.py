@@ -30,7 +30,7 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 _CHUNK = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _NO_BODY = frozenset({204, 304})
 _SWITCHING = 101
-_UNEVEN_HEAD = "its head is not what HTTP prescribes"
+_UNEVEN_HEAD = "its head is not valid HTTP"
 
 
 class NoAnswerError(Exception):

@@ -94,7 +94,7 @@ class ApiClient:
                 return json.loads(content)
             except ValueError as error:
                 raise ConnectionLostError(
-                    "what answers is no relay", hint="relay doctor says where the running one is"
+                    "another program answers, not relay", hint="relay doctor says where the running one is"
                 ) from error
 
     @asynccontextmanager
@@ -274,7 +274,7 @@ async def _read_messages(pieces: AsyncIterable[bytes]) -> AsyncGenerator[tuple[s
     async for piece in pieces:
         *lines, waiting = (waiting + piece).split(b"\n")
         if len(waiting) > _MAX_MESSAGE_SIZE:
-            raise ConnectionLostError("the stream holds a line that never ends")
+            raise ConnectionLostError("the stream contains a line that is too long")
         for line in lines:
             if line:
                 name, _, value = line.decode("ascii", "replace").partition(": ")

@@ -82,7 +82,7 @@ def print_error(call: "Call", error: BaseException) -> int:
         return 1
     path = _write_traceback(call.log, lines)
     where = f"the traceback is in {path}" if path else "--debug shows the traceback"
-    say(f"relay: it failed in an unforeseen way ({type(error).__name__}); {where}")
+    say(f"relay: unexpected error ({type(error).__name__}); {where}")
     return 1
 
 

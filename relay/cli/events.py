@@ -68,7 +68,7 @@ def _is_term(arg: str, valued: Iterable[str]) -> bool:
 
 @click.command("events", cls=SearchCommand)
 @click.argument("query", nargs=-1)
-@click.option("--follow", "following", is_flag=True, help="Go on with what arrives, until Ctrl-C.")
+@click.option("--follow", "following", is_flag=True, help="Keep printing new events until Ctrl-C.")
 @limit_option
 @shared_options
 async def events_command(call: Call, query: tuple[str, ...], following: bool, limit: int) -> int:
@@ -95,10 +95,10 @@ async def events_command(call: Call, query: tuple[str, ...], following: bool, li
 @click.command("wait", cls=SearchCommand)
 @click.argument("query", nargs=-1)
 @click.option(
-    "--timeout", type=parse_seconds, metavar="DURATION", default=60.0, show_default="60s", help="How long at most."
+    "--timeout", type=parse_seconds, metavar="DURATION", default=60.0, show_default="60s", help="How long to wait."
 )
 @click.option(
-    "--since", type=parse_seconds, metavar="DURATION", help="Take one that is there already and no older than this."
+    "--since", type=parse_seconds, metavar="DURATION", help="Also accept a stored event that is no older than this."
 )
 @shared_options
 async def wait_command(call: Call, query: tuple[str, ...], timeout: float, since: float | None) -> int:  # noqa: ASYNC109 - the option's name

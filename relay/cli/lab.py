@@ -48,14 +48,14 @@ def _parse_speed(text: str) -> float:
     with suppress(ValueError):
         if 1 <= (speed := float(text)) < inf:
             return speed
-    raise click.BadParameter(f"{quote(text)} is not how many times as fast; write 1, or 1000")
+    raise click.BadParameter(f"{quote(text)} is not a speed; write 1, or 1000")
 
 
 @click.command("lab", cls=LabCommand)
 @click.argument("words", nargs=-1, metavar="EXPERIMENT... [EVENT]...")
 @query_option("On every event that matches, oldest first; see relay help search.")
 @click.option(
-    "--to", type=parse_target, metavar="TARGET|URL", help="The app to try; may be left out where there is one target."
+    "--to", type=parse_target, metavar="TARGET|URL", help="The app to test; optional if there is only one target."
 )
 @click.option("--times", type=click.IntRange(2, 200), metavar="N", help="Copies of each event, or orders of a shuffle.")
 @click.option("--seed", type=click.IntRange(0), metavar="S", help="Shuffle as the run that printed it did.")
@@ -73,15 +73,15 @@ def _parse_speed(text: str) -> float:
     type=click.Choice(["body", "status"]),
     default="body",
     show_default=True,
-    help="What makes two answers alike: status and body, or the status alone.",
+    help="What two answers must share to be the same: status and body, or only the status.",
 )
 @click.option(
     "--check",
     metavar="COMMAND|URL",
     help="Asked before and after each experiment: exit code 0 or 2xx is good; a number is how often the app acted.",
 )
-@click.option("--strict", is_flag=True, help="Let what is unclear count as failed.")
-@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
+@click.option("--strict", is_flag=True, help="Count unclear results as failed.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent, and send nothing.")
 @shared_options
 async def lab_command(
     call: Call,
@@ -148,7 +148,7 @@ def _parse_words(words: Sequence[str], experiments: Sequence[str]) -> tuple[list
         else:
             near = find_similar(word, known, 0.5)
             hint = f"did you mean {near!r}?" if near else f"there is: {', '.join(known)}"
-            raise UsageError(f"{quote(word)} is no experiment", hint=hint)
+            raise UsageError(f"{quote(word)} is not an experiment", hint=hint)
     if not names:
         raise UsageError("name an experiment", hint=f"there is: {', '.join(known)}")
     return names, ids
@@ -250,7 +250,7 @@ async def _run_check_before(check: str) -> CheckResult:
     is_url = check.startswith(_URL_PREFIXES)
     if (result.code == 0 and is_url) or (result.code in _NOT_FOUND_CODES and not is_url):
         hint = "give a command of your shell, or a URL of your app"
-        raise UsageError(f"--check cannot be asked: {result.output}", hint=hint)
+        raise UsageError(f"--check cannot run: {result.output}", hint=hint)
     return result
 
 

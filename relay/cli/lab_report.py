@@ -124,4 +124,4 @@ def _print_summary(call: Call, report: Json) -> None:
     words = f"lab run {report['id']}: {', '.join(counts)}; {format_count(report['sends']['made'], 'send')}"
     if report["state"] != "done":
         words += f"; {report['state']}{': ' + report['detail'] if report['detail'] else ''}"
-    call.terminal.print_message(f"{words}; --seed {report['seed']} does it again")
+    call.terminal.print_message(f"{words}; --seed {report['seed']} repeats it")

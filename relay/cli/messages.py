@@ -48,7 +48,7 @@ def messages_command() -> None:
 )
 @click.option("--to", "recipient", metavar="ADDRESS", help="To one recipient.")
 @click.option("--since", metavar="AGE|TIME", help="Sent since 2h, 7d or 2026-01-31.")
-@click.option("--event", type=parse_event_id, metavar="ID", help="That one event caused or reports on.")
+@click.option("--event", type=parse_event_id, metavar="ID", help="Caused or reported on by this event.")
 @limit_option
 @shared_options
 async def list_messages(call: Call, /, *, statuses: tuple[str, ...], limit: int, **filters: str | int | None) -> None:
@@ -72,13 +72,13 @@ async def show_message(call: Call, /, id_: int) -> None:
 
 @messages_command.command("add")
 @click.option("--channel", type=click.Choice(["email", "sms"]), required=True, help="What it is.")
-@click.option("--provider", metavar="NAME", required=True, help="Who carries it, such as twilio.")
+@click.option("--provider", metavar="NAME", required=True, help="The provider that sends it, such as twilio.")
 @click.option("--to", "recipient", metavar="ADDRESS", required=True, help="Who gets it.")
-@click.option("--external-id", metavar="ID", help="The provider's id of it, such as SM….")
+@click.option("--external-id", metavar="ID", help="The provider's id, such as SM….")
 @click.option("--embedded-id", metavar="ID", help="Your own id, which it carries as X-Message-ID or metadata.")
-@click.option("--subject", metavar="TEXT", help="What it is about.")
-@click.option("--sent-at", metavar="TIME", help="When it was sent; now where nothing is said.")
-@click.option("--status", type=click.Choice(["queued", "sent"]), help="Where it begins; sent by default.")
+@click.option("--subject", metavar="TEXT", help="Its subject.")
+@click.option("--sent-at", metavar="TIME", help="When it was sent; now by default.")
+@click.option("--status", type=click.Choice(["queued", "sent"]), help="The first status; sent by default.")
 @shared_options
 async def add_message(call: Call, /, **fields: str | None) -> None:
     """Register a message that something else sent, so that its statuses find it; once for each id."""
@@ -176,13 +176,13 @@ def _format_percent(rate: float | None) -> str:
 
 @click.command("email")
 @click.argument("words", nargs=-1, metavar="[EVENT] [TEMPLATE]")
-@click.option("--to", multiple=True, metavar="ADDRESS", help="To another recipient than the template names.")
+@click.option("--to", multiple=True, metavar="ADDRESS", help="Send to this recipient instead of the template's.")
 @click.option("--preview", is_flag=True, help="Render it and send nothing.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write its HTML to FILE instead.")
-@click.option("--force", is_flag=True, help="Send it although it was sent before.")
+@click.option("--force", is_flag=True, help="Send it even if it was sent before.")
 @query_option("With --dry-run: every event that matches; see relay help search.")
-@click.option("--target", help="With --dry-run: only what routes lead to this target.")
-@click.option("--dry-run", is_flag=True, help="Say what routes, or TEMPLATE, would have sent; send nothing.")
+@click.option("--target", help="With --dry-run: only mails to this target.")
+@click.option("--dry-run", is_flag=True, help="Show what routes, or TEMPLATE, would have sent; send nothing.")
 @shared_options
 async def email_command(call: Call, /, words: tuple[str, ...], *, dry_run: bool, **how: Any) -> int:
     """Mail an event by a template of relay.toml's [emails]; 1 when the mail could not be handed over.

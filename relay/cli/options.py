@@ -122,8 +122,8 @@ def shared_options(command: Callable[Concatenate[Call, P], Work]) -> Callable[P,
 
     @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Instead of ./relay.toml.")
     @click.option("--data-dir", metavar="DIR", help="Instead of the config's data_dir.")
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-    @click.option("-v", "--verbose", "verbosity", count=True, help="Log the way of every event; -vv logs everything.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+    @click.option("-v", "--verbose", "verbosity", count=True, help="Log each step of every event; -vv logs everything.")
     @click.option("--debug", is_flag=True, help="Show tracebacks.")
     @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="The format of the log.")
     @click.pass_obj
@@ -189,7 +189,7 @@ def _build_id_parser(noun: str, hint: str) -> Callable[[str], int]:
 
 parse_event_id = _build_id_parser("an event id", "relay events lists them")
 parse_delivery_id = _build_id_parser("a delivery id", "relay deliveries lists them")
-parse_replay_id = _build_id_parser("the number of a bulk replay", "relay replay prints it where one ends early")
+parse_replay_id = _build_id_parser("the number of a bulk replay", "relay replay prints it when a bulk replay ends early")
 parse_message_id = _build_id_parser("a message id", "relay messages lists them")
 
 event_argument = click.argument("event", type=parse_event_id, metavar="EVENT")
@@ -198,5 +198,5 @@ password_fd_option = click.option(
     "--password-fd", type=int, metavar="N", help="Read the vault's password from this file descriptor."
 )
 limit_option = click.option(
-    "--limit", type=parse_limit, metavar="N", default=50, show_default=True, help="How many at most."
+    "--limit", type=parse_limit, metavar="N", default=50, show_default=True, help="The most to list."
 )

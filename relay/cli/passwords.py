@@ -183,7 +183,7 @@ async def _ask_twice(terminal: Terminal) -> Secret:
     first = Secret("the password", await _ask_hidden_line(terminal, "New password: "))
     check_password(first)
     if await _ask_hidden_line(terminal, "Again: ") != first.reveal():
-        raise UsageError("the two are not the same", hint="type it twice")
+        raise UsageError("the two passwords differ", hint="type it twice")
     return first
 
 

@@ -14,28 +14,28 @@ from relay.model.text import find_similar
 
 # Command -> its module, and its sentence here too, so that `relay --help` imports no command; a test compares them.
 COMMANDS = {
-    "start": ("start.command", "Capture webhooks, show them live, send them on."),
+    "start": ("start.command", "Capture webhooks, show them live, forward them."),
     "init": ("config_file", "Write a relay.toml with the usual settings explained."),
     "check": ("config_file", "Check relay.toml and list every mistake."),
     "doctor": ("config_file", "Test ports, tunnel, targets, mail and disk."),
     "events": ("events", "List events, newest first, or follow them live."),
-    "show": ("show", "Show one event whole."),
+    "show": ("show", "Show one event in full."),
     "replay": ("replay", "Send events again, signed so that they verify."),
-    "lab": ("lab", "Try an app with duplicates, bursts, other orders and forgeries."),
+    "lab": ("lab", "Test an app with duplicates, bursts, reordering and forgeries."),
     "trigger": ("providers", "Send a signed sample event through the real ingress."),
-    "catch-up": ("transfer", "Fetch what a provider sent while relay was away."),
+    "catch-up": ("transfer", "Fetch what a provider sent while relay was off."),
     "samples": ("providers", "List the sample events that can be triggered."),
-    "verify": ("show", "Say how an event's signature was checked."),
-    "explain": ("show", "Say which routes an event took, and why."),
+    "verify": ("show", "Show how an event's signature was checked."),
+    "explain": ("show", "Show which routes an event took, and why."),
     "diff": ("show", "Compare two events."),
     "email": ("messages", "Mail an event, or preview the mail."),
     "wait": ("events", "Wait for the next matching event."),
     "deliveries": ("deliveries", "List what was sent, and what is still to be sent."),
-    "retry": ("deliveries", "Try a delivery again now."),
-    "cancel": ("deliveries", "Give a waiting delivery up."),
+    "retry": ("deliveries", "Retry a delivery now."),
+    "cancel": ("deliveries", "Cancel a waiting delivery."),
     "messages": ("messages", "List outgoing mail and SMS with their statuses."),
     "export": ("transfer", "Write events as JSON lines, HAR, curl, HTTP or pytest."),
-    "import": ("transfer", "Take in events that were exported, or a HAR file."),
+    "import": ("transfer", "Import exported events, or a HAR file."),
     "vault": ("vault", "Keep secrets under a password."),
     "tunnel": ("tunnel", "Install the ngrok agent."),
     "token": ("token", "Print the dashboard's token and its link."),
@@ -125,7 +125,7 @@ def help_command(call: Call, topic: str | None) -> None:
         if topic not in COMMANDS:
             near = find_similar(topic, ["search", *COMMANDS])
             hint = f"did you mean {near!r}?" if near else "relay help search, or relay help COMMAND"
-            raise click.UsageError(f"there is no help on {quote(topic)}; {hint}")
+            raise click.UsageError(f"there is no help for {quote(topic)}; {hint}")
         context = click.Context(load_command(topic), info_name=topic, parent=context)
     for line in context.get_help().splitlines():
         call.terminal.print_line(line)

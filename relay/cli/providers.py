@@ -124,9 +124,9 @@ async def samples_command(call: Call, source: str | None) -> None:
 @click.argument("source")
 @click.argument("type_", metavar="TYPE")
 @click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a field of the sample.")
-@click.option("--body", "body", metavar="FILE", help="A body of your own instead of the sample; - is stdin.")
+@click.option("--body", "body", metavar="FILE", help="Your own body instead of the sample; - is stdin.")
 @click.option(
-    "--to", type=parse_target, metavar="TARGET|URL", help="Send the stored event there as well: a target or a URL."
+    "--to", type=parse_target, metavar="TARGET|URL", help="Also send the stored event to this target or URL."
 )
 @shared_options
 async def trigger_command(

@@ -30,18 +30,18 @@ ReplayStep = tuple[Json, str]
 @click.command("replay")
 @click.argument("ids", type=parse_event_id, nargs=-1, metavar="[EVENT]...")
 @query_option("Every event that matches, oldest first; see relay help search.")
-@click.option("--to", type=parse_target, metavar="TARGET|URL", help="Where to; by default where its routes lead.")
+@click.option("--to", type=parse_target, metavar="TARGET|URL", help="The target or URL; by default the targets of its routes.")
 @click.option("--sign", type=click.Choice(SIGN_MODES), default="auto", show_default=True)
 @add_edit_options
 @click.option("--rate", type=parse_rate, metavar="N", help="At most N deliveries a second; for --query.")
-@click.option("--stop-on-failure", is_flag=True, help="Send nothing more once one fails; for --query.")
-@click.option("--resume", type=parse_replay_id, metavar="REPLAY", help="Go on with a bulk replay that was ended.")
+@click.option("--stop-on-failure", is_flag=True, help="Stop after the first failure; for --query.")
+@click.option("--resume", type=parse_replay_id, metavar="REPLAY", help="Continue a bulk replay that was stopped.")
 @click.option(
     "--include",
     metavar="rejected,duplicate,ignored",
-    help="Send such events of a --query too; they are left out otherwise.",
+    help="Also send such events of a --query; left out by default.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be sent where, and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent where, and send nothing.")
 @shared_options
 async def replay_command(
     call: Call, /, ids: tuple[int, ...], *, query: str | None, resume: int | None, dry_run: bool, **how: Any
@@ -59,7 +59,7 @@ async def replay_command(
     others = (edits, dry_run, how["to"] is not None, how["sign"] != "auto")
     if resume is not None and any(others):
         hint = f"relay replay --resume {resume}"
-        raise UsageError("a bulk replay goes on as it was begun: --resume takes no other options", hint=hint)
+        raise UsageError("a bulk replay continues with its original options: --resume takes no others", hint=hint)
     if (how["rate"] or how["stop_on_failure"]) and (edits or query is None):
         raise UsageError("--rate and --stop-on-failure are for a --query without edits", hint="leave them out")
     async with call.connect(secrets=True) as api:
@@ -258,7 +258,7 @@ async def _follow_bulk_replay(call: Call, api: ApiClient, id_: int) -> int:
     except asyncio.CancelledError:
         with suppress(ApiError):
             await api.post(f"/api/replays/{id_}/cancel")
-        call.terminal.print_message(f"cancelled; relay replay --resume {id_} goes on where it was")
+        call.terminal.print_message(f"cancelled; relay replay --resume {id_} continues it")
         raise
     for delivery in reversed(await fetch_list(api, "deliveries", batch=id_)):
         if delivery["attempts_made"] and not (bar.is_visible and has_succeeded(delivery)):
@@ -278,5 +278,5 @@ def _print_result(call: Call, batch: Json) -> None:
         words += f", {counts['gone']} of events that are gone"
     if batch["state"] in ("cancelled", "stopped"):
         why = f" by {batch['detail']}" if batch["detail"] else ""
-        words += f"; {batch['state']}{why}; relay replay --resume {batch['id']} goes on"
+        words += f"; {batch['state']}{why}; relay replay --resume {batch['id']} continues it"
     call.terminal.print_message(words)

@@ -73,7 +73,7 @@ async def _edit_until_valid(call: Call, body: bytes) -> bytes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise refusal
         call.terminal.print_message(f"relay: {refusal.message}")
-        if await ask_line(call.terminal, "Enter edits it again, Ctrl-C gives up. ") is None:
+        if await ask_line(call.terminal, "Enter edits it again, Ctrl-C aborts. ") is None:
             raise refusal
 
 
@@ -108,7 +108,7 @@ def _find_json_problem(body: bytes) -> str:
 def _parse_header(text: str) -> list[str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
-        raise UsageError(f"--header: {quote(text)} is no header", hint="write 'X-Env: dev'")
+        raise UsageError(f"--header: {quote(text)} is not a header", hint="write 'X-Env: dev'")
     return [name.strip(), value.strip()]
 
 

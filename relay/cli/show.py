@@ -124,7 +124,7 @@ def _print_content(call: Call, whole: Json) -> None:
     left = _MAX_BODY
     for text in payload.lines():
         if left <= 0:
-            call.terminal.print_message(f"the body goes on; relay show {whole['id']} --body prints all of it")
+            call.terminal.print_message(f"the body is longer; relay show {whole['id']} --body prints all of it")
             return
         call.terminal.print_line("  ", text[:left])
         left -= len(text)
@@ -167,7 +167,7 @@ def _print_verification(call: Call, whole: Json, again: Json) -> None:
     call.terminal.print_table(["  ", *row] for row in _format_checks(again))
     call.terminal.print_table(["  ", *row] for row in _format_problems(again["fields"]))
     if whole["fields"] and not again["fields"]:
-        line("with today's rules of its source the request would come in")
+        line("with the source's current rules the request would be accepted")
     for hint in again["hints"]:
         call.terminal.print_title(hint["title"])
         line("  ", hint["sentence"])

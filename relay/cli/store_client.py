@@ -28,7 +28,7 @@ class StoreClient(ApiClient):
         try:
             return await self._read(path.removeprefix("/api/"), sent)
         except TimeoutError as error:
-            raise ApiError("the answer took too long to find", hint="narrow the search") from error
+            raise ApiError("the search took too long", hint="narrow the search") from error
 
     async def _read(self, path: str, query: answers.Query) -> Any:
         store, now = self._store, datetime.now(UTC)

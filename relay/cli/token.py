@@ -18,7 +18,7 @@ async def token_command(call: Call, *, rotate: bool) -> None:
     data_dir = call.find_data_dir()
     url = await find_running_relay(data_dir)
     if rotate and url is not None:
-        raise StoreBusyError("the running relay would go on with the old token", hint="stop it, then rotate")
+        raise StoreBusyError("the running relay would keep the old token", hint="stop it, then rotate")
     is_needed = (await fetch_url(f"{url}/api/status", 2))[0] != 200 if url else _is_needed(call)
     token = read_token(data_dir) if url and not is_of_another_user(data_dir / "token") else ""
     if not token:

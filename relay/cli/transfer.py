@@ -163,14 +163,14 @@ def _open_input(path: Path) -> Iterator[BinaryIO]:
         with path.open("rb") as file:
             yield file
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", hint="name a file that is there") from error
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint="name a file that exists") from error
 
 
 @click.command("catch-up")
 @click.argument("source")
 @click.option("--since", metavar="AGE|TIME", default="24h", show_default=True, help="2h, 7d or 2026-01-31T12:00.")
-@click.option("--dry-run", is_flag=True, help="Say what was missed, and store nothing.")
-@click.option("--no-forward", is_flag=True, help="Store what was missed, and send it nowhere.")
+@click.option("--dry-run", is_flag=True, help="Show what was missed, and store nothing.")
+@click.option("--no-forward", is_flag=True, help="Store what was missed, and forward nothing.")
 @shared_options
 async def catch_up_command(call: Call, source: str, *, since: str, dry_run: bool, no_forward: bool) -> None:
     """Fetch what SOURCE's provider sent and relay missed; what is here already is not stored twice.

@@ -34,7 +34,7 @@ async def install_agent(call: Call) -> None:
         message = f"the ngrok agent is installed already: {path}"
     except NoAgentError:
         path = await download_agent(default, os.environ, call.terminal.print_message)
-        message = f"installed the ngrok agent: {path}; a relay that runs finds it within a minute"
+        message = f"installed the ngrok agent: {path}; a running relay finds it within a minute"
     call.terminal.print_value({"path": str(path)}, message)
 
 

@@ -166,7 +166,7 @@ async def change_password(call: Call, *, password_fd: int | None, new_password_f
 
 @vault_command.command("export")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--plain", is_flag=True, help="As readable JSON, not sealed: needs the password.")
+@click.option("--plain", is_flag=True, help="As plain JSON, not encrypted: needs the password.")
 @password_fd_option
 @shared_options
 async def export_vault(call: Call, file: Path | None, *, plain: bool, password_fd: int | None) -> None:
@@ -220,7 +220,7 @@ async def remember_password(call: Call, *, password_fd: int | None) -> None:
     vault, environ = _load_vault(call)
     password = await open_vault(call, vault, environ, password_fd)
     KeyringPassword(vault.path).keep(password)
-    _print_done(call, {"remembered": True}, "the system's keyring holds the password now")
+    _print_done(call, {"remembered": True}, "the password is now in the system's keyring")
 
 
 @vault_command.command("forget")
@@ -228,7 +228,7 @@ async def remember_password(call: Call, *, password_fd: int | None) -> None:
 async def forget_password(call: Call) -> None:
     """Take the password out of the system's keyring."""
     KeyringPassword(_load_vault(call)[0].path).forget()
-    _print_done(call, {"remembered": False}, "the system's keyring does not hold the password any more")
+    _print_done(call, {"remembered": False}, "the password is no longer in the system's keyring")
 
 
 async def _connect_unlocked(vault: Vault) -> ApiClient | None:

@@ -60,7 +60,7 @@ class _SchemaFiles:
         """Return what a schema file holds, checked as a schema. Raises ConfigError."""
         document = _read_document(path, name)
         if not isinstance(document, dict | bool):
-            raise ConfigError(f"schema: {name} is no JSON Schema", hint="a schema is an object")
+            raise ConfigError(f"schema: {name} is not a JSON Schema", hint="a schema is an object")
         _check_schema(document, name)
         called = str(document.get("$id", "")) if isinstance(document, dict) else ""
         if called.startswith(("https://", "http://")):
@@ -72,7 +72,7 @@ class _SchemaFiles:
         """Return the file behind a URI. Raises NoSuchResource, and leaves the reason in `why`."""
         path = self._path(uri)
         if path is None:
-            self.why = "leads out of this computer, and relay fetches nothing; save it beside the file"
+            self.why = "is a network address, and relay fetches nothing; save the schema next to the file"
         elif path.as_uri() not in self.found:
             try:
                 self.read(path, path.name)
@@ -131,7 +131,7 @@ def _check_schema(document: Any, name: str) -> None:
     if error is not None:
         place = format_pointer(error.absolute_path) or "its outermost level"
         raise ConfigError(
-            f"schema: {name} is no JSON Schema: at {escape_unprintable(place, 120)}, "
+            f"schema: {name} is not a JSON Schema: at {escape_unprintable(place, 120)}, "
             f"{escape_unprintable(error.message, 160)}",
             hint="correct that place",
         )

@@ -147,8 +147,8 @@ def with_message_matching(source: Source, table: MessagesTable | None) -> Source
     statuses = source.statuses
     if statuses is None:
         raise ConfigError(
-            f"messages: {source.title} tells no message statuses",
-            hint="take the table out, or set provider to one that does, such as twilio or resend",
+            f"messages: {source.title} does not report message statuses",
+            hint="remove the table, or set provider to one that does, such as twilio or resend",
         )
     if table.id is not None and isinstance(statuses, MessageStatuses):
         try:

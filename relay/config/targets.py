@@ -208,7 +208,7 @@ def _build_email(name: str, table: EmailTable, folder: Path) -> EmailOptions:
     if (table.template is None) == (table.text is None):
         raise ConfigError("template: a mail has either a template or a text")
     if not table.to:
-        raise ConfigError("to: a mail needs somebody to go to")
+        raise ConfigError("to: a mail needs a recipient")
     # Without `..`, so that what lies in the project is seen to.
     path = Path(os.path.normpath(folder / table.template)) if table.template else None
     if path is not None and not path.is_file():

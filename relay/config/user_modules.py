@@ -35,12 +35,12 @@ def run_module(dotted: str, folder: Path, key: str) -> tuple[ModuleType, Path]:
     """
     path = folder.joinpath(*dotted.split(".")).with_suffix(".py")
     if not path.is_file():
-        raise ConfigError(f"{key}: there is no file {path}", hint="modules are looked for beside relay.toml")
+        raise ConfigError(f"{key}: there is no file {path}", hint="modules are looked up next to relay.toml")
     # A name of its own: the user's `json.py` must not replace another module.
     name = f"relay_user_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"{key}: {path} is no Python file")
+        raise ConfigError(f"{key}: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     # Dataclasses and models look there for what their annotations name.
     sys.modules[name] = module
@@ -162,7 +162,7 @@ def load_verifier(folder: Path, named: str) -> Verifier:
         verifier: Verifier = made()  # type: ignore[assignment] # it has a verify, which is all it needs
     except (Exception, SystemExit) as error:
         raise ConfigError(
-            f"{_KEY}: {name} in {path} cannot be made: {type(error).__name__}: {escape_unprintable(str(error), 200)}",
-            hint="it is made without arguments",
+            f"{_KEY}: {name} in {path} cannot be created: {type(error).__name__}: {escape_unprintable(str(error), 200)}",
+            hint="relay creates it without arguments",
         ) from error
     return verifier

@@ -96,7 +96,7 @@ class AttemptRecorder:
         Raises StoreError where it is one of them that the store does not take.
         """
         write = partial(self._store.deliveries.settle_all, records)
-        await keep_trying(self._clock, "an attempt waits to be written down", write, only_outages=True)
+        await keep_trying(self._clock, "an attempt could not be recorded yet", write, only_outages=True)
 
     async def finish(self, seconds: float) -> None:
         """Wait until all is on disk, for so long at the most."""

@@ -130,7 +130,7 @@ class Retention:
         if usage.events > keep.max_events or usage.used > keep.max_size:
             return RetentionNotice(
                 title="More is kept than [retention] allows.",
-                text="What is left is pinned, or still waits for a target.",
+                text="The remaining events are pinned, or still wait for a target.",
             )
         if usage.events == keep.max_events:
             limit = keep.describe_rule("events")

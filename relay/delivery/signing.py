@@ -255,7 +255,7 @@ class SignatureForger(_SourceKeys):
         strict = replace(source, scheme=with_tolerance(_find_scheme(source), 60.0, None), local=None)
         if source.local is None and _is_stale_at(strict, event.capture, now, _AGES[2]):
             raise SigningError(f"{title} signs a time, but sets no limit to its age")
-        raise SigningError(f"{title} signs no time, so that nothing grows stale")
+        raise SigningError(f"{title} does not sign a time, so no signature becomes stale")
 
     def check_forgeable(self, event: CapturedEvent) -> None:
         """Raise SigningError where no wrong signature can be made for this event's source."""

@@ -209,7 +209,7 @@ def _run_file(path: Path, home: ProjectFolders) -> list[Rule]:
     name = name if name not in sys.modules else f"{inside}relay_handlers_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path, loader=FreshLoader(name, str(path)))
     if spec is None or spec.loader is None:
-        raise HandlersError(f"{home.short(str(path))} is no Python file")
+        raise HandlersError(f"{home.short(str(path))} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -255,7 +255,7 @@ def _load_error(error: BaseException, path: Path, home: ProjectFolders) -> Handl
     if isinstance(error, ModuleNotFoundError):
         hint = f"install it where relay is installed, {sys.prefix}, or correct its name"
     elif isinstance(error, VaultLockedError):
-        hint = "ask for it inside of the function, or set RELAY_VAULT_PASSWORD"
+        hint = "call it inside the function, or set RELAY_VAULT_PASSWORD"
     elif isinstance(error, NotFoundError):
         hint = error.hint
     elif isinstance(error, ImportError) and "relative import" in str(error):

@@ -25,9 +25,9 @@ class Retry(Exception):  # noqa: N818 - an answer that may be raised; a handler 
         self.detail = detail
         self.after = after.total_seconds() if isinstance(after, timedelta) else after
         if not isinstance(self.after, int | float | None):
-            raise TypeError(f"after={after!r} is no wait: give seconds, or a timedelta")
+            raise TypeError(f"after={after!r} is not a wait: give seconds or a timedelta")
         if self.after is not None and not (math.isfinite(self.after) and self.after >= 0):
-            raise ValueError(f"after={after!r} is no wait: give seconds from 0 up, or a timedelta")
+            raise ValueError(f"after={after!r} is not a wait: give 0 or more seconds, or a timedelta")
 
 
 class Failed(Exception):  # noqa: N818 - an answer that may be raised; it says that trying again is no use

@@ -193,7 +193,7 @@ def check_source(configured: Source) -> HealthFinding:
     """Say whether a source has what its signatures are checked with."""
     name = f"source {configured.name}"
     if configured.verify is VerifyMode.OFF:
-        return report_warning(name, "verification is off, so anybody can send events here", 'take verify = "off" out')
+        return report_warning(name, "verification is off, so anybody can send events here", 'remove verify = "off"')
     if configured.locked_secrets:
         return report_warning(name, f"{configured.locked_secrets[0]} is in the locked vault", "relay vault unlock")
     if configured.scheme is None and (configured.secrets or configured.missing_secrets):
@@ -242,7 +242,7 @@ def _check_tunnel(relay: "RunningRelay") -> HealthFinding:
     if change.state in ("none", "off"):
         return report_ok("tunnel", "none: providers cannot reach this computer, everything on it can")
     return report_failure(
-        "tunnel", f"{change.state}: {change.detail or 'no word yet'}", "relay goes on trying by itself"
+        "tunnel", f"{change.state}: {change.detail or 'no word yet'}", "relay keeps trying"
     )
 
 
@@ -258,7 +258,7 @@ async def _check_data(relay: "RunningRelay") -> HealthFinding:
 def _check_vault(relay: "RunningRelay") -> tuple[HealthFinding, ...]:
     now = relay.vault.status
     if now.problem:
-        return (report_failure("vault", now.problem, "put a copy of the file back"),)
+        return (report_failure("vault", now.problem, "restore a copy of the file"),)
     if now.state == "locked":
         return (report_warning("vault", " ".join(("locked.", *now.effects)).removesuffix("."), "relay vault unlock"),)
     if now.state == "none" and not now.needs:
@@ -282,7 +282,7 @@ async def _check_clock(relay: "RunningRelay") -> HealthFinding:
         return report_warning("clock", detail, "set this computer's clock by the network's")
     if odd["timestamp_stale"] and not fit:
         detail = f"{odd['timestamp_stale']:,} signatures of the last 24 hours were too old, and none was not"
-        return report_warning("clock", detail, "set this computer's clock by the network's, or replay less")
+        return report_warning("clock", detail, "synchronise this computer's clock, or replay less")
     return report_ok(
         "clock",
         f"fits the {fit:,} signatures that verified in the last 24 hours" if fit else "nothing speaks against it",

@@ -68,7 +68,7 @@ def _collect_counters(relay: RunningRelay, totals: tuple[CounterValue, ...]) -> 
         ),
     )
     yield CounterMetricFamily(
-        "relay_not_kept", "Requests answered 503 for want of a store that keeps them.", value=relay.state.unkept
+        "relay_not_kept", "Requests answered 503 because they could not be stored.", value=relay.state.unkept
     )
 
 
@@ -90,7 +90,7 @@ async def _load_gauges(relay: RunningRelay) -> list[Metric]:
     by_target: tuple[tuple[str, str, Iterable[tuple[str, float]]], ...] = (
         ("relay_queue_deliveries", "Deliveries that wait.", ((name, waiting) for name, (waiting, _) in queue)),
         ("relay_queue_oldest_seconds", "How long the oldest has waited.", ((name, age) for name, (_, age) in queue)),
-        ("relay_dead_letters", "Deliveries that failed for good and wait for a person.", dead_letters.items()),
+        ("relay_dead_letters", "Deliveries that failed permanently.", dead_letters.items()),
         ("relay_target_up", "Whether a target answers.", ((name, state.state_of(name)[0] == "up") for name in targets)),
     )
     tunnel_up, writable = state.tunnel.state == "up", await store.writer.look() is None
@@ -117,7 +117,7 @@ async def _load_messages(relay: RunningRelay) -> tuple[Metric, Metric]:
     words = "Of the messages sent since midnight UTC: delivered of sent, opened and clicked of delivered."
     return (
         _build_gauge(
-            ("relay_messages", "Outgoing mails and SMS by where they stand.", ("channel", "provider", "status")),
+            ("relay_messages", "Outgoing mails and SMS by status.", ("channel", "provider", "status")),
             (((one.channel, one.provider, one.status), one.count) for one in await relay.store.messages.standing()),
         ),
         _build_gauge(

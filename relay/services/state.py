@@ -138,4 +138,4 @@ class StoreMonitor:
 
     def _unkept(self) -> str:
         count = self._state.unkept - self._unkept_before
-        return f" ({count} answered 503, which asks their senders to try again)" if count else ""
+        return f" ({count} answered 503, so that their senders try again)" if count else ""

@@ -287,7 +287,7 @@ class Meter:
                     for (minute, source, bucket), sums in timed.items()
                 )
             except StoreError as error:
-                log.debug("timings were not written down: %s", error.message)
+                log.debug("timings were not recorded: %s", error.message)
 
     async def _fold(self) -> None:
         try:

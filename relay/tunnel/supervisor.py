@@ -87,7 +87,7 @@ class Supervisor:
         except TunnelError as error:
             return None if self._asked else error
         except Exception:
-            log.exception("the %s tunnel failed in an unforeseen way", self._tunnel.name)
+            log.exception("the %s tunnel failed unexpectedly", self._tunnel.name)
             return TunnelError(f"the {self._tunnel.name} tunnel failed", hint="relay's log says how")
         return None if self._asked else TunnelError(f"the {self._tunnel.name} tunnel ended")
 

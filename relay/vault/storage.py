@@ -246,7 +246,7 @@ class Vault:
 def check_name(name: str) -> None:
     """Raise UsageError for a name that no secret can have."""
     if not NAME.fullmatch(name):
-        raise UsageError(f"'{escape_unprintable(name, 80)}' is no name: {NAME_RULE}")
+        raise UsageError(f"'{escape_unprintable(name, 80)}' is not a name: {NAME_RULE}")
 
 
 def check_value(value: str) -> None:
@@ -267,7 +267,7 @@ def check_password(password: Secret) -> None:
     if length < SHORTEST_PASSWORD:
         raise UsageError(
             f"the password has {length} characters; at least {SHORTEST_PASSWORD} are needed",
-            hint="four or five words that do not belong together do well",
+            hint="four or five unrelated words work well",
         )
     if length > _LONGEST_PASSWORD:
         raise UsageError(f"the password is longer than {_LONGEST_PASSWORD} characters")
@@ -284,7 +284,7 @@ def _encode_password(password: Secret) -> bytes:
 
 def _read_sealed_file(path: Path, status: os.stat_result, handle: int) -> SealedVault | VaultError:
     if not stat.S_ISREG(status.st_mode):
-        return VaultError(f"vault {path} is no file", hint="move it away, then relay vault init")
+        return VaultError(f"vault {path} is not a file", hint="move it away, then relay vault init")
     if status.st_mode & 0o077 and get_user_id() is not None:
         return VaultError(
             f"vault {path} is open to others (mode {stat.S_IMODE(status.st_mode):04o})",

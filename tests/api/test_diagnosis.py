@@ -490,7 +490,7 @@ async def test_a_scheme_of_ones_own_declared_not_quite_right(start, declared, li
 async def test_a_cause_that_nobody_knows_is_not_invented(start):
     found = await hints(await start("", STRIPE | {"GITHUB_WEBHOOK_SECRET": GITHUB}), headers=stripe("whsec_nobody"))
     assert [item["cause"] for item in found] == ["unknown"]
-    assert found[0]["title"] == "Nothing that relay tried gives this signature"
+    assert found[0]["title"] == "Nothing that relay tried produces this signature"
     assert found[0]["fix"].startswith("Compare the body")
     assert "Ruled out: its secret as saved and misspelt, 1 other secret, " in found[0]["sentence"]
     assert "last four characters" in found[0]["fix"]

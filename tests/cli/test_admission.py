@@ -91,5 +91,5 @@ def test_check_names_a_broken_schema(command, tmp_path):
     (tmp_path / "s.json").write_text('{"properties": {"a": {"type": "text"}}}')
     done = command("check")
     assert done.code == 2
-    assert "sources.shop.schema: s.json is no JSON Schema: at /properties/a/type" in done.err
+    assert "sources.shop.schema: s.json is not a JSON Schema: at /properties/a/type" in done.err
     assert "Traceback" not in done.err

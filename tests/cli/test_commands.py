@@ -224,7 +224,7 @@ def test_verify_prints_every_check_and_exits_5_unless_verified(ask, shared):
     done = ask("verify", str(forged["id"]))
     assert done.code == 5
     assert "FAILED" in done.out
-    assert "Nothing that relay tried gives this signature" in done.out
+    assert "Nothing that relay tried produces this signature" in done.out
     assert ask("verify", str(forged["id"]), "--json").objects[0]["reason"] == "signature_mismatch"
 
 
@@ -550,7 +550,7 @@ def test_an_event_is_previewed_and_mailed(inside, tmp_path):
     assert again.out == ""
     assert re.fullmatch(
         r"relay: #1 was kept in the outbox with note already: [0-9 :-]+ UTC to dev@example\.com; "
-        r"relay email 1 note --force sends it all the same\n",
+        r"relay email 1 note --force sends it anyway\n",
         again.err,
     )
     assert inside("email", "1", "note", "--force").code == 0

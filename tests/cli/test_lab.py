@@ -62,7 +62,7 @@ def test_an_app_that_takes_all_as_it_should_passes_without_a_running_relay(home,
     assert re.search(r"^wrong-signature +PASSED", done.out, re.MULTILINE)
     assert re.search(r"^ +5 +signed with another secret +#1 +401", done.out, re.MULTILINE)
     assert "answers: 3 x 200; latency" in done.out
-    assert "lab run 1: 2 passed; 5 sends; --seed 7 does it again" in done.err
+    assert "lab run 1: 2 passed; 5 sends; --seed 7 repeats it" in done.err
 
 
 def test_an_app_that_acts_twice_and_believes_anybody_fails_with_5(home, inside):
@@ -132,7 +132,7 @@ def triggered(home, inside):
 @check_each(
     ("arguments", "code", "said"),
     [
-        (("dublicates", "1"), 2, "'dublicates' is no experiment; did you mean 'duplicates'?"),
+        (("dublicates", "1"), 2, "'dublicates' is not an experiment; did you mean 'duplicates'?"),
         (("1",), 2, "name an experiment"),
         (("burst",), 2, "name events, or a --query"),
         (("burst", "1", "--query", "x"), 2, "name events, or a --query"),

@@ -156,7 +156,7 @@ def test_at_a_terminal_a_mistake_can_be_corrected(started, target, tmp_path, edi
     [
         (["--set", "amount"], "is not path=value"),
         (["--set", "amount.x=1"], "cannot be set"),
-        (["--header", "X-New"], "is no header"),
+        (["--header", "X-New"], "is not a header"),
         (["--path", "other"], "starts with a slash"),
         (["--method", "a b"], "is not a method"),
     ],

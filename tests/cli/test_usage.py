@@ -185,7 +185,7 @@ def test_a_search_of_the_store_alone_is_refused_as_the_api_refuses_it(inside, mo
     monkeypatch.setattr("relay.store.events.Events.page", look_too_long)
     done = inside(*words)
     assert (done.code, done.out) == (1, "")
-    assert done.err == "relay: the answer took too long to find; narrow the search\n"
+    assert done.err == "relay: the search took too long; narrow the search\n"
 
 
 def test_wait_refuses_a_wrong_search_while_no_relay_runs_and_looks_back_for_days(inside):

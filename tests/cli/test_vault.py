@@ -115,7 +115,7 @@ def test_a_value_of_several_lines_comes_back_as_it_was(command, kept, tmp_path):
         (("set", "stripe_key"), 3, NO_TERMINAL),
         (("passwd",), 3, NO_TERMINAL),
         (("export", "--plain"), 3, NO_TERMINAL),
-        (("get", "a/b"), 2, "'a/b' is no name: secret names are 1-64 of A-Z a-z 0-9 . _ -"),
+        (("get", "a/b"), 2, "'a/b' is not a name: secret names are 1-64 of A-Z a-z 0-9 . _ -"),
         (("set", ""), 2, "secret names are 1-64"),
         (("set", "x" * 65), 2, "secret names are 1-64"),
         (("set", "\x1b[31m"), 2, "'\\x1b[31m' is no name"),
@@ -349,7 +349,7 @@ def test_a_new_password_is_typed_twice_and_long_enough(at_terminal):
     session.type(PASSWORD + "\n")
     session.until("Again: ")
     session.type(PASSWORD + "?\n")
-    assert "the two are not the same" in session.until("New password: ")
+    assert "the two passwords differ" in session.until("New password: ")
     session.type(PASSWORD + "\n")
     session.until("Again: ")
     session.type(PASSWORD + "\n")
@@ -541,7 +541,7 @@ def test_the_keyring_opens_the_vault_for_who_asked_for_that(command, at_terminal
     ring = tmp_path / "ring.json"
     env = {"PYTHONPATH": str(tmp_path), "PYTHON_KEYRING_BACKEND": "ring.Ring", "RING": str(ring)}
     done = command("vault", "remember", env=env | GIVEN)
-    assert (done.code, done.out) == (0, "the system's keyring holds the password now\n")
+    assert (done.code, done.out) == (0, "the password is now in the system's keyring\n")
     assert json.loads(ring.read_text()) == {str(kept.path): PASSWORD}
     assert command("vault", "get", "stripe_key", env=env).out == KEY + "\n"
     ring.write_text(json.dumps({str(kept.path): "some other password"}))

@@ -65,7 +65,7 @@ def test_each_of_that_can_be_said_otherwise(loaded):
         ('to = "ops@"', "emails.welcome.to: 'ops@' is not one mail address: there must be something after"),
         ('bcc = ["a@b.de, c@d.de"]', "emails.welcome.bcc: 'a@b.de, c@d.de' is not one mail address"),
         ('reply_to = "nobody"', "emails.welcome.reply_to: 'nobody' is not one mail address"),
-        ("to = []", "emails.welcome.to: a mail needs somebody to go to"),
+        ("to = []", "emails.welcome.to: a mail needs a recipient"),
         ('attach = ["invoice"]', "emails.welcome.attach.0: 'invoice' is not allowed; use payload or body"),
         ("per_hour = 0", "emails.welcome.per_hour: "),
         ('once = "yes"', "emails.welcome.once: must be true or false, got text"),

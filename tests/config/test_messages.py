@@ -59,7 +59,7 @@ def test_a_mistake_in_the_table_is_named(tmp_path, line, said):
 
 def test_a_source_that_tells_no_statuses_takes_no_such_table(tmp_path):
     (problem,) = problems(tmp_path, "[sources.stripe]\n[sources.stripe.messages]\nunknown = 404\n")
-    assert problem.startswith("sources.stripe.messages: Stripe tells no message statuses")
+    assert problem.startswith("sources.stripe.messages: Stripe does not report message statuses")
 
 
 def test_an_open_inbox_tells_nothing_of_what_a_configured_source_guards(tmp_path):

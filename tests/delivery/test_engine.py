@@ -541,7 +541,7 @@ async def test_a_store_that_fails_for_a_while_stops_nothing_for_good(world, app,
         path.rename(aside)
         app.gate.set()
         await eventually(
-            lambda: "waits to be written down" in caplog.text and "deliveries wait for the store" in caplog.text
+            lambda: "could not be recorded yet" in caplog.text and "deliveries wait for the store" in caplog.text
         )
         with pytest.raises(StoreError):
             await it.store.deliveries.recover()

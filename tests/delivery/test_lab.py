@@ -357,7 +357,7 @@ async def test_what_cannot_be_tried_says_why(world, shop, name, secret, experime
 
 
 @pytest.mark.parametrize(
-    ("body", "said"), [(b"", "no body"), (b"a=1&b=2", "no JSON and unsigned"), (b"1234", "is JSON as well")]
+    ("body", "said"), [(b"", "no body"), (b"a=1&b=2", "not JSON and not signed"), (b"1234", "is valid JSON too")]
 )
 async def test_a_cut_that_nobody_could_notice_is_skipped(world, shop, body, said):
     async with laboratory(world, shop) as lab:

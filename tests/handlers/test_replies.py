@@ -82,7 +82,7 @@ async def test_a_secret_that_is_missing_or_locked_fails_the_run_with_a_sentence(
             raise VaultLockedError("the vault is locked", hint="relay vault unlock")
         raise NotFoundError(f"no secret {name}", hint=f"keep a {name}")
 
-    for name, hint in (("locked", "ask for it inside of the function"), ("gone", "keep a gone")):
+    for name, hint in (("locked", "call it inside the function"), ("gone", "keep a gone")):
         write(f"KEY = relay.secret({name!r})\n", f"{name}.py")
         async with crew(f"{name}.py", find_secret=find) as it:
             with pytest.raises(HandlersError) as raised:

@@ -178,7 +178,7 @@ def test_unsafe_numbers_are_refused_at_once(vault, path, password):
 def test_what_is_no_file_is_refused_and_does_not_hang(path, password):
     path.parent.mkdir()
     os.mkfifo(path, 0o600)
-    with pytest.raises(VaultError, match="is no file"):
+    with pytest.raises(VaultError, match="is not a file"):
         Vault(path).unlock(password)
     path.unlink()
     path.mkdir()

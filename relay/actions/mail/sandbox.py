@@ -200,7 +200,7 @@ def _map_items(value: Iterable[Any], d: str = "", attribute: str | int | None = 
 
 
 def _too_long_error(name: str) -> SecurityError:
-    return SecurityError(f"{name} would make too much of it")
+    return SecurityError(f"{name} would make the value too large")
 
 
 def _too_wide_error(*given: Any) -> bool:

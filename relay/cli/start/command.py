@@ -39,8 +39,8 @@ _POLL = 0.05
 
 @click.command("start")
 @click.option("--forward", multiple=True, metavar="URL", help="Send every event there; may be repeated.")
-@click.option("--handlers", metavar="FILE", help="Call the functions in there with every event.")
-@click.option("--no-tunnel", is_flag=True, help="Listen on this computer only.")
+@click.option("--handlers", metavar="FILE", help="Call the functions in this file with every event.")
+@click.option("--no-tunnel", is_flag=True, help="Open no tunnel.")
 @click.option("--open", "in_browser", is_flag=True, help="Open the dashboard in the browser.")
 @click.option("--ingress", metavar="HOST:PORT", help="Where webhooks arrive; port auto is any free one.")
 @click.option("--dashboard", metavar="HOST:PORT", help="Where dashboard and API are.")

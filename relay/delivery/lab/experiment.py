@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # `relay lab --help` lists the experiments, and needs no prov
 
 CONTROL = "control"  # the role of a send that shows how the app answers without the experiment
 UNSEEN_NOTE = (
-    "relay sees answers alone: an app that acts on each copy and answers alike looks the same; --check asks it"
+    "relay sees only the answers: an app that acts on each copy and answers the same looks correct; use --check to find out"
 )
 _MOST_QUOTED = 3  # events that a sentence names; the report shows all
 

@@ -98,7 +98,7 @@ class WrongSignature(_Refusal):
     good = "4xx: 401, or 400"
     role = "forged"
     how = "signed with another secret"
-    advice = "verify the signature before anything else, over the bytes as they came"
+    advice = "verify the signature first, over the raw bytes as received"
 
     def forge_changes(self, event: CapturedEvent, forger: "SignatureForger") -> DeliveryChanges:
         forger.check_forgeable(event)
@@ -120,11 +120,11 @@ class Truncated(_Refusal):
         """Return why no check could tell that this event's body was cut."""
         body = event.capture.body
         if len(body) < 2:
-            return "it has no body that could be cut"
+            return "it has no body to cut"
         if not is_json(body) and not forger.expects_signature(event):
-            return "its body is no JSON and unsigned: no app can tell that it was cut"
+            return "its body is not JSON and not signed, so no app can tell that it was cut"
         if is_json(body) and is_json(_cut_in_half(body)):
-            return "half of its body is JSON as well"
+            return "half of its body is valid JSON too"
         return ""
 
     def forge_changes(self, event: CapturedEvent, forger: "SignatureForger") -> DeliveryChanges:

@@ -171,7 +171,7 @@ class LabRunner:
     async def _end(self, id_: int, state: LabState, detail: str = "") -> None:
         end = partial(self.store.labs.end, id_, state, self.clock.now(), escape_unprintable(detail, 300))
         with suppress(UsageError):  # it was ended in between
-            await keep_trying(self.clock, f"the end of lab run {id_} waits to be written down", end)
+            await keep_trying(self.clock, f"the end of lab run {id_} could not be recorded yet", end)
         self._publish(id_, state)
 
     async def _run_trial(self, run: LabRun, number: int) -> None:

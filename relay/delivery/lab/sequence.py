@@ -199,7 +199,7 @@ class Shuffle(Experiment):
         if anyway:
             return report_unclear(
                 f"the app does not take {name_events(sorted(anyway), _MOST_LISTED)} in the order they came in either",
-                "look why it is not taken at all; the order is not to blame",
+                "find out why it is not accepted at all; the order is not the cause",
             )
         count = len(orders) - 1
         return report_passed(

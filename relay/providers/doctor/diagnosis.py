@@ -168,7 +168,7 @@ def _explain_unknown_cause(tester: VariantTester, verification: Verification) ->
         other = f"another key: compare {' and '.join(map(format_secret_name, tester.own))} with the one"
     return SignatureFinding(
         cause="unknown",
-        title="Nothing that relay tried gives this signature",
+        title="Nothing that relay tried produces this signature",
         sentence=f"Ruled out: {named}{ruled_out}.{cut}",
         fix=f"{called}{'If they are the same, it' if called else 'It'} was signed with {other} {case.title} shows.",
     )
@@ -225,7 +225,7 @@ def _explain_unchecked(tester: VariantTester, verification: Verification) -> Sig
         cause="vault_locked",
         title="Not checked: the vault is locked",
         sentence=f"The secret of source {case.source.name} is in the vault.",
-        fix="Unlock it, here or in a terminal; relay then checks what came meanwhile.",
+        fix="Unlock it, here or in a terminal; relay then checks what arrived in the meantime.",
         line="relay vault unlock",
     )
 
@@ -325,13 +325,13 @@ def _explain_verify_token(case: SignatureCase, challenge: Challenge, verificatio
     provider = find_provider(case.source.provider)
     variable = next(iter(provider.verify_token_env if provider else ()), "VERIFY_TOKEN")
     if verification.verdict is Verdict.INVALID:
-        title, what = ("The verify token is another one", f"{case.title} shows a verify token that is not relay's.")
+        title, what = ("The verify token is different", f"{case.title} shows a verify token that is not relay's.")
     else:
         title, what = "No verify token for this source", f"{variable} is not set, so anybody could ask."
     return SignatureFinding(
         cause="verify_token",
         title=title,
-        sentence=f"{challenge.name} is answered only where the verify token is right. {what}",
+        sentence=f"{challenge.name} is answered only if the verify token is correct. {what}",
         fix=f"Save the token you typed at {case.title} in .env, restart relay, and verify there again:",
         line=f"{variable}=",
     )

@@ -82,7 +82,7 @@ def _explain_sender_form(tester: VariantTester, saved: Secret, signing: Secret, 
     else:
         return None
     return SignatureFinding(
-        cause="secret_spoiled_by_sender", title=title, sentence=f"The signature fits {name} only so.", fix=fix
+        cause="secret_spoiled_by_sender", title=title, sentence=f"The signature fits {name} only in this form.", fix=fix
     )
 
 
@@ -256,7 +256,7 @@ def explain_unreadable_secret(tester: VariantTester) -> SignatureFinding | None:
             return SignatureFinding(
                 cause="secret_unreadable",
                 title=f"{format_secret_name(secret)} {problem}",
-                sentence="So it makes no signature at all: neither the body nor the sender is to blame.",
+                sentence="So it cannot produce a signature: neither the body nor the sender is the cause.",
                 fix=f"Save it in {describe_secret_place(secret)} {form}, and restart relay.",
             )
     return None
@@ -276,7 +276,7 @@ def explain_wrong_credential(tester: VariantTester) -> SignatureFinding | None:
                 cause="secret_is_another_credential",
                 title=f"{name} holds {other.title}, not a signing secret",
                 sentence=f"It starts with {escape_unprintable(start)}, as {other.title} of {tester.case.title} does.",
-                fix=f"Save {other.signing_secret} in its place, and restart relay:",
+                fix=f"Save {other.signing_secret} instead, and restart relay:",
                 line=f"{name}=",
             )
     return None
@@ -288,7 +288,7 @@ def explain_other_token(tester: VariantTester) -> SignatureFinding:
     place = describe_secret_place(tester.own[0])
     return SignatureFinding(
         cause="other_token",
-        title="The token that came is another one",
+        title="A different token was received",
         sentence=f"It is not {known}, and no other secret within reach. A token covers nothing of the request, so a "
         "proxy cannot be the cause.",
         fix=f"Enter the same token at {tester.case.title} and in {place}, and restart relay.",

@@ -37,7 +37,7 @@ _PAUSES_IN_FLOOD = 10
 async def run_relay(
     config: Config, *, quiet: bool = False, clock: Clock | None = None, listen: Callable[[Signal], None] | None = None
 ) -> AsyncIterator[RunningRelay]:
-    """Run relay for as long as the block lasts; leaving it finishes what is in flight.
+    """Run relay while the block runs; leaving it finishes what is in flight.
 
     `quiet` is for commands while no relay runs: random ports, no tunnel, and an engine that leaves earlier
     deliveries alone. `listen` hears every signal from the first on. Raises PortError and StoreError before

@@ -181,6 +181,6 @@ def log_level(error: Exception) -> int:
 
 
 def log_traceback(log: logging.Logger, what: str, error: Exception) -> None:
-    """Log frames and the kind of an error; its message stays out, for it may hold captured data."""
+    """Log frames and the kind of an error; its message stays out because it may hold captured data."""
     frames = "".join(traceback.format_tb(error.__traceback__))
     log.error("%s: %s\n%s", what, type(error).__name__, frames)

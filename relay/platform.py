@@ -242,7 +242,7 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def create_private(path: Path) -> int:
-    """Create `path` 0600, in place of what is left there from before, and return its descriptor. Raises OSError."""
+    """Create `path` 0600, replacing an old file, and return its descriptor. Raises OSError."""
     path.unlink(missing_ok=True)
     # Exclusive: in a folder that others may write to, a name that can be guessed may be a link of theirs.
     return open_private(path, os.O_WRONLY | os.O_EXCL | NO_FOLLOW)
@@ -283,7 +283,7 @@ def make_private(path: Path) -> None:
 
 
 def is_of_another_user(path: Path) -> bool:
-    """Say whether a file belongs neither to us, nor to root, nor to the owner of its folder.
+    """Return whether a file belongs neither to us, nor to root, nor to the owner of its folder.
 
     In a folder where everybody may write, anybody can put a file where relay looks for its own.
     """

@@ -13,7 +13,7 @@ Options_contra = TypeVar("Options_contra", contravariant=True)
 
 
 class Action(Protocol[Options_contra]):
-    """Touches the outside world once for each call; when to call again is the engine's to say.
+    """Touches the outside world once per call; the engine decides when to call again.
 
     Derive from it: an action with no far end inherits `reachable`.
     """
@@ -25,7 +25,7 @@ class Action(Protocol[Options_contra]):
         ...
 
     async def reachable(self, options: Options_contra) -> bool:  # noqa: ARG002 - for those that have a far end
-        """Say whether the far end takes connections, without doing anything there."""
+        """Return whether the far end takes connections, without doing anything there."""
         return True
 
 
@@ -42,7 +42,7 @@ class AwaitedResponses:
 
     @contextmanager
     def awaiting(self, delivery: int) -> Iterator[None]:
-        """Have the answer to a delivery kept whole for as long as the block lasts."""
+        """Keep the whole answer to a delivery while the block runs."""
         self._waiting[delivery] += 1
         try:
             yield

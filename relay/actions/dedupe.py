@@ -56,7 +56,7 @@ class MailDeduplication:
         return self._build_outcome(back, claim)
 
     def holds(self, claim: MailClaim) -> bool:
-        """Say whether a mail was claimed and not settled yet."""
+        """Return whether a mail is claimed but not settled."""
         return claim.delivery_id in self._under_way
 
     def forget_claim(self, claim: MailClaim) -> None:

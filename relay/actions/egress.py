@@ -123,7 +123,7 @@ async def resolve(host: str, port: int, seconds: float = RESOLVE_SECONDS) -> tup
     except TimeoutError as error:
         raise UnknownHostError(f"no answer about the name {host} in {seconds:g} s") from error
     except (OSError, UnicodeError) as error:
-        raise UnknownHostError(f"cannot find the host {host}", hint="is the name spelt right?") from error
+        raise UnknownHostError(f"cannot find the host {host}", hint="is the name spelled correctly?") from error
     return tuple(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))
 
 
@@ -135,7 +135,7 @@ async def check_target(url: str, rules: EgressRules, resolve: Resolve = resolve)
     parts = check_syntax(url, rules)
     addresses = parts.addresses or await resolve(parts.host, parts.port)
     if not addresses:
-        raise UnknownHostError(f"cannot find the host {parts.host}", hint="is the name spelt right?")
+        raise UnknownHostError(f"cannot find the host {parts.host}", hint="is the name spelled correctly?")
     for address in addresses:
         _check_address(parts, address, rules)
     destination = replace(parts, addresses=addresses)
@@ -149,7 +149,7 @@ async def check_target(url: str, rules: EgressRules, resolve: Resolve = resolve)
 
 
 async def probe_connection(hosts: Iterable[str], port: int) -> bool:
-    """Say whether one of the hosts takes a connection; nothing is sent over it."""
+    """Return whether one of the hosts takes a connection; nothing is sent over it."""
     for host in hosts:
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
@@ -252,7 +252,7 @@ def _checked_name(host: str) -> str:
 
 
 def _well_known_addresses(host: str) -> tuple[Address, ...]:
-    # RFC 6761: localhost and every name below it are loopback, whatever a resolver says.
+    # RFC 6761: localhost and every name below it are loopback, regardless of the resolver.
     name = host.rstrip(".")
     return (IPv4Address("127.0.0.1"),) if name == "localhost" or name.endswith(".localhost") else ()
 
@@ -301,7 +301,7 @@ def _is_loopback(address: Address) -> bool:
 
 
 def _is_bound_to(address: Address, host: str) -> bool:
-    """Say whether something bound to `host` is reached at `address`."""
+    """Return whether something bound to `host` is reached at `address`."""
     if host == "localhost":
         return _is_loopback(address)
     try:

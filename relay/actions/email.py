@@ -75,7 +75,7 @@ class EmailAction(Action[EmailOptions]):
             back = await self._once.find_refusal(claim)
             if back is not None and not isinstance(back, AttemptFailed):
                 return ActionResult(outcome=back)
-            # On a thread of its own: whatever a template takes its time for, capturing goes on.
+            # On a separate thread: a slow template does not stop capturing.
             mail = await asyncio.to_thread(render_mail, options, event, delivery.changes.to)
             stamp = self._stamp(event, delivery)
             source = await asyncio.to_thread(compose_mail, mail, stamp)
@@ -100,11 +100,11 @@ class EmailAction(Action[EmailOptions]):
 
     @property
     def waits(self) -> bool:
-        """Say whether mails wait, because a credential is missing or in the locked vault."""
+        """Return whether mails wait, because a credential is missing or in the locked vault."""
         return self.smtp is not None and bool(self.smtp.blocked)
 
     async def reachable(self, options: EmailOptions) -> bool:  # noqa: ARG002 - every template has the same server
-        """Say whether the mail server takes a connection."""
+        """Return whether the mail server takes a connection."""
         if self.smtp is None:
             return True
         return not self.waits and await probe_connection((self.smtp.host,), self.smtp.port)

@@ -135,7 +135,7 @@ class ForwardAction(Action[ForwardOptions]):
         return destination
 
     async def reachable(self, options: ForwardOptions) -> bool:
-        """Say whether the target takes a connection; no request is made."""
+        """Return whether the target takes a connection; no request is made."""
         try:
             destination = await check_target(options.url, self.rules(False), self.resolve)
         except TargetError:
@@ -191,7 +191,7 @@ def _list_received(
 
 
 def _is_for_called_url(source: Source | None, changes: DeliveryChanges, options: ForwardOptions) -> bool:
-    """Say whether the app checks the URL that the provider called, though its target does not say so.
+    """Return whether the app checks the URL that the provider called, though its target does not say so.
 
     An app that takes live events as received does, and so it must be when a signature has aged and is made
     again. A replay verifies at the app's own address, unless the source's `public_url` says which one counts.

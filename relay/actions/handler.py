@@ -63,7 +63,7 @@ class HandlerAction(Action[HandlerOptions]):
         return replace(result, response=self.awaited.shorten(delivery.id, result.response))
 
     async def reachable(self, options: HandlerOptions) -> bool:
-        """Say whether the file can be run; one that could not is tried again when it changed."""
+        """Return whether the file can be run; one that could not is tried again when it changed."""
         pool = self._get_pool(options)
         restarted = await pool.is_restarted()
         self._note(options.target, pool.error)

@@ -170,7 +170,7 @@ class _Connection(asyncio.Protocol):
             self._parser = self._answered = None
 
     def close(self) -> None:
-        """Close it, whatever is under way."""
+        """Close it, even during an exchange."""
         self._stop_timer()
         if self._transport is not None:
             self._transport.abort()

@@ -82,7 +82,7 @@ class ResponseParser:
 
     @property
     def is_silent(self) -> bool:
-        """Say whether nothing has come yet."""
+        """Return whether nothing has come yet."""
         return self._head is None and not self._waiting
 
     def feed(self, data: bytes) -> bool:

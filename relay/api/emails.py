@@ -114,7 +114,7 @@ async def preview_email(relay: RunningRelay, event: CapturedEvent, call: EmailRe
 
 @ApiRoute("POST", "/api/emails/dry-run", {200: DryRunResult}, DryRunEmailRequest)
 async def run_dry_run(relay: RunningRelay, call: DryRunEmailRequest) -> Answer:
-    """Say which mails would have gone out."""
+    """Describe which mails would have gone out."""
     found = await relay.email_dry_run.list_mails(
         DryRunRequest(
             query=call.q,

@@ -258,7 +258,7 @@ async def verify_event(relay: RunningRelay, event: CapturedEvent) -> Answer:
 
 @ApiRoute("GET", "/api/events/{id}/routes", {200: EventRoutes})
 async def explain_routes(relay: RunningRelay, event: CapturedEvent) -> Answer:
-    """Say which route takes an event, which does not, and why."""
+    """Describe which route takes an event, which does not, and why."""
     routes = [
         extend(
             match,

@@ -157,14 +157,14 @@ def _make_usage_error(shape: type[ApiRequest], error: ValidationError) -> UsageE
 
 
 Answer = Json | tuple[Json, int] | web.StreamResponse
-"""What a handler returns: JSON, with its status where a call has several, or a response that is no JSON."""
+"""What a handler returns: JSON, with its status where a call has several, or a response that is not JSON."""
 
 
 @dataclass(slots=True, eq=False)
 class ApiRoute:
     """One call, as the decorator of its handler, whose docstring describes it; what it answers and takes.
 
-    A shape is a model, or a media type for what is no JSON; `query` names parameters. The handler takes what is sent as
+    A shape is a model, or a media type if not JSON; `query` names parameters. The handler takes what is sent as
     `call`, and further what `call_handler` finds for it.
     """
 

@@ -104,7 +104,7 @@ async def import_events(relay: RunningRelay, request: web.Request) -> Answer:
 
 
 async def _retention_notes(relay: RunningRelay, counts: dict[str, int]) -> list[str]:
-    """Say what retention makes of what was imported: until when it is kept, and what goes for want of room."""
+    """Describe what retention does with the import: until when it is kept, and what is removed for lack of space."""
     keep, notes = relay.config.keep, []
     if counts["old"]:
         are, they = ("event is", "it is") if counts["old"] == 1 else ("events are", "they are")

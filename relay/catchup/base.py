@@ -39,7 +39,7 @@ class Access:
 
     @property
     def secure(self) -> bool:
-        """Say whether the host proves who it is, by TLS."""
+        """Return whether the host proves who it is, by TLS."""
         return self.base_url.startswith("https:")
 
     @property
@@ -196,7 +196,7 @@ class CatchUpProgress:
 
     @property
     def over(self) -> bool:
-        """Say whether nothing more will come."""
+        """Return whether nothing more will come."""
         return self.finished_at is not None
 
     @property
@@ -212,6 +212,6 @@ class CatchUpProgress:
         return ", ".join([*parts, f"{self.recovered} recovered"])
 
     def note(self, item: MissedEvent) -> None:
-        """Remember an event by name, as long as there are not too many."""
+        """Remember an event by name, up to a limit."""
         if len(self.items) < MOST_ITEMS:
             self.items.append(item)

@@ -44,7 +44,7 @@ async def open_client(
     notify: Callable[[str], None],
     timeout: aiohttp.ClientTimeout = _CALL,  # noqa: ASYNC109 - of one call, handed on
 ) -> AsyncIterator["ListingApiClient"]:
-    """Ask a provider's API for as long as the block lasts.
+    """Call a provider's API while the block runs.
 
     `headers(now)` gives what every call carries. `notify` is called with why a call has to wait.
     """

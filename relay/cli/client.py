@@ -213,7 +213,7 @@ async def find_running_relay(data_dir: Path) -> str | None:
 
 
 def has_no_data(data_dir: Path) -> bool:
-    """Say whether there is no database in a folder, nor a relay that is about to make one."""
+    """Return whether there is no database in a folder, nor a relay that is about to make one."""
     try:
         (data_dir / "relay.db").lstat()
     except FileNotFoundError:

@@ -67,7 +67,7 @@ async def cancel_command(call: Call, delivery: int) -> None:
 @delivery_argument
 @shared_options
 async def retry_command(call: Call, delivery: int) -> int:
-    """Try a delivery again now, whatever its schedule says; 1 when it fails again.
+    """Retry a delivery now, regardless of its schedule; 1 if it fails again.
 
     While no relay runs it becomes due, and relay start sends it.
     """

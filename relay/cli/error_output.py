@@ -27,7 +27,7 @@ class NothingMatched(RelayError):  # noqa: N818 - an answer rather than an error
 
 
 def run_guarded(call: "Call", work: Callable[[], object]) -> int:
-    """Call `work` and return the exit code, whatever happens."""
+    """Call `work` and return the exit code; never raise."""
     try:
         try:
             returned = work()

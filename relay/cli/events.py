@@ -104,7 +104,7 @@ async def events_command(call: Call, query: tuple[str, ...], following: bool, li
 async def wait_command(call: Call, query: tuple[str, ...], timeout: float, since: float | None) -> int:  # noqa: ASYNC109 - the option's name
     """Wait for the next event that matches QUERY and print it; 4 when none came in time.
 
-    A line on stderr says when it listens: whatever arrives after it is found. --since 1m also finds the newest
+    A line on stderr says when it listens; any event after it is found. --since 1m also finds the newest
     match of the last minute, so that it does not matter which comes first, the event or this command.
     """
     oldest = None if since is None else datetime.now(UTC) - timedelta(seconds=since)

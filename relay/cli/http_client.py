@@ -113,7 +113,7 @@ async def _exchange_heads(reader: asyncio.StreamReader, send: Coroutine[None, No
 
 async def _send(writer: asyncio.StreamWriter, head: bytes, body: Body, idle: float) -> None:
     """Send a request, then give its response `idle` seconds to begin. Raises TimeoutError."""
-    with suppress(ConnectionError):  # a response may be there all the same
+    with suppress(ConnectionError):  # there may still be a response
         writer.write(head)
         if isinstance(body, bytes):
             writer.write(body)

@@ -81,7 +81,7 @@ async def show_message(call: Call, /, id_: int) -> None:
 @click.option("--status", type=click.Choice(["queued", "sent"]), help="The first status; sent by default.")
 @shared_options
 async def add_message(call: Call, /, **fields: str | None) -> None:
-    """Register a message that something else sent, so that its statuses find it; once for each id."""
+    """Register a message that something else sent, so that its statuses find it; once per id."""
     if sent := fields["sent_at"]:
         with suppress(ValueError, OverflowError, OSError):  # the relay says what is wrong, and may be in another zone
             fields["sent_at"] = datetime.fromisoformat(sent).astimezone().isoformat()

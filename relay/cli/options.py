@@ -73,7 +73,7 @@ class Call:
         return tomllib.loads(path.read_text(encoding="utf-8-sig")) if self.path or path.is_file() else {}
 
     def has_conditions(self) -> bool:
-        """Say whether routes of relay.toml may have conditions."""
+        """Return whether routes of relay.toml may have conditions."""
         try:
             return any("when" in route for route in self.read_tables().get("routes", []))
         except (OSError, ValueError, TypeError):
@@ -189,7 +189,9 @@ def _build_id_parser(noun: str, hint: str) -> Callable[[str], int]:
 
 parse_event_id = _build_id_parser("an event id", "relay events lists them")
 parse_delivery_id = _build_id_parser("a delivery id", "relay deliveries lists them")
-parse_replay_id = _build_id_parser("the number of a bulk replay", "relay replay prints it when a bulk replay ends early")
+parse_replay_id = _build_id_parser(
+    "the number of a bulk replay", "relay replay prints it when a bulk replay ends early"
+)
 parse_message_id = _build_id_parser("a message id", "relay messages lists them")
 
 event_argument = click.argument("event", type=parse_event_id, metavar="EVENT")

@@ -125,9 +125,7 @@ async def samples_command(call: Call, source: str | None) -> None:
 @click.argument("type_", metavar="TYPE")
 @click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a field of the sample.")
 @click.option("--body", "body", metavar="FILE", help="Your own body instead of the sample; - is stdin.")
-@click.option(
-    "--to", type=parse_target, metavar="TARGET|URL", help="Also send the stored event to this target or URL."
-)
+@click.option("--to", type=parse_target, metavar="TARGET|URL", help="Also send the stored event to this target or URL.")
 @shared_options
 async def trigger_command(
     call: Call, source: str, type_: str, changes: tuple[str, ...], *, body: str | None, to: str | None

@@ -30,16 +30,16 @@ ReplayStep = tuple[Json, str]
 @click.command("replay")
 @click.argument("ids", type=parse_event_id, nargs=-1, metavar="[EVENT]...")
 @query_option("Every event that matches, oldest first; see relay help search.")
-@click.option("--to", type=parse_target, metavar="TARGET|URL", help="The target or URL; by default the targets of its routes.")
+@click.option(
+    "--to", type=parse_target, metavar="TARGET|URL", help="The target or URL; by default the targets of its routes."
+)
 @click.option("--sign", type=click.Choice(SIGN_MODES), default="auto", show_default=True)
 @add_edit_options
 @click.option("--rate", type=parse_rate, metavar="N", help="At most N deliveries a second; for --query.")
 @click.option("--stop-on-failure", is_flag=True, help="Stop after the first failure; for --query.")
 @click.option("--resume", type=parse_replay_id, metavar="REPLAY", help="Continue a bulk replay that was stopped.")
 @click.option(
-    "--include",
-    metavar="rejected,duplicate,ignored",
-    help="Also send such events of a --query; left out by default.",
+    "--include", metavar="rejected,duplicate,ignored", help="Also send such events of a --query; left out by default."
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be sent where, and send nothing.")
 @shared_options
@@ -87,7 +87,7 @@ def _parse_include(text: str | None, query: str | None) -> list[str]:
     unknown = next((name for name in names if name not in EXCLUSION_WORDS), None)
     if unknown is not None:
         hint = f"use {', '.join(EXCLUSION_WORDS)}"
-        raise UsageError(f"--include: {quote(unknown)} is no kind of event", hint=hint)
+        raise UsageError(f"--include: {quote(unknown)} is not a kind of event", hint=hint)
     if names and query is None:
         raise UsageError("--include is for a --query", hint="an event that is named is sent anyway")
     return names

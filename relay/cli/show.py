@@ -229,7 +229,7 @@ def _format_route(route: Json) -> list[Part]:
 @click.option("--reveal", is_flag=True, help="Show header values that are usually secret.")
 @shared_options
 async def diff_command(call: Call, left: int, right: int, *, reveal: bool) -> None:
-    """Say what differs between two events: facts, headers, the body place by place, what targets answered."""
+    """Describe what differs between two events: facts, headers, the body place by place, what targets answered."""
     async with call.connect(store_only=True) as api:
         one, other = await api.get(f"/api/events/{left}"), await api.get(f"/api/events/{right}")
         found = find_differences(one, other, await _fetch_deliveries(api, one), await _fetch_deliveries(api, other))

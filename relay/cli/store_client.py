@@ -1,4 +1,4 @@
-"""Answer in place of the API what a store alone can answer, for commands that read while no relay runs."""
+"""Answer from the store instead of the API, for commands that read while no relay runs."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -51,7 +51,7 @@ class FileProblems:
 
 
 def read_file(path: Path) -> tuple[File, FileProblems]:
-    """Read a relay.toml, and what is wrong with its form; in place of each table with a mistake there is an empty one.
+    """Read a relay.toml, and what is wrong with its form; each table with a mistake is replaced by an empty one.
 
     Raises ConfigError with the one place where it is no TOML.
     """

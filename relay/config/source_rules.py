@@ -47,7 +47,7 @@ def build_admission(table: SourceTable, folder: Path, problems: list[str]) -> Ad
 
 
 def tunnel_names_callers(table: TunnelTable) -> bool:
-    """Say whether the tunnel writes into `X-Forwarded-For` who called, as ngrok and cloudflared do.
+    """Return whether the tunnel writes into `X-Forwarded-For` who called, as ngrok and cloudflared do.
 
     One that carries bytes alone, such as `ssh -R`, passes on whatever the caller wrote there.
     """

@@ -173,7 +173,7 @@ def _smtp_problems(table: SmtpTable, folder: Path) -> Iterator[str]:
     for number, pattern in enumerate(table.allow_recipients):
         if "@" not in pattern and pattern != "*":
             yield (
-                f"smtp.allow_recipients.{number}: {pattern!r} is no pattern of addresses; "
+                f"smtp.allow_recipients.{number}: {pattern!r} is not an address pattern; "
                 'write "*@example.com" or "ada@example.com"'
             )
     if table.ca_file is not None:

@@ -1,4 +1,4 @@
-"""Files of Python that a user put beside relay.toml, run once when it is read."""
+"""Python files of the user next to relay.toml, run once when it is read."""
 
 import importlib.util
 import inspect
@@ -162,7 +162,7 @@ def load_verifier(folder: Path, named: str) -> Verifier:
         verifier: Verifier = made()  # type: ignore[assignment] # it has a verify, which is all it needs
     except (Exception, SystemExit) as error:
         raise ConfigError(
-            f"{_KEY}: {name} in {path} cannot be created: {type(error).__name__}: {escape_unprintable(str(error), 200)}",
+            f"{_KEY}: cannot create {name} in {path}: {type(error).__name__}: {escape_unprintable(str(error), 200)}",
             hint="relay creates it without arguments",
         ) from error
     return verifier

@@ -80,7 +80,7 @@ def mark_matches(text: str, find: str) -> TextPieces:
 
 
 def is_binary(body: bytes) -> bool:
-    """Say whether a body is better read as bytes: a NUL, or text in neither UTF-8 nor anything like it."""
+    """Return whether a body is better read as bytes: a NUL, or text in neither UTF-8 nor anything like it."""
     sample = body[:4096]
     if b"\0" in sample:
         return True

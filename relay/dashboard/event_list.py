@@ -64,7 +64,7 @@ async def load_rows(relay: RunningRelay, events: Sequence[EventRow]) -> list[Eve
 
 
 def is_replayed(deliveries: Sequence[Delivery]) -> bool:
-    """Say whether an event was replayed."""
+    """Return whether an event was replayed."""
     return any(one.reason is DeliveryReason.REPLAY for one in deliveries)
 
 

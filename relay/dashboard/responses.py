@@ -68,7 +68,7 @@ def toast_header(text: str) -> dict[str, str]:
 
 
 def answer_done(request: web.Request, where: str, text: str) -> web.Response:
-    """Say what was done for a moment where the page stays; send a browser without script on."""
+    """Show briefly what was done and keep the page; redirect a browser without script."""
     return redirect(where) if get_target_id(request) is None else web.Response(status=204, headers=toast_header(text))
 
 

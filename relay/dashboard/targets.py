@@ -36,7 +36,7 @@ async def show_targets(request: web.Request, relay: RunningRelay) -> web.Respons
 
 
 async def show_banners(request: web.Request, relay: RunningRelay) -> web.Response:
-    """GET /banners: the banners alone, for a page that counts down."""
+    """GET /banners: only the banners, for a page that counts down."""
     return render_part(request, "banners.html", banners=await load_banners(relay))
 
 

@@ -55,7 +55,7 @@ def next_state(
 
 
 def make_attempt(delivery: Delivery, started_at: datetime, took: float, result: ActionResult) -> Attempt:
-    """Return the next attempt of a delivery, as it is written down; `took` is in seconds."""
+    """Return the next attempt of a delivery, as it is recorded; `took` is in seconds."""
     return Attempt(
         delivery_id=delivery.id,
         number=delivery.attempts + 1,
@@ -99,7 +99,7 @@ class AttemptRecorder:
         await keep_trying(self._clock, "an attempt could not be recorded yet", write, only_outages=True)
 
     async def finish(self, seconds: float) -> None:
-        """Wait until all is on disk, for so long at the most."""
+        """Wait until all is on disk, at most this long."""
         if self._task is not None and not self._task.done():
             await asyncio.wait([self._task], timeout=seconds)
 

@@ -128,7 +128,7 @@ class BulkReplays:
             except (StoreError, TimeoutError) as error:
                 log.log(log_level(error), "replays wait for the store: %s", error)
                 wait = STORE_PAUSE
-            except Exception as error:  # noqa: BLE001 - capturing must go on, whatever a replay raises
+            except Exception as error:  # noqa: BLE001 - capturing must continue if a replay fails
                 log_traceback(log, "replays wait", error)
                 wait = STORE_PAUSE
             with suppress(TimeoutError):

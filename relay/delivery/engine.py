@@ -1,4 +1,4 @@
-"""The engine: claim what is due, act, settle, write down, say so; again, for as long as relay runs."""
+"""The engine: claim what is due, act, settle, record, announce; repeat while relay runs."""
 
 import asyncio
 import logging
@@ -100,7 +100,7 @@ class Engine:
         return len(taken)
 
     async def attempt(self, claimed: ClaimedDelivery, state: Callable[[Attempt], DeliveryState]) -> Attempt:
-        """Make one attempt of a delivery that runs already, whatever the pace of its target; return it.
+        """Make one attempt of a running delivery, regardless of its target's pace; return it.
 
         `state` says where the delivery stands after it, which is written down together with it.
         """
@@ -137,7 +137,7 @@ class Engine:
             except (StoreError, TimeoutError) as error:
                 log.log(log_level(error), "deliveries wait for the store: %s", error)
                 wait = STORE_PAUSE
-            except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls delivering
+            except Exception as error:  # noqa: BLE001 - capturing must continue if delivering fails
                 log_traceback(log, "deliveries wait", error)
                 wait = STORE_PAUSE
             for name in self.circuit_breaker.take_probes(self.clock.monotonic()):
@@ -268,7 +268,7 @@ class Engine:
             await self._make_due(delivery.target)
 
     def _announce(self, made: AttemptRecord) -> None:
-        """Say how a delivery stands after an attempt that is on disk."""
+        """Announce the state of a delivery after an attempt that is on disk."""
         delivery, attempt, state, due_at, spared, _ = made
         # A retry of a bulk replay that ended meanwhile was given up: only the store knows.
         is_known = delivery.batch is None or state is not DeliveryState.PENDING

@@ -141,7 +141,7 @@ def _verify_as_app(source: Source, capture: Capture, now: datetime) -> Verificat
 
 
 def _is_genuine(event: CapturedEvent, source: Source) -> bool:
-    """Say whether the sender is known: it verified, verifies by today's secrets, or relay made or fetched it."""
+    """Return whether the sender is known: it verified, verifies by today's secrets, or relay made or fetched it."""
     row = event.row
     if row.verdict is Verdict.VERIFIED:
         return True
@@ -155,7 +155,7 @@ def _is_forged(event: CapturedEvent, source: Source) -> bool:
 
 
 def _verifies(source: Source, capture: Capture) -> bool:
-    """Say whether a request verifies by today's secrets, as of the moment it was received."""
+    """Return whether a request verifies by today's secrets, as of the moment it was received."""
     if source.scheme is None:
         return False
     moment = capture.received_at
@@ -262,7 +262,7 @@ class SignatureForger(_SourceKeys):
         _forge(self._signer(event), event.capture, self.clock.now())
 
     def expects_signature(self, event: CapturedEvent) -> bool:
-        """Say whether this event's source expects signatures at all."""
+        """Return whether this event's source expects signatures at all."""
         source = self.source(event.row.source)
         return source is not None and source.scheme is not None
 

@@ -79,14 +79,14 @@ class Targets:
         return f"relay.toml has no {missing} any more"
 
     def lasting(self, delivery: Delivery) -> bool:
-        """Say whether a delivery goes to a configured target, where it may wait until the target answers."""
+        """Return whether a delivery goes to a configured target, where it may wait until the target answers."""
         changes = delivery.changes
         if delivery.lab is not None:
             return False  # what the lab does to an app says nothing of how it is otherwise
         return changes.url is None and changes.template is None and delivery.target in self._targets
 
     def is_last(self, delivery: Delivery, outcome: AttemptRetry) -> bool:
-        """Say whether a delivery whose attempt came to this is not tried again, because its attempts are used up."""
+        """Return whether a delivery whose attempt came to this is not tried again, because its attempts are used up."""
         target = self.of(delivery)
         waits = not outcome.tried or (outcome.unreachable and self.lasting(delivery))
         return target is not None and not waits and delivery.attempts + 1 - delivery.spared >= target.retry.attempts

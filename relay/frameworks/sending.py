@@ -51,7 +51,7 @@ class Sent:
 
     @property
     def ok(self) -> bool:
-        """Say whether it was taken: any 2xx."""
+        """Return whether it was taken: any 2xx."""
         return 200 <= self.status < 300
 
     @property

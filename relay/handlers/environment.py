@@ -106,7 +106,7 @@ class HandlerOptions:
     find_secret: FindSecret = field(default=find_in_environment, repr=False, compare=False)
 
     def is_locked(self, name: str) -> bool:
-        """Say whether a secret cannot be read until the vault is unlocked."""
+        """Return whether a secret cannot be read until the vault is unlocked."""
         return describe_lookup(self.find_secret, name).get("error") == VaultLockedError.code
 
     @property

@@ -94,7 +94,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventMetadata:
-    """What relay knows of a request beside the request itself."""
+    """What relay knows about a request besides its bytes."""
 
     type: str
     verdict: Verdict

@@ -41,7 +41,7 @@ def decode_json(content: bytes) -> dict[str, Any]:
 
 
 class FrameReader:
-    """Frames put together again from whatever pieces they arrive in."""
+    """Frames reassembled from the pieces they arrive in."""
 
     def __init__(self) -> None:
         self._rest = bytearray()

@@ -53,7 +53,7 @@ class Rule:
     first: bool
 
     def wants(self, event: Event) -> bool:
-        """Say whether an event is for this function."""
+        """Return whether an event is for this function."""
         return fnmatchcase(event.source, self.source) and matches_any_type(event.types, self.events)
 
     @property

@@ -30,7 +30,7 @@ class ProjectFolders:
     folders: tuple[Path, ...]
 
     def holds(self, path: str) -> bool:
-        """Say whether a file or folder is the user's own: not installed, not Python's, not relay's."""
+        """Return whether a file or folder is the user's own: not installed, not Python's, not relay's."""
         if path.startswith("<"):
             return False  # such as "<string>" and "<frozen importlib._bootstrap>": no file at all
         whole = os.path.abspath(path)  # noqa: PTH100 - of frames by the thousand, and links stay as they are
@@ -86,7 +86,7 @@ def file_stamp(path: str) -> Stamp:
 
 
 def has_changed(known: Mapping[str, Stamp]) -> bool:
-    """Say whether any of these files is in another state by now."""
+    """Return whether any of these files is in another state by now."""
     return any(file_stamp(path) != was for path, was in known.items())
 
 
@@ -176,7 +176,7 @@ def _prune_traceback(trace: TracebackException, home: ProjectFolders, seen: set[
 
 
 def _clean_text(text: str) -> str:
-    # Whatever an error's message holds, it can be written down.
+    # Any error message can be stored.
     clean = text.encode("utf-8", "backslashreplace").decode()
     if len(clean) <= LONGEST_TRACEBACK:
         return clean

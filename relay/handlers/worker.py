@@ -98,17 +98,17 @@ class Worker(asyncio.SubprocessProtocol):
 
     @property
     def is_free(self) -> bool:
-        """Say whether it can be given an event."""
+        """Return whether it can be given an event."""
         return not (self.has_ended or self._spent) and self._reply is None
 
     @property
     def has_ended(self) -> bool:
-        """Say whether the process has ended."""
+        """Return whether the process has ended."""
         return self._ended.is_set()
 
     @property
     def is_stale(self) -> bool:
-        """Say whether a file that it has loaded is another one by now."""
+        """Return whether a file that it has loaded is another one by now."""
         return has_changed(self._read)
 
     async def run(self, capture: Capture, metadata: EventMetadata) -> ActionResult:
@@ -306,7 +306,7 @@ class WorkerPool:
                 worker.kill()
 
     async def is_restarted(self) -> bool:
-        """Say whether the file can be run; one that is broken is tried when it changed, and now and then."""
+        """Return whether the file can be run; one that is broken is tried when it changed, and now and then."""
         if self.error is None:
             return True
         if has_changed(self.error.read):

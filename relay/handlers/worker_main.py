@@ -256,7 +256,7 @@ class WorkerSession:
             self.finish(ran)
 
     def finish(self, ran: HandlersResult, *, last: bool = False) -> None:
-        """Say how a run ended, unless none is under way; `last`: this process runs no other."""
+        """Report how a run ended, unless none is active; `last`: this process runs no other."""
         if os.getpid() != self._pid:
             os._exit(0)  # a fork that came back from the handler: the answer is its parent's to give
         if self._busy:

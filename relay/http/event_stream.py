@@ -51,7 +51,7 @@ class Viewer(Protocol):
     """What one open stream shows."""
 
     def greet(self) -> AsyncIterator[bytes]:
-        """Give what comes first."""
+        """Return what comes first."""
         ...
 
     def take(self, signals: Iterable[Signal], *, lost: int) -> None:
@@ -63,7 +63,7 @@ class Viewer(Protocol):
         ...
 
     def frames(self) -> AsyncIterator[bytes]:
-        """Give what is due now, and forget it."""
+        """Return what is due now, and forget it."""
         ...
 
 

@@ -59,7 +59,7 @@ class Guard:
         return hmac.new((self.token or "off").encode(), b"csrf", sha256).hexdigest()
 
     def is_valid_token(self, token: str | None) -> bool:
-        """Say whether a token is the right one, in constant time."""
+        """Return whether a token is the right one, in constant time."""
         if self.token is None:
             return True
         encoded = (token or "").encode("utf-8", "surrogateescape")
@@ -84,7 +84,7 @@ def make_guard_middleware(guard: Guard) -> Middleware:
 
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """Put the security headers on an answer of the app, whatever made it."""
+    """Add the security headers to every answer of the app."""
     set_security_headers(response)
 
 
@@ -150,7 +150,7 @@ def check_request(guard: Guard, request: web.Request) -> web.Response | None:
 
 
 def is_public_path(request: web.Request) -> bool:
-    """Say whether a request needs no token."""
+    """Return whether a request needs no token."""
     return request.path in _PUBLIC_PATHS or (
         request.method in _SAFE_METHODS and request.path.startswith(LOGIN_STATIC_PREFIX)
     )

@@ -61,7 +61,7 @@ class _Server(web.Server):
 
 @asynccontextmanager
 async def serve_app(listening: socket.socket, app: web.Application) -> AsyncIterator[None]:
-    """Serve an app for as long as the block lasts."""
+    """Serve an app while the block runs."""
     runner = web.AppRunner(
         app, handle_signals=False, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=SHUTDOWN_TIMEOUT
     )

@@ -111,7 +111,7 @@ def read_usual_request(data: bytes) -> UsualRequest | None:
 
 
 def _learn_name(name: str) -> str:
-    """Return the lower-case name of a header that was not met before, "" for what is no name."""
+    """Return the lower-case name of a header that was not met before, "" if it is not a name."""
     if not _TOKEN.fullmatch(name.encode("latin-1")):
         return ""
     lower = name.lower()

@@ -100,7 +100,7 @@ class RequestParser:
 
     @property
     def has_more(self) -> bool:
-        """Say whether bytes wait to be read."""
+        """Return whether bytes wait to be read."""
         return bool(self._tail)
 
     def feed_eof(self) -> None:

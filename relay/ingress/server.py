@@ -114,7 +114,7 @@ class _IngressProtocol(RequestHandler):
             self._pause_transport_reading()
 
     def _is_idle(self) -> bool:
-        """Say whether aiohttp's handler waits for a request, and the sender takes answers."""
+        """Return whether aiohttp's handler waits for a request, and the sender takes answers."""
         return self._waiter is not None and not self._waiter.done() and not self._paused
 
     def _take(self, request: UsualRequest) -> bool:
@@ -310,7 +310,7 @@ _ACCEPT_BATCH = 8
 
 @asynccontextmanager
 async def serve_ingress(listening: socket, handler: IngressHandler) -> AsyncIterator[None]:
-    """Serve webhooks for as long as the block lasts."""
+    """Serve webhooks while the block runs."""
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         # The pure-Python parser is where most of aiohttp's request-smuggling flaws were.
         raise PortError("aiohttp lacks its C parser", hint="install aiohttp from a wheel")

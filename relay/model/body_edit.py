@@ -96,7 +96,7 @@ def _splice_body(body: bytes, content_type: str, path: str, value: object) -> Sp
 
 
 def _holds_fields(data: bytes) -> bool:
-    """Say whether the value of a form field is a JSON object or list."""
+    """Return whether the value of a form field is a JSON object or list."""
     return data.lstrip()[:1] in (b"{", b"[") and is_json(data)
 
 

@@ -105,7 +105,7 @@ class Route:
     when: str = ""
 
     def matches(self, source: str, types: Iterable[str]) -> bool:
-        """Say whether the source and any of the types fit; the condition `when` is judged by the caller."""
+        """Return whether the source and any of the types fit; the condition `when` is judged by the caller."""
         if self.sources and source not in self.sources:
             return False
         return matches_any_type(types, self.events)
@@ -113,12 +113,12 @@ class Route:
 
 @lru_cache(maxsize=1024)
 def matches_type(type_: str, patterns: tuple[str, ...]) -> bool:
-    """Say whether an event type fits one of the patterns (`invoice.*`); no patterns means all do."""
+    """Return whether an event type fits one of the patterns (`invoice.*`); no patterns means all do."""
     return not patterns or any(fnmatchcase(type_, pattern) for pattern in patterns)
 
 
 def matches_any_type(types: Iterable[str], patterns: tuple[str, ...]) -> bool:
-    """Say whether any of several types fits one of the patterns; no patterns means all do."""
+    """Return whether any of several types fits one of the patterns; no patterns means all do."""
     return not patterns or any(matches_type(type_, patterns) for type_ in types)
 
 

@@ -50,7 +50,7 @@ class ComparedPlace:
 
     @property
     def differs(self) -> bool:
-        """Say whether the two sides are not the same."""
+        """Return whether the two sides are not the same."""
         return self.left != self.right
 
     @property
@@ -88,7 +88,7 @@ def compare_json(left: object, right: object, path: str = "") -> Iterator[tuple[
 
 
 def is_same_value(left: object, right: object) -> bool:
-    """Say whether two leaves are the same JSON: 1, 1.0 and true are three values."""
+    """Return whether two leaves are the same JSON: 1, 1.0 and true are three values."""
     return type(left) is type(right) and left == right
 
 

@@ -127,7 +127,7 @@ class Verification:
 
     @property
     def may_act(self) -> bool:
-        """Say whether nothing speaks against the sender (only INVALID is a forgery), nor may once the vault is open."""
+        """Return whether nothing is against the sender (only INVALID is a forgery), now or after the vault opens."""
         return self.verdict is not Verdict.INVALID and self.reason != "vault_locked"
 
 

@@ -152,7 +152,7 @@ class LabSend:
 
     @property
     def over(self) -> bool:
-        """Say whether it has come to an end, with or without an answer."""
+        """Return whether it has come to an end, with or without an answer."""
         return self.good is not None
 
     @property

@@ -18,7 +18,7 @@ class MailState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailClaim:
-    """What is about to be mailed: an event by a template, for a delivery.
+    """A mail about to be sent: an event, a template and a delivery.
 
     `kept` in the outbox instead of handed to a server. `once`: nothing goes out that went out before,
     unless `forced`. `per_hour` is how many mails of this template may leave in an hour; None for any.

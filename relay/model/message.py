@@ -41,7 +41,7 @@ class MessageStatus(StrEnum):
 
     @property
     def arrived(self) -> bool:
-        """Say whether a message that stands here reached its recipient."""
+        """Return whether a message that stands here reached its recipient."""
         return self in ARRIVED
 
 

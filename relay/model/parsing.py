@@ -84,7 +84,7 @@ def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False, 
 
 
 def is_json(data: bytes | str) -> bool:
-    """Say whether a text of any size is JSON."""
+    """Return whether a text of any size is JSON."""
     try:
         parse_json(data, bounded=False)
     except PayloadError:

@@ -110,12 +110,12 @@ class Payload:
 
     @property
     def is_empty(self) -> bool:
-        """Say whether there is nothing to read: no body, and no parameter of the query in its place."""
+        """Return whether there is nothing to read: no body, and no parameter of the query in its place."""
         return not self._body and not self._query
 
     @property
     def is_heavy(self) -> bool:
-        """Say whether reading it takes more than about a millisecond: then `load` it off the event loop."""
+        """Return whether reading it takes more than about a millisecond: then `load` it off the event loop."""
         return len(self._body) > LIGHT or bool(self._encoding)
 
     def load(self, *, strict: bool = False) -> None:

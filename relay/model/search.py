@@ -75,12 +75,12 @@ class Term:
 
     @property
     def is_text(self) -> bool:
-        """Say whether it only looks for words."""
+        """Return whether it only looks for words."""
         return all(term.is_text for term in self.any_of) if self.any_of else not self.key
 
     @property
     def has_words(self) -> bool:
-        """Say whether any part of it looks for words."""
+        """Return whether any part of it looks for words."""
         return any(term.has_words for term in self.any_of) if self.any_of else not self.key
 
 
@@ -115,7 +115,7 @@ class Query:
 
     @property
     def has_words(self) -> bool:
-        """Say whether it looks for words anywhere."""
+        """Return whether it looks for words anywhere."""
         return any(term.has_words for term in self.terms)
 
 

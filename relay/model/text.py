@@ -84,7 +84,7 @@ def encode_body(data: bytes) -> dict[str, str]:
 
 
 def is_sensitive(name: str) -> bool:
-    """Say whether a header or field of that name usually holds a credential."""
+    """Return whether a header or field of that name usually holds a credential."""
     return _SECRET_NAME.search(name) is not None
 
 
@@ -174,7 +174,7 @@ def decode_field(text: str, charset: str = "") -> str:
 
 
 def is_utf8_text(text: str) -> bool:
-    """Say whether the bytes that a form's text was read from were UTF-8."""
+    """Return whether the bytes that a form's text was read from were UTF-8."""
     return not _SURROGATE.search(text)
 
 

@@ -22,7 +22,7 @@ class Subscription:
 
     @property
     def waiting(self) -> bool:
-        """Say whether signals wait to be taken."""
+        """Return whether signals wait to be taken."""
         return bool(self._signals)
 
     async def next(self) -> tuple[Signal, ...]:

@@ -20,7 +20,7 @@ _LONGEST_TEXT = 200  # characters of a name that a sender chose
 
 
 def steps_are_logged() -> bool:
-    """Say whether anybody reads the lines."""
+    """Return whether anybody reads the lines."""
     return _log.isEnabledFor(logging.DEBUG)
 
 

@@ -32,7 +32,7 @@ class LimitRefusal:
 
     @property
     def headers(self) -> Headers:
-        """Return what the answer says beside its body."""
+        """Return the headers of the answer."""
         return () if self.retry_after is None else (("Retry-After", str(self.retry_after)),)
 
 
@@ -101,7 +101,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
 def is_loopback(peer: str) -> bool:
-    """Say whether the other end of a connection is this computer, where a tunnel's agent runs."""
+    """Return whether the other end of a connection is this computer, where a tunnel's agent runs."""
     if peer in _LOOPBACK:
         return True
     address = _parse_address(peer)
@@ -120,7 +120,7 @@ def forwarded_for(values: Iterable[str]) -> str:
 
 
 def is_address_allowed(caller: str, networks: tuple[Network, ...]) -> bool:
-    """Say whether an address lies in one of the networks; what is no address lies in none."""
+    """Return whether an address lies in one of the networks; what is no address lies in none."""
     address = _parse_address(caller)
     return address is not None and any(address in network for network in networks)
 
@@ -161,7 +161,7 @@ class RefusalKind:
 
 
 class RefusalCounts:
-    """Counts for as long as relay runs."""
+    """Counts since relay started."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, dict[int, RefusalKind]] = {}

@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 
 ResponseCallback = Callable[[SenderResponse | BaseException], None]
 
-_MAX_INLINE_BODY = 8 * 1024  # bytes of a body that is validated on the event loop: five milliseconds at the most
+_MAX_INLINE_BODY = 8 * 1024  # bytes of a body that is validated on the event loop: at most five milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ async def process_request(
 
 
 def takes_long(source: Source, body: int) -> bool:
-    """Say whether processing a plain body of that many bytes may take more than a few milliseconds."""
+    """Return whether processing a plain body of that many bytes may take more than a few milliseconds."""
     return body > (_MAX_INLINE_BODY if has_rules(source) else LIGHT)
 
 

@@ -1,4 +1,4 @@
-"""A body held against a Pydantic model of the user's own, which may raise whatever it likes."""
+"""Validation of a body with the user's own Pydantic model, which may raise anything."""
 
 import logging
 import re

@@ -18,7 +18,7 @@ from relay.store.pending_verification import CheckedEvent, build_checked_event
 
 log = logging.getLogger(__name__)
 
-BATCH = 50  # events written down in one transaction
+BATCH = 50  # events stored in one transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,7 +76,7 @@ def _find_operand_paths(text: str) -> tuple[str, ...]:
 
 
 def evaluate_condition(text: str, context: ConditionContext) -> tuple[bool, str]:
-    """Say whether the condition holds, and in a sentence why it could not be judged ("" when it could)."""
+    """Return whether the condition holds, and in a sentence why it could not be judged ("" when it could)."""
     try:
         return bool(compile_condition(text)(context)), ""
     except Exception as error:  # noqa: BLE001 - the expression is the user's own; whatever it raises is shown, not raised

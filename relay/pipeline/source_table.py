@@ -36,7 +36,7 @@ class SourceRegistry:
         self._inbox = lru_cache(maxsize=_INBOX_NAMES)(lambda name: trusting(inbox(name))) if inbox else None
 
     def configure(self, sources: Iterable[Source]) -> None:
-        """Put sources in place of those of the same names: their secrets are at hand now, or no longer."""
+        """Replace the sources of the same names: their secrets are available now, or no longer."""
         for source in sources:
             self._by_name[source.name] = self._by_path[_find_key(source)] = self._trusting(source)
 
@@ -79,7 +79,7 @@ class SourceRegistry:
         return self._with_offered_secrets(self._by_name.get(name) or self._find_inbox(name))
 
     def learn(self, name: str, offered: Secret) -> None:
-        """Remember a secret that a provider gave in a handshake, newest first, as long as relay runs."""
+        """Remember a secret that a provider gave in a handshake, newest first, while relay runs."""
         known = (item for item in self.offered(name) if item.reveal() != offered.reveal())
         self._offered[name] = (offered, *known)[:_MAX_OFFERED_SECRETS]
 

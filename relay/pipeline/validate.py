@@ -25,7 +25,7 @@ _SUMMARY = 120
 
 
 def has_rules(source: Source) -> bool:
-    """Say whether the source asks for anything beyond the limits."""
+    """Return whether the source asks for anything beyond the limits."""
     rules = source.admission
     has_content_rules = bool(rules.content_types) or rules.schema is not None or rules.email is not None
     return has_content_rules or source.require_idempotency_key

@@ -60,7 +60,7 @@ def _read_asana(capture: Capture) -> str | None:
     return visible_text(capture.header("X-Hook-Secret"))
 
 
-# Unsigned, for the token is the key: the owner pastes it into Notion, and later requests are signed with it
+# Unsigned, because the token is the key: the owner pastes it into Notion, and later requests are signed with it
 # (notion-client 5.26.0, https://developers.notion.com/reference/webhooks).
 def _read_notion(capture: Capture) -> str | None:
     if b"verification_token" not in capture.body or capture.header("X-Notion-Signature") is not None:

@@ -26,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 # A replay to an app of one's own can then be signed by SendGrid's, Discord's or PayPal's scheme: the app is given
-# the public half in place of the provider's.
+# the public half instead of the provider's.
 class LocalKeyStore:
     """Private keys in a folder, `<source>.pem` in PKCS #8: the folder 0700, each file 0600."""
 
@@ -50,7 +50,7 @@ class LocalKeyStore:
         Raises SigningError where it cannot be kept.
         """
         if not _NAME.fullmatch(name):
-            raise SigningError("This source's name is no name of a file, so relay keeps no key for it.")
+            raise SigningError("This source's name is not a valid file name, so relay stores no key for it.")
         known = self.find(name, kind)
         if known is not None:
             return known

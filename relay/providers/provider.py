@@ -52,7 +52,7 @@ class Schedule:
 
     @property
     def published(self) -> bool:
-        """Say whether the provider publishes when it retries."""
+        """Return whether the provider publishes when it retries."""
         return self.spread is None
 
     @property

@@ -78,7 +78,7 @@ def build_public_url(public_url: str, source_path: str, path: str, query: str) -
 
 
 def is_direct(capture: Capture, own: OwnAddresses) -> bool:
-    """Say whether a request was made on this computer to the ingress itself, and not through the tunnel.
+    """Return whether a request was made on this computer to the ingress itself, and not through the tunnel.
 
     A tunnel's agent runs on this computer, too, but it says for whom it calls.
     """

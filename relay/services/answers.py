@@ -70,7 +70,7 @@ async def load_event(
 
 
 def needs_diagnosis(event: CapturedEvent) -> bool:
-    """Say whether there is something to explain: what verified, or need not, explains itself."""
+    """Return whether there is something to explain: what verified, or need not, explains itself."""
     if event.row.reason in ("handshake", "loop", "recovered"):
         return event.row.reason == "handshake"
     refused = event.row.outcome is EventOutcome.REJECTED

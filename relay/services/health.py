@@ -76,7 +76,7 @@ _NO_DISK = 100_000_000  # bytes: below this SQLite may soon fail to commit
 
 
 def check_disk(data_dir: Path) -> HealthFinding:
-    """Say how much space is left for the data."""
+    """Describe how much space is left for the data."""
     there = next(folder for folder in (data_dir, *data_dir.parents) if folder.is_dir())
     free = shutil.disk_usage(there).free
     detail = f"{format_size(free)} free for {data_dir}"
@@ -88,7 +88,7 @@ def check_disk(data_dir: Path) -> HealthFinding:
 
 
 def check_data_folder(data_dir: Path) -> HealthFinding:
-    """Say whether other users can get at what is kept in the data folder. It is never changed."""
+    """Check whether other users can get at what is kept in the data folder. It is never changed."""
     if not data_dir.exists():
         parent = next(folder for folder in data_dir.parents if folder.exists())
         if not os.access(parent, os.W_OK | os.X_OK):
@@ -103,7 +103,7 @@ def check_data_folder(data_dir: Path) -> HealthFinding:
 
 
 def check_tunnel_config(config: Config) -> HealthFinding:
-    """Say whether the tunnel that is configured could be opened."""
+    """Check whether the tunnel that is configured could be opened."""
     options = config.tunnel
     if options.provider == "command":
         return _check_tunnel_command(options.command or "")
@@ -136,7 +136,7 @@ def _check_tunnel_command(command: str) -> HealthFinding:
 
 
 async def check_target_health(config: Config, name: str) -> HealthFinding:
-    """Say whether a target can take something now."""
+    """Check whether a target can take something now."""
     options = config.targets[name].options
     if isinstance(options, HandlerOptions):
         seen = await inspect_handlers_file(options)
@@ -153,7 +153,7 @@ async def check_target_health(config: Config, name: str) -> HealthFinding:
 
 
 async def check_mail(config: Config) -> HealthFinding:
-    """Say whether the mail server takes our mail."""
+    """Check whether the mail server takes our mail."""
     smtp = config.smtp
     if smtp is not None and smtp.locked:
         return report_warning("mail", "its credentials are in the locked vault")
@@ -170,7 +170,7 @@ async def check_mail(config: Config) -> HealthFinding:
 
 
 def check_retention(keep: RetentionLimits, notice: str, used: str = "") -> HealthFinding:
-    """Say what retention keeps, or its `notice` of what it cannot keep to; `used` goes before the limits."""
+    """Describe what retention keeps, or its `notice` of what it cannot keep to; `used` goes before the limits."""
     if notice:
         return report_warning(
             "retention", notice.removesuffix("."), "raise a limit under [retention], or unpin and delete"
@@ -190,7 +190,7 @@ def report_outage(detail: str, fix: str) -> HealthFinding:
 
 
 def check_source(configured: Source) -> HealthFinding:
-    """Say whether a source has what its signatures are checked with."""
+    """Check whether a source has what its signatures are checked with."""
     name = f"source {configured.name}"
     if configured.verify is VerifyMode.OFF:
         return report_warning(name, "verification is off, so anybody can send events here", 'remove verify = "off"')
@@ -241,9 +241,7 @@ def _check_tunnel(relay: "RunningRelay") -> HealthFinding:
         return report_ok("tunnel", f"up, at {change.public_url}")
     if change.state in ("none", "off"):
         return report_ok("tunnel", "none: providers cannot reach this computer, everything on it can")
-    return report_failure(
-        "tunnel", f"{change.state}: {change.detail or 'no word yet'}", "relay keeps trying"
-    )
+    return report_failure("tunnel", f"{change.state}: {change.detail or 'no word yet'}", "relay keeps trying")
 
 
 async def _check_data(relay: "RunningRelay") -> HealthFinding:

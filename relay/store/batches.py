@@ -1,4 +1,4 @@
-"""Batches and their steps: what a bulk replay still has to do, whatever becomes of relay meanwhile."""
+"""Batches and their steps: what a bulk replay still has to do, also after a restart."""
 
 import sqlite3
 from collections.abc import Callable

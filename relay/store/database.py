@@ -95,7 +95,7 @@ class _LateWriter(Writer):
 
 
 def _is_up_to_date(path: Path) -> bool:
-    """Say whether a file can be read as it is. Raises StoreError for one that cannot be used at all."""
+    """Return whether a file can be read as it is. Raises StoreError for one that cannot be used at all."""
     plans: list[MigrationPlan] = []
     is_sound = inspect_file(path, lambda *file: plans.append(plan_migration(*file)), checks_pages=False)
     return is_sound and any(plan == MigrationPlan(recorded=plan.recorded) for plan in plans)

@@ -46,7 +46,7 @@ class BlockedWork:
     signing: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def holds(self, delivery: Delivery) -> bool:
-        """Say whether a delivery waits."""
+        """Return whether a delivery waits."""
         is_signed = delivery.changes.sign is not SignMode.ORIGINAL
         return delivery.action in self.actions or (
             is_signed and delivery.source in self.signing.get(delivery.target, ())

@@ -148,12 +148,12 @@ def build_searchable_text(type_: str, path: bytes, query: bytes, headers: bytes,
 
 
 def contains_text(text: str, phrase: str) -> bool:
-    """Say whether a text holds another letter for letter, whatever its case and the spaces in it."""
+    """Return whether a text contains another, ignoring case and white space."""
     return " ".join(phrase.casefold().split()) in " ".join(text.casefold().split())
 
 
 def contains_phrase(text: str, phrase: str, *, closed: bool) -> bool:
-    """Say whether words and signs follow each other in a text; the last word may go on unless `closed`.
+    """Return whether words and signs follow each other in a text; the last word may go on unless `closed`.
 
     Between words alone there may be anything but words; JSON's quotes never count.
     """
@@ -161,7 +161,7 @@ def contains_phrase(text: str, phrase: str, *, closed: bool) -> bool:
 
 
 def has_unindexed(text: str) -> bool:
-    """Say whether the index alone cannot find a text: it has no words, or words without spaces between."""
+    """Return whether the index alone cannot find a text: it has no words, or words without spaces between."""
     return not WORD_PATTERN.search(text) or _UNSPACED.search(text) is not None
 
 

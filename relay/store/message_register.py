@@ -1,4 +1,4 @@
-"""New messages: registered once for each id, and given the statuses that arrived before they were."""
+"""New messages: registered once per id, with the statuses that arrived before."""
 
 import sqlite3
 from dataclasses import asdict
@@ -31,7 +31,7 @@ class _Known(NamedTuple):
 
 
 def register_message(connection: sqlite3.Connection, new: NewMessage, created_at: int) -> MessageRegistration:
-    """Register a message that was sent elsewhere, once for each provider and id; inside a transaction."""
+    """Register a message that was sent elsewhere, once per provider and id; inside a transaction."""
     id_ = normalize_id(new.external_id)
     there = _find_registered(connection, new.provider, id_) if id_ else None
     if there is not None:

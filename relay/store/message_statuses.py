@@ -74,7 +74,7 @@ def apply_statuses(
 
 
 def is_message_known(connection: sqlite3.Connection, received_at: int, tracked: MessageTracking) -> bool:
-    """Say whether any of the messages that an event reports about is there; changes nothing."""
+    """Return whether any of the messages that an event reports about is there; changes nothing."""
     arrivals = (
         _Arrival(report=report, event_id=0, received_at=received_at, tracked=tracked) for report in tracked.reports
     )
@@ -82,7 +82,7 @@ def is_message_known(connection: sqlite3.Connection, received_at: int, tracked: 
 
 
 def update_status(connection: sqlite3.Connection, message: int) -> MessageChanged:
-    """Put a message where its history leaves it, whatever the order that came in; inside a transaction."""
+    """Set a message's status from its history, in any order of arrival; inside a transaction."""
     rows = connection.execute("SELECT DISTINCT status FROM history WHERE message_id = ?", (message,))
     reported = {MessageStatus(row[0]) for row in rows}
     status = find_furthest(reported)

@@ -52,7 +52,7 @@ class Messages(Repository):
         return await self._writer.write(lambda connection: add_own_message(connection, new, source, at))
 
     async def register(self, new: NewMessage, created_at: datetime) -> MessageRegistration:
-        """Register a message sent elsewhere, once for each provider and external id.
+        """Register a message sent elsewhere, once per provider and external id.
 
         Statuses that came before it are its own from then on.
         """

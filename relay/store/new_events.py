@@ -77,7 +77,7 @@ class EventInsert(StoredEvent):
 
     @property
     def is_light(self) -> bool:
-        """Say whether it takes some microseconds to write."""
+        """Return whether it takes some microseconds to write."""
         return self.tracked is None and len(self.stored[2]) <= _LIGHT_BODY
 
 

@@ -34,7 +34,7 @@ class CheckedEvent:
 
 
 def build_checked_event(id_: int, event: NewEvent, planned: tuple[NewDelivery, ...]) -> CheckedEvent:
-    """Return what is written down of an event: without its body, so that many of them may wait for one commit."""
+    """Return what is stored of an event: without its body, so that many of them may wait for one commit."""
     return CheckedEvent(id_, replace(event, capture=replace(event.capture, body=b""), events=None), planned)
 
 

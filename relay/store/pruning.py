@@ -84,7 +84,7 @@ class Pruning(Repository):
         return await self._readers.number("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
 
     async def is_replay_running(self) -> bool:
-        """Say whether a bulk replay is under way, which may still need any event."""
+        """Return whether a bulk replay is under way, which may still need any event."""
         return await self._readers.one("SELECT 1 FROM batches WHERE state = 'running' LIMIT 1") is not None
 
 

@@ -38,12 +38,12 @@ class CompiledQuery:
 
     @property
     def opens_bodies(self) -> bool:
-        """Say whether finding out means reading the bytes of each event."""
+        """Return whether finding out means reading the bytes of each event."""
         return any("event_bytes" in clause for clause in self.where)
 
     @property
     def everything(self) -> bool:
-        """Say whether nothing is filtered at all."""
+        """Return whether nothing is filtered at all."""
         return not self.where
 
 
@@ -233,13 +233,13 @@ _OPERATORS: dict[str, Callable[[Decimal, Decimal], bool]] = {
 
 
 def path_matches(path: bytes, pattern: str) -> bool:
-    """Say whether a path fits the pattern, as it came or with its escapes undone."""
+    """Return whether a path fits the pattern, as it came or with its escapes undone."""
     text = decode_text(path)
     return any(fnmatchcase(shown, pattern.replace("[", "[[]")) for shown in (text, unquote(text)))
 
 
 def header_matches(headers: bytes, name: str, pattern: str) -> bool:
-    """Say whether a header of that name fits the pattern."""
+    """Return whether a header of that name fits the pattern."""
     return any(
         key.lower() == name and _matches_pattern(decode_header_text(value), pattern)
         for key, value in load_headers(headers)
@@ -247,22 +247,22 @@ def header_matches(headers: bytes, name: str, pattern: str) -> bool:
 
 
 def query_fits(query: bytes, name: str, pattern: str) -> bool:
-    """Say whether a parameter of that name fits the pattern."""
+    """Return whether a parameter of that name fits the pattern."""
     return any(_matches_pattern(value, pattern) for value in _find_parameters(query, name))
 
 
 def query_compares(query: bytes, name: str, comparison: str) -> bool:
-    """Say whether a parameter of that name is a number for which a comparison such as `>10` holds."""
+    """Return whether a parameter of that name is a number for which a comparison such as `>10` holds."""
     return any(_compares(value, comparison) for value in _find_parameters(query, name))
 
 
 def payload_fits(headers: bytes, body: bytes, query: bytes, path: str, pattern: str) -> bool:
-    """Say whether a value at a dotted path of the payload fits the pattern."""
+    """Return whether a value at a dotted path of the payload fits the pattern."""
     return any(_equals(value, pattern) for value in _find_values(headers, body, query, path))
 
 
 def payload_compares(headers: bytes, body: bytes, query: bytes, path: str, comparison: str) -> bool:
-    """Say whether a value at a dotted path of the payload is a number for which a comparison holds."""
+    """Return whether a value at a dotted path of the payload is a number for which a comparison holds."""
     return any(_compares(value, comparison) for value in _find_values(headers, body, query, path))
 
 
@@ -272,7 +272,7 @@ def text_matches(phrase: str, *columns: Any) -> bool:
 
 
 def phrase_matches(phrase: str, closed: int, *columns: Any) -> bool:
-    """Say whether words follow each other in an event; the last may go on unless `closed`."""
+    """Return whether words follow each other in an event; the last may go on unless `closed`."""
     return contains_phrase(build_searchable_text(*columns), phrase, closed=bool(closed))
 
 

@@ -73,7 +73,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._open)
         self._checkpoint_at = self._loop.time() + _CHECKPOINT_EVERY
-        # A daemon, so that a relay which could not close its store ends all the same.
+        # A daemon, so that a relay that could not close its store still ends.
         self._thread = Thread(target=self._serve, name="relay-store", daemon=True)
         self._thread.start()
         return self
@@ -103,7 +103,7 @@ class Writer:
         return await self.write(lambda connection: connection.execute(sql, parameters).rowcount)
 
     async def write_together(self, together: Together[Item, T], item: Item, *, is_durable: bool = True) -> T:
-        """Write `item` with whatever else waits for `together`, and return its value. Raises as `write` does."""
+        """Write `item` with all others waiting for `together`, and return its value. Raises as `write` does."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         def resolve(value: T, error: BaseException | None) -> None:
@@ -126,7 +126,7 @@ class Writer:
         is_durable: bool = True,
         is_light: bool = False,
     ) -> None:
-        """Write `item` with whatever else waits for `together`; call from the loop's thread.
+        """Write `item` with all others waiting for `together`; call from the loop's thread.
 
         `together(connection, items)` returns a value for each item. It exists because every statement hands the
         interpreter over and back: measured with 64 senders, a statement for each event cost three times what one

@@ -182,7 +182,7 @@ def _make_printed_address(address: str, rank: AddressRank, before: str, after: s
 
 
 def _is_statement(before: str, after: str) -> bool:
-    """Say whether a program states an address, and nothing around it can come from a request: no path, no value."""
+    """Return whether a program states an address, and nothing around it can come from a request: no path, no value."""
     after = "" if _ARROW.search(after) else after
     rest = re.sub(r"\d{4}/\d\d/\d\d", "", before) + after.strip("/")
     return not re.search(r"[/\"'=?&%]", rest) and (not _FRAME.sub("", rest) or bool(_ADDRESS.search(rest)))

@@ -111,7 +111,7 @@ class _CommandOutput:
 
     @property
     def is_sure(self) -> bool:
-        """Say whether the address is one of a service that is known, or fits the pattern."""
+        """Return whether the address is one of a service that is known, or fits the pattern."""
         return self._reader.found is not None and self._reader.found.rank is AddressRank.KNOWN
 
     @property

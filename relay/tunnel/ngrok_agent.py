@@ -79,7 +79,7 @@ def default_agent() -> Path:
 
 
 def is_pyngrok_script(program: Path) -> bool:
-    """Say whether a program called ngrok is a script of pyngrok's, which downloads the agent when it is run."""
+    """Return whether a program called ngrok is a script of pyngrok's, which downloads the agent when it is run."""
     try:
         with program.open("rb") as file:
             first, _, rest = file.read(4096).partition(b"\n")
@@ -181,7 +181,7 @@ def agent_config(data_dir: Path, token: Secret) -> Iterator[Path]:
     TunnelError when the file cannot be written.
     """
     path = _config_path(data_dir)
-    # A JSON string is a YAML string, whatever is in it.
+    # Every JSON string is a YAML string.
     write_private_text(path, _CONFIG.format(token=json.dumps(token.reveal())))
     try:
         yield path

@@ -105,7 +105,7 @@ _LINE_END = re.compile(rb"[\r\n]+")
 class ChildProcess(asyncio.SubprocessProtocol):
     """The process while it runs; `exited` is done once it has ended.
 
-    Its output is read by the event loop for as long as there is any, so a full pipe never stops it.
+    The event loop reads its output until it ends, so a full pipe never stops it.
     """
 
     def __init__(self, on_line: Callable[[str], None]) -> None:

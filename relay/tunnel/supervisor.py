@@ -1,4 +1,4 @@
-"""Keeps a tunnel open for as long as relay runs: reports every change, rebuilds what is lost."""
+"""Keeps a tunnel open while relay runs: reports every change, reconnects after a loss."""
 
 import asyncio
 import logging
@@ -92,7 +92,7 @@ class Supervisor:
         return None if self._asked else TunnelError(f"the {self._tunnel.name} tunnel ended")
 
     async def _pause(self, problem: TunnelError, failures: int) -> bool:
-        """Say what is wrong and wait; False when a reconnect ended the wait."""
+        """Report what is wrong and wait; False when a reconnect ended the wait."""
         usual = BACKOFF.wait_after(failures, self._spread) or LONGEST_BACKOFF
         wait = problem.again if isinstance(problem, RefusedError) else min(usual, LONGEST_BACKOFF)
         then = "not tried again until you reconnect" if wait is None else f"trying again in {wait:.0f} s"

@@ -139,7 +139,7 @@ class Vault:
         self._password, self._values, self._sealed = None, {}, None
 
     def put(self, name: str, value: str) -> None:
-        """Keep a secret under a name, in place of one that has it. Raises as `unlock`, and UsageError."""
+        """Store a secret under a name; an existing one is replaced. Raises as `unlock`, and UsageError."""
         check_name(name)
         check_value(value)
         with self._change() as values:

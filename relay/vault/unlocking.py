@@ -76,7 +76,7 @@ class KeyringPassword:
 
     @property
     def wanted(self) -> bool:
-        """Say whether the password was put into the keyring: without that the keyring is left alone."""
+        """Return whether the password was put into the keyring: without that the keyring is left alone."""
         return self._mark.exists()
 
     def find(self) -> Secret | None:

@@ -197,7 +197,7 @@ def test_what_no_answer_shows_is_said_and_a_check_finds_it(home, inside, shop):
     id_ = trigger(inside)
     blind = inside("lab", "burst", str(id_), "--to", "silent")
     assert blind.code == 0
-    assert "relay sees answers alone" in blind.out
+    assert "relay sees only the answers" in blind.out
     orders = shop.url("orders")
     code = f'import urllib.request as u; print(u.urlopen("{orders}").read().decode())'
     for check in (orders, f"{sys.executable} -c '{code}'"):
@@ -226,8 +226,8 @@ def test_a_check_is_asked_around_each_experiment_and_learns_which(home, inside, 
     ("check", "code", "said"),
     [
         ('test -z "$RELAY_LAB_EXPERIMENT" || { echo two orders; exit 3; }', 5, "the check failed (3): two orders"),
-        ("no-such-command-here", 2, "--check cannot be asked"),
-        ("http://127.0.0.1:9/orders", 2, "--check cannot be asked"),
+        ("no-such-command-here", 2, "--check cannot run"),
+        ("http://127.0.0.1:9/orders", 2, "--check cannot run"),
     ],
 )
 def test_a_check_that_fails_fails_the_experiment_and_one_that_cannot_be_asked_is_said(home, inside, check, code, said):

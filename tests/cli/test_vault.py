@@ -118,7 +118,7 @@ def test_a_value_of_several_lines_comes_back_as_it_was(command, kept, tmp_path):
         (("get", "a/b"), 2, "'a/b' is not a name: secret names are 1-64 of A-Z a-z 0-9 . _ -"),
         (("set", ""), 2, "secret names are 1-64"),
         (("set", "x" * 65), 2, "secret names are 1-64"),
-        (("set", "\x1b[31m"), 2, "'\\x1b[31m' is no name"),
+        (("set", "\x1b[31m"), 2, "'\\x1b[31m' is not a name"),
         (("get", "x", "--password-fd", "99999"), 2, "--password-fd 99999 cannot be read: Bad file descriptor"),
         (("get", "x", "--password-fd", "many"), 2, "--password-fd: 'many' is not a valid integer"),
         (("remove", "nothing"), 1, "holds no secret 'nothing'; relay vault list names those it has"),

@@ -149,7 +149,7 @@ def test_targets_that_send_mail_are_tried_as_often_as_smtp_says_unless_they_say_
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ('allow_recipients = ["example.com"]', "smtp.allow_recipients.0: 'example.com' is no pattern of addresses"),
+        ('allow_recipients = ["example.com"]', "smtp.allow_recipients.0: 'example.com' is not an address pattern"),
         ('ca_file = "gone.pem"', "smtp.ca_file: cannot use {folder}/gone.pem: no such file or directory"),
         ('ca_file = "relay.toml"', "smtp.ca_file: cannot use {folder}/relay.toml: no certificate in it"),
         ('timeout = "0s"', "smtp.timeout: "),

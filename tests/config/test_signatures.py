@@ -223,8 +223,8 @@ def test_a_verifier_that_fails_means_no_and_quotes_no_secret(tmp_path, name, det
         ("nowhere:Good", "there is no file {folder}/nowhere.py"),
         ("verifiers:Missing", "{folder}/verifiers.py has no class Missing; it has Good, Explains"),
         ("verifiers:Mute", "Mute in {folder}/verifiers.py has no verify"),
-        ("verifiers:Picky", "Picky in {folder}/verifiers.py cannot be made: TypeError"),
-        ("verifiers:Leaves", "Leaves in {folder}/verifiers.py cannot be made: SystemExit"),
+        ("verifiers:Picky", "cannot create Picky in {folder}/verifiers.py: TypeError"),
+        ("verifiers:Leaves", "cannot create Leaves in {folder}/verifiers.py: SystemExit"),
     ],
 )
 def test_a_verifier_that_is_not_there_is_a_mistake_that_names_the_file(tmp_path, name, words):

@@ -291,7 +291,7 @@ async def test_an_event_that_keeps_its_id_is_named_in_the_plan(world, shop):
     async with laboratory(world, shop) as lab:
         ids = await keep(lab, {"n": 1})
         planned = await lab.plan(NewLabRun(experiments=("burst",), events=tuple(ids), target="trusting"))
-    assert "under the id that the app has seen" in planned.trials[0].notes[0]
+    assert "with the id that the app has seen" in planned.trials[0].notes[0]
 
 
 async def test_a_delay_waits_before_each_event(world, shop):
@@ -342,7 +342,7 @@ async def test_a_stale_signature_is_a_valid_one(world, shop):
     [
         ("plain", "", "stale", "expects no signature"),
         ("plain", "", "wrong-signature", "expects no signature"),
-        ("github", SECRET, "stale", "signs no time"),
+        ("github", SECRET, "stale", "does not sign a time"),
         ("stripe", "", "stale", "no secret"),
         ("zoom", SECRET, "stale", "sets no limit"),
     ],

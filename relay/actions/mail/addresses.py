@@ -61,7 +61,7 @@ def parse_named_address(text: str) -> tuple[str, str]:
 
 
 def is_permitted(address: str, allowed: tuple[str, ...]) -> bool:
-    """Say whether an address fits one of the patterns (`*@example.com`), without regard to case."""
+    """Return whether an address fits one of the patterns (`*@example.com`), without regard to case."""
     forms = {address.lower(), _to_unicode(address).lower()}
     return any(fnmatchcase(form, pattern.lower()) for pattern in allowed for form in forms)
 

@@ -110,7 +110,7 @@ def build_tls_context(ca_file: Path | None, verify: bool) -> ssl.SSLContext:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Say whether a host is loopback by its name or number alone."""
+    """Return whether a host is loopback by its name or number alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

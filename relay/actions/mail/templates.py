@@ -111,7 +111,7 @@ class Templates:
         return str(error).rstrip(".") or type(error).__name__
 
     def _missing(self, place: "_TemplateLocation", name: str) -> str:
-        """Say which field is missing, in the words of the template: `there is no payload.user.email`."""
+        """Describe which field is missing, in the words of the template: `there is no payload.user.email`."""
         try:
             tree = self._jinja.parse(self._source(place))
         except Exception:  # noqa: BLE001 - the file changed under us; the bare name must do

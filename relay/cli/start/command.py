@@ -71,7 +71,7 @@ async def start_command(
 
 
 def is_new_delivery(signal: Signal) -> bool:
-    """Say whether a signal is about a delivery of a new event, which names it too: a flood of them fills the queue."""
+    """Return whether a signal is about a delivery of a new event; a flood of them fills the queue."""
     return isinstance(signal, DeliveryChanged) and signal.target != ""
 
 

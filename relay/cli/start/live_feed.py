@@ -77,7 +77,7 @@ class LiveFeed:
                 await asyncio.sleep(_FLOOD_INTERVAL if self._is_flooded else POLL_INTERVAL)
                 looks = False
             except Exception:
-                # Capture goes on, whatever happens here.
+                # Capture continues if this fails.
                 log.exception("could not report what happened")
                 await asyncio.sleep(_RECOVERY_PAUSE)
                 looks = True

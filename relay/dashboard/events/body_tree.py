@@ -60,7 +60,7 @@ class _Budget:
     roomy: bool = False
 
     def is_on_way(self, pointer: str) -> bool:
-        """Say whether the line to stand on lies below `pointer`."""
+        """Return whether the line to stand on lies below `pointer`."""
         return self.at.startswith(f"{pointer}/")
 
 

@@ -91,7 +91,7 @@ async def preview_replay(request: web.Request, event: CapturedEvent, form: dict[
 
 
 async def show_delivery_result(request: web.Request, relay: RunningRelay, id_: int) -> web.Response:
-    """GET /deliveries/{id}/result: what became of a delivery, for the dialog that waits for it."""
+    """GET /deliveries/{id}/result: the result of a delivery, for the dialog that waits for it."""
     delivery, body = await load_result(relay, id_)
     return render_part(request, "replay/sent.html", delivery=delivery, body=body)
 

@@ -41,7 +41,7 @@ class ReplayEdits:
 
 
 def build_original(event: CapturedEvent) -> ReplayOriginal:
-    """Return what the form starts from; credentials in headers are dots in place of the real ones."""
+    """Return what the form starts from; credentials in headers are replaced by dots."""
     capture, body = event.capture, event.capture.body
     text = decode_utf8(body) if len(body) <= MAX_EDITABLE_BODY and not is_binary(body) else None
     return ReplayOriginal(

@@ -15,7 +15,8 @@ if TYPE_CHECKING:  # `relay lab --help` lists the experiments, and needs no prov
 
 CONTROL = "control"  # the role of a send that shows how the app answers without the experiment
 UNSEEN_NOTE = (
-    "relay sees only the answers: an app that acts on each copy and answers the same looks correct; use --check to find out"
+    "relay sees only the answers: an app that acts on each copy and answers the same looks correct; "
+    "use --check to find out"
 )
 _MOST_QUOTED = 3  # events that a sentence names; the report shows all
 
@@ -70,7 +71,7 @@ class Experiment(ABC):
         return replace(send, good=send.status is not None and 200 <= send.status < 300)
 
     def ends_round(self, send: LabSend) -> bool:
-        """Say whether the rest of a round is left out after this send."""
+        """Return whether the rest of a round is left out after this send."""
         return False
 
     def judge(self, sends: Sequence[LabSend]) -> TrialVerdict:

@@ -166,7 +166,9 @@ def _plan_trial(experiment: Experiment, rows: Sequence[EventRow], seen: _Inspect
         refused[fit.pop().id] = experiment.not_alone
     notes = experiment.list_notes(fit, settings) if fit else ()
     if without := [row.id for row in fit if row.id in seen.without_id]:
-        known = f"{name_events(without)}: sent with the id that the app has seen, because relay cannot give it a new one"
+        known = (
+            f"{name_events(without)}: sent with the id that the app has seen, because relay cannot give it a new one"
+        )
         notes = (known, *notes)
     return LabTrial(
         experiment=experiment.name,

@@ -81,7 +81,7 @@ def summarise_latency(took: Sequence[float]) -> Latency | None:
 
 
 def max_concurrency(sends: Sequence[LabSend]) -> int:
-    """Return how many sends were under way together at the most."""
+    """Return the highest number of sends at the same time."""
     moments = []
     for send in sends:
         if send.started_at is not None and send.took is not None:

@@ -1,4 +1,4 @@
-"""Runs the lab: one run after another, each send a delivery, all of it written down as it happens."""
+"""Runs the lab: one run after another, each send a delivery, recorded as it happens."""
 
 import asyncio
 import hashlib
@@ -164,7 +164,7 @@ class LabRunner:
             await self._end(run.id, LabState.CANCELLED)
         except (StoreError, TimeoutError) as error:
             await self._end(run.id, LabState.INTERRUPTED, f"the store could not be used: {error}")
-        except Exception as error:  # noqa: BLE001 - capturing must go on, whatever an experiment raises
+        except Exception as error:  # noqa: BLE001 - capturing must continue if an experiment fails
             log_traceback(log, f"lab run {run.id} was ended", error)
             await self._end(run.id, LabState.INTERRUPTED, "relay failed; its log says where")
 

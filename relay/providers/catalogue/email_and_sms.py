@@ -255,7 +255,7 @@ TWILIO = Provider(
     message_status=message_statuses.TWILIO_STATUSES,
 )
 
-# What some guides show in place of Twilio's real signature. Never accepted for a `twilio` source.
+# What some guides show instead of Twilio's real signature. Never accepted for a `twilio` source.
 TWILIO_SIMPLE = dataclasses.replace(
     TWILIO,
     name="twilio-simple",

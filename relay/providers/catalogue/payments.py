@@ -213,7 +213,7 @@ ADYEN = Provider(
         AdyenItems(name="payments"),
     ),
     event_type=first_of(f"{_ITEM}.eventCode", "type"),
-    # https://docs.adyen.com/development-resources/webhooks/: usually one item, and a list all the same.
+    # https://docs.adyen.com/development-resources/webhooks/: usually one item, but still a list.
     items=ItemPaths((("notificationItems", None),)),
     # Adyen reports one payment several times: the event code and its date belong to the key.
     # https://docs.adyen.com/development-resources/webhooks/handle-webhook-events

@@ -217,7 +217,7 @@ SNS = Provider(
     # A certificate, and so nothing secret: only Amazon can sign.
     secret_env=("AWS_SNS_CERTIFICATE",),
     recognise=("x-amz-sns-message-type",),
-    # The body is JSON all the same: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+    # The body is still JSON: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
     content_type="text/plain; charset=UTF-8",
     # Version 1 of the signature is SHA-1, version 2 SHA-256; the topic decides. sns-validator 0.3.5 fetches the
     # certificate, relay fetches nothing that a request names.

@@ -119,7 +119,7 @@ RESEND = Provider(
     message_status=message_statuses.RESEND_STATUSES,
 )
 
-# What some guides show in place of Resend's real signature. Never accepted for a `resend` source.
+# What some guides show instead of Resend's real signature. Never accepted for a `resend` source.
 RESEND_SIMPLE = dataclasses.replace(
     RESEND,
     name="resend-simple",

@@ -226,7 +226,7 @@ def _explain_damage(case: SignatureCase, secret: str, number: int, body: bytes) 
 
 
 def find_symptoms(tester: VariantTester) -> Iterator[SignatureFinding]:
-    """Say what is plainly wrong with the request, the likeliest cause first; nothing here is proven by a signature."""
+    """Describe what is clearly wrong with the request, likeliest cause first; no signature proves any of it."""
     case = tester.case
     capture, title = case.capture, case.title
     has_body = bool(capture.body)

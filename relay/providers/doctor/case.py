@@ -59,7 +59,7 @@ class SignatureCase:
 
     @property
     def is_custom(self) -> bool:
-        """Say whether the scheme is declared in relay.toml, so that it is corrected there."""
+        """Return whether the scheme is declared in relay.toml, so that it is corrected there."""
         return self.source.provider == "custom"
 
     @property
@@ -222,7 +222,7 @@ class VariantTester:
     def fits(
         self, secret: Secret, what: str, *, capture: Capture | None = None, scheme: SignatureScheme | None = None
     ) -> bool:
-        """Say whether a secret gives the signature of a request, however old; False when time is up."""
+        """Return whether a secret gives the signature of a request, however old; False when time is up."""
         scheme = scheme or self.case.source.scheme
         if scheme is None or self.is_late():
             return False
@@ -270,7 +270,7 @@ class VariantTester:
             return None
 
     def is_late(self) -> bool:
-        """Say whether the time of this hypothesis is up, and remember it."""
+        """Return whether the time of this hypothesis is up, and remember it."""
         late = self._monotonic() > self._share_until
         self.cut = self.cut or late
         return late

@@ -196,7 +196,7 @@ _RULED_OUT_WORDS = {
 
 
 def _explain_unchecked(tester: VariantTester, verification: Verification) -> SignatureFinding | None:
-    """Say why nothing was checked, and what to do so that the next one is."""
+    """Explain why nothing was checked, and what to do so that the next one is."""
     case = tester.case
     if case.source.verify is VerifyMode.OFF:
         return SignatureFinding(
@@ -292,7 +292,7 @@ def _explain_no_secret(tester: VariantTester) -> SignatureFinding:
 
 
 def _explain_handshake(case: SignatureCase, verification: Verification) -> Iterator[SignatureFinding]:
-    """Say what a handshake still needs, nothing where the request is none or its signature failed."""
+    """Describe what a handshake still needs, nothing where the request is none or its signature failed."""
     found = find_challenge(case.source.provider, case.capture)
     if found is None:
         return
@@ -338,13 +338,13 @@ def _explain_verify_token(case: SignatureCase, challenge: Challenge, verificatio
 
 
 def _explain_broken_verifier(case: SignatureCase, verification: Verification) -> SignatureFinding:
-    """Say where a verifier failed; no secret is tried with it, for none would change that."""
+    """Describe where a verifier failed; no secret is tried, because none would change that."""
     step = request_head.find_failed_check(verification)
     verifier = next((leaf.reference for leaf in case.schemes if isinstance(leaf, VerifierScheme)), "")
     return SignatureFinding(
         cause="verifier_failed",
         title=f"The verifier {verifier} {step.detail if step else 'failed'}",
-        sentence="It is your own code that failed on this request, so the signature was not checked at all: neither "
-        "the secret nor the body is to blame.",
+        sentence="Your own code failed on this request, so the signature was not checked: neither the secret nor the "
+        "body is the cause.",
         fix="Correct it there, restart relay, and check this event again.",
     )

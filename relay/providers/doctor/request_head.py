@@ -199,7 +199,7 @@ def explain_missing_signature(case: SignatureCase, verification: Verification) -
 
 
 def explain_malformed_signature(tester: VariantTester, verification: Verification) -> SignatureFinding | None:
-    """Say which part of the signature cannot be read."""
+    """Describe which part of the signature cannot be read."""
     if verification.reason not in ("header_malformed", "body_malformed"):
         return None
     case, step = tester.case, find_failed_check(verification)
@@ -308,7 +308,7 @@ def _list_paths(case: SignatureCase, path: str) -> tuple[str, ...]:
 
 
 def is_address_signed(case: SignatureCase) -> bool:
-    """Say whether a signature of the source covers the address that was called."""
+    """Return whether a signature of the source covers the address that was called."""
     signed = (getattr(leaf, "signed", None) for leaf in case.schemes)
     return any(getattr(text, "uses_address", False) for text in signed)
 

@@ -243,7 +243,7 @@ def _find_mode(reference: str) -> str:
 
 
 def explain_unreadable_secret(tester: VariantTester) -> SignatureFinding | None:
-    """Say which secrets are no key of the scheme: with them no signature ever fits, whatever was sent."""
+    """Describe which secrets are no key of the scheme: with them no signature ever fits, whatever was sent."""
     case = tester.case
     for secret in tester.own:
         problem = find_key_problem(case.source.scheme, secret) if case.source.scheme is not None else ""

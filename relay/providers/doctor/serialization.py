@@ -39,7 +39,7 @@ def minify_json(body: bytes) -> bytes:
 
 
 def list_json_variants(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """Return a JSON body in the layouts that senders use, each with its name; none when it is no JSON."""
+    """Return a JSON body in the layouts that senders use, each with its name; none if it is not JSON."""
     if len(body) > MAX_BODY:
         return
     try:
@@ -135,19 +135,19 @@ def try_key_orders(tester: VariantTester) -> SignatureFinding | None:
 
 
 def is_sorted(body: bytes) -> bool:
-    """Say whether every object of a JSON body has its keys in alphabetical order, and one has several."""
+    """Return whether every object of a JSON body has its keys in alphabetical order, and one has several."""
     value = parse_object(body)
     objects = [] if value is None else [list(item) for item in _walk_objects(value)]
     return all(keys == sorted(keys) for keys in objects) and any(len(keys) >= _MIN_SORTED_KEYS for keys in objects)
 
 
 def signs_bytes(scheme: object) -> bool:
-    """Say whether a signature covers the bytes of the body, not fields of it or nothing at all."""
+    """Return whether a signature covers the bytes of the body, not fields of it or nothing at all."""
     return not (isinstance(scheme, SharedToken | AdyenItems | Sns) or is_in_body(scheme))
 
 
 def is_in_body(scheme: object) -> bool:
-    """Say whether a scheme reads its signature from the body."""
+    """Return whether a scheme reads its signature from the body."""
     return isinstance(getattr(scheme, "place", None), InJson | InEach | InForm)
 
 

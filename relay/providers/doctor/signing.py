@@ -151,7 +151,7 @@ def _find_likeness(scheme: Hmac | Digest, expected: bytes, received: ReceivedSig
 
 
 def _is_readable(scheme: SignedText, whole: bytes, part: bytes) -> bool:
-    """Say whether the scheme finds the signature in its header by itself."""
+    """Return whether the scheme finds the signature in its header by itself."""
     try:
         return part in scheme.layout.read(whole).signatures
     except RefusalError:
@@ -242,7 +242,7 @@ def try_other_schemes(tester: VariantTester) -> SignatureFinding | None:
 
 
 def _is_identified(case: SignatureCase) -> bool:
-    """Say whether headers besides the signature's show that the request is the source's own provider's."""
+    """Return whether headers besides the signature's show that the request is the source's own provider's."""
     own = find_provider(case.source.provider)
     if own is None:
         return False
@@ -252,7 +252,7 @@ def _is_identified(case: SignatureCase) -> bool:
 
 
 def _is_related(case: SignatureCase, provider: Provider) -> bool:
-    """Say whether a provider is another way of the same one to sign, or shows headers of its own as well."""
+    """Return whether a provider is another way of the same one to sign, or shows headers of its own as well."""
     present = {name.lower() for name, _ in case.capture.headers}
     return provider.name.startswith(f"{case.source.provider}-") or any(
         name.lower() in present for name in provider.own_headers

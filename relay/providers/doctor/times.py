@@ -85,7 +85,7 @@ def _explain_replaced_time(
 
 
 def explain_age(case: SignatureCase, lead: str) -> SignatureFinding | None:
-    """Say how late or early the request is by the source's own limits; nothing when it is in time."""
+    """Describe how late or early the request is by the source's own limits; nothing when it is in time."""
     scheme, capture = case.source.scheme, case.capture
     if scheme is None:
         return None

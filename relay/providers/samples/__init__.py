@@ -215,7 +215,7 @@ def _guess_kind(body: bytes, *, usual_form: bool) -> str:
 
 
 # As JSON.stringify writes it: compact, letters not escaped. Providers that indent (Stripe, Plaid) say so in their
-# entry, for the layout is signed.
+# entry, because the layout is signed.
 def _encode_content(kind: str, content: object, indent: int | None) -> bytes:
     if kind == "form" and isinstance(content, dict):
         return urlencode(content, encoding="utf-8", errors="surrogateescape").encode()

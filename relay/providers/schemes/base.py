@@ -41,18 +41,18 @@ class Scheme(ABC):
 
     @abstractmethod
     def presented(self, capture: Capture) -> bool:
-        """Say whether the request carries this kind of signature, right or wrong."""
+        """Return whether the request carries this kind of signature, right or wrong."""
 
     @abstractmethod
     def usable(self, secret: Secret) -> bool:
-        """Say whether the secret is in the form this scheme takes."""
+        """Return whether the secret is in the form this scheme takes."""
 
     @abstractmethod
     def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
         """Check a capture against any of `secrets`. Garbage gives INVALID, never an exception."""
 
     def claims_secret(self, secret: Secret) -> bool:
-        """Say whether the secret can only be this scheme's, by its prefix."""
+        """Return whether the secret can only be this scheme's, by its prefix."""
         del secret
         return False
 

@@ -37,7 +37,7 @@ class KeyFormat:
     bare: KeyForm | None = None
 
     def claimed(self, secret: Secret) -> bool:
-        """Say whether the secret has a prefix that only this scheme's secrets have."""
+        """Return whether the secret has a prefix that only this scheme's secrets have."""
         return bool(self.claims) and secret.reveal().startswith(self.claims)
 
     def read(self, secret: Secret) -> bytes | None:

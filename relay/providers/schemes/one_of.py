@@ -93,6 +93,6 @@ def _describe_key_form(scheme: Scheme) -> str:
 def with_tolerance(scheme: SignatureScheme, past: float | None, future: float | None) -> SignatureScheme:
     """Return the scheme with other age limits in seconds; None switches that check off.
 
-    The age is shown all the same. A scheme without timestamps, or one that relay did not make, stays as it is.
+    The age is still shown. A scheme without timestamps, or one that relay did not make, stays as it is.
     """
     return scheme.tolerating(past, future) if isinstance(scheme, Scheme) else scheme

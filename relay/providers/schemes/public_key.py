@@ -60,7 +60,7 @@ class KeyPairScheme(SignedText):
         return key.label.encode("utf-8", "surrogatepass")
 
     def cannot_sign(self, secret: Secret) -> bool:
-        """Say whether the secret is right for the scheme and yet only the provider can sign."""
+        """Return whether the secret is right for the scheme and yet only the provider can sign."""
         key = self.read_key(secret)
         return key is not None and key.private is None
 
@@ -207,7 +207,7 @@ class Rsa(KeyPairScheme):
         return None if pair is None or (self.labelled and not label) else dataclasses.replace(pair, label=label)
 
     def cannot_sign(self, secret: Secret) -> bool:
-        """Say whether the secret is a certificate or public key, or a label that lacks one."""
+        """Return whether the secret is a certificate or public key, or a label that lacks one."""
         return KeyPairScheme.cannot_sign(self, secret) or (self.labelled and _is_label(secret))
 
     def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:

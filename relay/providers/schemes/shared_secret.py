@@ -249,7 +249,7 @@ class SharedToken(SteppedScheme):
         return any(value.strip() and self._is_kind(value) for value in values)
 
     def usable(self, secret: Secret) -> bool:
-        """Say whether the secret is a token: not empty, and not the key of another scheme."""
+        """Return whether the secret is a token: not empty, and not the key of another scheme."""
         return self._read(secret) is not None
 
     def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:

@@ -56,7 +56,7 @@ class SignedText(SteppedScheme):
 
     @abstractmethod
     def matches(self, key: Any, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
-        """Say whether any of the signatures is right, compared in constant time; garbage is not."""
+        """Return whether any of the signatures is right, compared in constant time; garbage is not."""
 
     @abstractmethod
     def make(self, key: Any, text: bytes, capture: Capture) -> bytes:
@@ -122,7 +122,7 @@ class SignedText(SteppedScheme):
         return capture
 
     # The order is that of the steps a person reads: header, age, content, comparison. A wrong signature outweighs a
-    # wrong age, for nothing in an unsigned request says anything.
+    # wrong age, because nothing in an unsigned request is proof.
     def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
         presented = self._present(capture)
         title = self.place.title

@@ -157,7 +157,7 @@ def _decide_outcome(
 def classify_again(source: Source, event: CapturedEvent, verification: Verification) -> NewEvent:
     """Return the outcome of a stored event that could not be checked when it came; pure.
 
-    Its names stay, and so does the answer it got. What belongs to no source any more claims no key.
+    Its names stay, and so does the answer it got. It claims its key only if it verifies.
     """
     row = event.row
     outcome, _, reason = _decide_outcome(source, verification, row.types)
@@ -166,7 +166,7 @@ def classify_again(source: Source, event: CapturedEvent, verification: Verificat
         provider=row.provider,
         type=row.type,
         idempotency_key=row.idempotency_key,
-        claims_key=verification.may_act and source.configured and outcome is not EventOutcome.REJECTED,
+        claims_key=verification.verdict is Verdict.VERIFIED and outcome is not EventOutcome.REJECTED,
         deliver_duplicates=source.deliver_duplicates,
         outcome=outcome,
         verification=verification,

@@ -187,8 +187,12 @@ def _mark_recovered(event: NewEvent, facts: RecoveredFacts) -> NewEvent:
 
 
 def _plan(event: NewEvent, routing: Routing, source: Source, stored: CapturedEvent | None) -> tuple[NewDelivery, ...]:
-    if stored is not None and event.type == "handshake" and not source.deliver_handshakes:
-        return ()
+    if stored is not None:
+        # What was stored before is sent on only once it verifies, or where its source accepts what does not.
+        if event.verification.verdict not in (Verdict.VERIFIED, Verdict.INVALID):
+            return ()
+        if event.type == "handshake" and not source.deliver_handshakes:
+            return ()
     return plan_deliveries(event, routing.routes, routing.targets)
 
 

@@ -59,7 +59,7 @@ async def replay_command(
     others = (edits, dry_run, how["to"] is not None, how["sign"] != "auto")
     if resume is not None and any(others):
         hint = f"relay replay --resume {resume}"
-        raise UsageError("a bulk replay continues with its original options: --resume takes no others", hint=hint)
+        raise UsageError("a bulk replay continues as it was started: --resume takes no other options", hint=hint)
     if (how["rate"] or how["stop_on_failure"]) and (edits or query is None):
         raise UsageError("--rate and --stop-on-failure are for a --query without edits", hint="leave them out")
     async with call.connect(secrets=True) as api:

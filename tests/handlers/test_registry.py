@@ -295,7 +295,7 @@ def test_headers_are_found_in_any_case_and_listed_as_received():
 
 @pytest.mark.parametrize("after", [-1, float("nan"), float("inf"), timedelta(seconds=-1)])
 def test_a_wait_that_is_none_is_refused_where_it_stands(after):
-    with pytest.raises(ValueError, match="is no wait"):
+    with pytest.raises(ValueError, match="is not a wait"):
         Retry("later", after=after)
     assert Retry(after=timedelta(minutes=2)).after == 120
     assert str(Failed("gone")) == "gone"

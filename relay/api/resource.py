@@ -111,7 +111,7 @@ class Refusal:
 _BY_TYPE = {
     "string_type": Refusal("{name} must be text", "leave {name} out, or quote it"),
     "bool_type": Refusal("{name} must be true or false", "leave {name} out for {default}"),
-    "string_unicode": Refusal("{name} holds half of a surrogate pair, which is no text", "send whole characters"),
+    "string_unicode": Refusal("{name} holds half of a surrogate pair, which is not text", "send whole characters"),
     "string_too_long": Refusal("{name} is limited to {limit} characters", "shorten it"),
 }
 

@@ -25,7 +25,7 @@ Every key of relay.toml. `relay init` writes a file to start from, `relay check`
 
 - **Durations** are `"250ms"`, `"30s"`, `"5m"`, `"2h"`, `"7d"`; **sizes** `"64KB"`, `"25MB"`, `"5GB"`, in thousands.
 - **References** say where a secret is, never what it is: `"env:NAME"`, a variable of the environment or of a `.env`
-  (beside relay.toml, or above it in the Git repository; `${NAME}` in it is not expanded), or `"vault:name"`, a secret
+  (next to relay.toml, or above it in the Git repository; `${NAME}` in it is not expanded), or `"vault:name"`, a secret
   in [relay's vault](secrets.md).
 - **Lists** of one may be written without their brackets.
 - Files and folders count from the folder of relay.toml.

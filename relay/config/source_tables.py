@@ -62,14 +62,14 @@ class AnswerTable(ConfigTable):
     """`answer = {…}`: what the provider gets back."""
 
     mode: Literal["ack", "wait"] = declare(
-        "ack", "`ack` answers at once; `wait` passes on the answer of the first target that is forwarded to."
+        "ack", "`ack` answers at once; `wait` returns the response of the first target with `forward`."
     )
-    status: int = declare(200, "The status of the answer.", ge=200, le=599)
+    status: int = declare(200, "The status of the response.", ge=200, le=599)
     body: str | None = declare(
-        None, "The body of the answer, instead of relay's own JSON or what the provider expects."
+        None, "The body of the response, instead of relay's own JSON or what the provider expects."
     )
     content_type: MediaType | None = declare(
-        None, "The content type of the body; by default what it looks like: JSON, XML or plain text."
+        None, "The content type of the body; by default JSON, XML or plain text, by what it looks like."
     )
     timeout: Duration = declare(10.0, "How long `wait` waits before it answers 202.", gt=0, le=120)
 
@@ -78,9 +78,9 @@ class RateLimit(ConfigTable):
     """`rate_limit = {…}`."""
 
     requests_per_minute: int = Field(
-        description="How many requests a minute are taken from all callers together.", ge=1, le=1_000_000
+        description="The maximum number of requests per minute, from all callers together.", ge=1, le=1_000_000
     )
-    burst: int = declare(10, "How many may come at once.", ge=1, le=1_000_000)
+    burst: int = declare(10, "How many requests may come at once.", ge=1, le=1_000_000)
 
 
 class MessagesTable(ConfigTable):
@@ -92,9 +92,11 @@ class MessagesTable(ConfigTable):
         BeforeValidator(as_list),
         schema_or_list({"enum": ["external_id", "embedded", "timestamp"]}),
     ] = declare(
-        ["external_id", "embedded", "timestamp"], "By what a status finds its message, any of them in this order."
+        ["external_id", "embedded", "timestamp"], "How a status is matched to its message: these ways, in this order."
     )
-    window: Duration = declare(600.0, "How far from the sending a status of `timestamp` may lie.", gt=0, le=604800)
+    window: Duration = declare(
+        600.0, "For `timestamp`, how far the status may be from the time of sending.", gt=0, le=604800
+    )
     unknown: Literal[200, 404] = declare(
         200, '`404` answers "message not found" for a status that belongs to no message.'
     )
@@ -105,43 +107,47 @@ class CatchUpTable(ConfigTable):
     """`[sources.NAME.catch_up]`: how past events are asked for; which keys there are depends on `api`."""
 
     api: Literal["github", "stripe", "svix"] | None = declare(
-        None, "Whose API is asked; by default the source's provider."
+        None, "The API to query; by default the source's provider."
     )
-    base_url: str | None = declare(None, "The address of that API, where it is not the usual one.")
+    base_url: str | None = declare(None, "The base URL of that API, if it is not the usual one.")
     token: Reference | None = declare(None, "The token for GitHub or Svix.")
     key: Reference | None = declare(None, "The key for Stripe.")
-    repository: str | None = declare(None, "The repository on GitHub whose hook is asked: `owner/name`.")
-    organization: str | None = declare(None, "The organization on GitHub whose hook is asked.")
+    repository: str | None = declare(None, "The GitHub repository of the webhook: `owner/name`.")
+    organization: str | None = declare(None, "The GitHub organization of the webhook.")
     hook: Annotated[int, Field(ge=1)] | None = declare(
-        None, "The number of the hook on GitHub; by default the one that leads to this source's path."
+        None, "The id of the webhook at GitHub; by default the one that points to this source's path."
     )
     app: TextOrNumber | None = declare(None, "The id of the GitHub app, or of the application at Svix.")
     endpoint: str | None = declare(None, "The endpoint at Svix; by default all messages of the application.")
     account: str | None = declare(None, "A connected account at Stripe.")
-    undelivered: bool | None = declare(None, "Whether Stripe is asked only for what not every endpoint took.")
+    undelivered: bool | None = declare(
+        None, "Whether to fetch from Stripe only events that some endpoint has not accepted."
+    )
 
 
 class SourceTable(ConfigTable):
     """`[sources.NAME]`: one address events arrive at."""
 
     provider: str | None = declare(
-        None, "Who sends: by default the provider of the table's name, else `custom`, a scheme of your own."
+        None, "The provider; by default the one the table is named after, else `custom`, a scheme of your own."
     )
-    path: str | None = declare(None, "Where it answers; `/webhooks/<name>` by default, and everything below.")
-    secret: References = declare([], "What signatures are checked with; several while a secret is rotated.")
+    path: str | None = declare(
+        None, "The path of the source, including everything below it; `/webhooks/<name>` by default."
+    )
+    secret: References = declare([], "The secret that verifies signatures; several during a rotation.")
     verify_token: References = declare([], "The token that Meta and others send in their setup handshake.")
-    scheme: str | None = declare(None, "Pins one of the provider's schemes where it has several.")
+    scheme: str | None = declare(None, "One of the provider's schemes, if it has several.")
     verify: Literal["enforce", "report", "off"] = declare(
-        "enforce", "`enforce` answers 401 to what fails, `report` accepts and flags it, `off` checks nothing."
+        "enforce", "`enforce` answers 401 to an invalid signature, `report` accepts and flags it, `off` checks nothing."
     )
     tolerance: Tolerance | None = declare(
         None, "How old a signature may be; the provider's own limit by default. `off` checks no age."
     )
     public_url: str | None = declare(
-        None, "The URL the provider calls, where it signs it: no other counts then. The tunnel's by default."
+        None, "The URL that the provider signs, if it signs one: no other counts then. The tunnel's by default."
     )
     events: Names = declare(
-        [], "The types that are taken, with `*`; what has none of them is stored, answered 200, marked ignored."
+        [], "The accepted types, with `*`; any other event is stored, answered 200 and marked ignored."
     )
     duplicates: Literal["drop", "deliver"] = declare(
         "drop", "`drop` stores a repeated key and does not deliver it, `deliver` delivers it again."
@@ -157,16 +163,14 @@ class SourceTable(ConfigTable):
     )
     json_schema: FilePath | None = declare(
         None,
-        'What a body must fit, else 400: a JSON Schema file, or a Pydantic model as `"models:Payment"`.',
+        'What a body must match, else 400: a JSON Schema file, or a Pydantic model as `"models:Payment"`.',
         alias="schema",
     )
-    allow_ips: Names = declare([], "The addresses and networks that may call; others get 403.")
-    rate_limit: RateLimit | None = declare(
-        None, "How fast the source may be called; what is faster gets 429 with `Retry-After`."
-    )
-    content_types: Names = declare([], 'The content types that are taken, such as `"application/*"`; others get 400.')
+    allow_ips: Names = declare([], "The addresses and networks that may send; others get 403.")
+    rate_limit: RateLimit | None = declare(None, "The rate limit; a request over it gets 429 with `Retry-After`.")
+    content_types: Names = declare([], 'The accepted content types, such as `"application/*"`; others get 400.')
     max_body: BodyLimit | None = declare(None, "The largest body of this source, instead of the one of `[server]`.")
-    answer: AnswerTable = declare(AnswerTable.model_construct(), "What the provider gets back.")
-    signature: SignatureTable | None = declare(None, "How requests are signed, where no provider's scheme says so.")
-    messages: MessagesTable | None = declare(None, "How statuses of mail and SMS find the messages they belong to.")
-    catch_up: CatchUpTable | None = declare(None, "How events that relay missed are fetched from the provider's API.")
+    answer: AnswerTable = declare(AnswerTable.model_construct(), "The response to the provider.")
+    signature: SignatureTable | None = declare(None, "How requests are signed, if they follow no provider's scheme.")
+    messages: MessagesTable | None = declare(None, "How statuses of mail and SMS are matched to their messages.")
+    catch_up: CatchUpTable | None = declare(None, "How missed events are fetched from the provider's API.")

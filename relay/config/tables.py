@@ -40,20 +40,19 @@ class ServerTable(ConfigTable):
         parse_endpoint("127.0.0.1:8401"), "Where dashboard, API and metrics are, for you alone."
     )
     dashboard_auth: Literal["token", "off"] = declare(
-        "token", "`off` asks for no token; only for a dashboard on loopback."
+        "token", "`off` turns the token off; only for a dashboard on loopback."
     )
     allowed_hosts: Names = declare(
-        [], "Further names that the dashboard answers to where it is bound elsewhere than loopback."
+        [], "Additional host names that the dashboard accepts if it does not listen on loopback."
     )
     allow_targets: Names = declare(
-        [], "Further `host:port` that a typed-in URL may reach, besides loopback and the targets."
+        [], "Additional `host:port` that a typed-in URL may reach; loopback and the targets are always allowed."
     )
     data_dir: str = declare(
         ".relay",
-        "The folder for events, vault, outbox and log, counted from the folder of relay.toml; keep it out "
-        "of version control.",
+        "The folder for events, vault, outbox and log, relative to relay.toml; keep it out of version control.",
     )
-    max_body: BodyLimit = declare(25_000_000, "The largest body that is taken; a larger one gets 413.")
+    max_body: BodyLimit = declare(25_000_000, "The largest body that is accepted; a larger one gets 413.")
     inbox: bool = declare(True, "Whether `/webhooks/<any other name>` is captured too, unchecked; `false` answers 404.")
 
 
@@ -62,40 +61,40 @@ class TunnelTable(ConfigTable):
 
     provider: Literal["auto", "ngrok", "command", "static", "none"] = declare(
         "auto",
-        "`auto` is `ngrok` where an authtoken is set, else `none`; `ngrok` needs its agent: `relay tunnel "
-        "install`; `command` starts a program of yours, and `static` is a tunnel that you run yourself.",
+        "`auto` is `ngrok` if an authtoken is set, else `none`; `ngrok` needs its agent: `relay tunnel install`; "
+        "`command` starts a program of yours, and `static` is a tunnel that you run yourself.",
     )
-    authtoken: Reference = declare("env:NGROK_AUTHTOKEN", "The token of ngrok.")
-    domain: str | None = declare(None, "A fixed domain of your ngrok account.")
+    authtoken: Reference = declare("env:NGROK_AUTHTOKEN", "The ngrok authtoken.")
+    domain: str | None = declare(None, "A reserved domain of your ngrok account.")
     command: str | None = declare(
         None,
         'The command of `provider = "command"`, such as `cloudflared tunnel --url {ingress_url}`; `{host}` '
         "and `{port}` work too.",
     )
     url_pattern: Pattern | None = declare(
-        None, "A regular expression for the address in what `command` prints; its first group, if it has one."
+        None, "A regular expression that finds the address in the output of `command`; its first group, if it has one."
     )
-    public_url: str | None = declare(None, 'The address of the tunnel where `provider = "static"`.')
+    public_url: str | None = declare(None, 'The address of the tunnel if `provider = "static"`.')
     forwarded_for: bool | None = declare(
-        None, "Whether `X-Forwarded-For` says who called; by default where the tunnel is known to write it."
+        None, "Whether `X-Forwarded-For` holds the caller's address; by default if the tunnel is known to set it."
     )
 
 
 class RetryTable(ConfigTable):
     """`retry = {…}`: how often and how far apart."""
 
-    attempts: int = declare(6, "How often it is tried at most.", ge=1, le=100)
+    attempts: int = declare(6, "The maximum number of attempts.", ge=1, le=100)
     first: Duration = declare(2.0, "How long to wait before the second attempt.", le=_LONGEST_WAIT)
-    factor: Number = declare(3.0, "By what each wait is longer than the one before.", ge=1, le=100)
+    factor: Number = declare(3.0, "The factor by which each wait is longer than the one before.", ge=1, le=100)
     max: Duration = declare(3600.0, "The longest wait.", le=_LONGEST_WAIT)
-    jitter: Number = declare(0.2, "By how much of itself a wait is changed at random.", ge=0, le=1)
+    jitter: Number = declare(0.2, "The fraction of each wait that is random.", ge=0, le=1)
 
 
 class HeaderRules(ConfigTable):
     """`headers = {…}`: what to set on and take off what is forwarded."""
 
-    set: dict[HeaderName, HeaderValue] = declare({}, "Headers that are added or replaced.")
-    remove: HeaderNames = declare([], "Headers that are left out.")
+    set: dict[HeaderName, HeaderValue] = declare({}, "Headers to add or replace.")
+    remove: HeaderNames = declare([], "Headers to remove.")
 
 
 class TargetTable(ConfigTable):
@@ -104,17 +103,17 @@ class TargetTable(ConfigTable):
     forward: str | None = declare(None, "The URL that events are sent to.")
     email: str | None = declare(None, "The table of `[emails]` that events are mailed with.")
     handler: FilePath | None = declare(None, "A Python file whose functions are called with events.")
-    timeout: Duration = declare(30.0, "How long an answer may take.", gt=0, le=600)
+    timeout: Duration = declare(30.0, "How long a response may take.", gt=0, le=600)
     order: Literal["any", "fifo"] = declare("any", "`fifo` sends the events of a source strictly one after another.")
-    concurrency: int = declare(4, "How many events go there at the same time; 2 for a handler.", ge=1, le=16)
-    retry: RetryTable = declare(RetryTable.model_construct(), "How often and how far apart deliveries are tried.")
+    concurrency: int = declare(4, "How many events are sent at the same time; 2 for a handler.", ge=1, le=16)
+    retry: RetryTable = declare(RetryTable.model_construct(), "How often and at what intervals deliveries are tried.")
     sign: Literal["auto", "original", "fresh"] = declare(
-        "auto", "`auto` signs again what would not verify any more, `fresh` everything, `original` nothing."
+        "auto", "`auto` signs again what would no longer verify, `fresh` everything, `original` nothing."
     )
     sign_url: Literal["target", "public"] | None = declare(
-        None, "Which URL is signed where a provider signs one: the one that is called, or the public one."
+        None, "The URL that is signed, for providers that sign one: the target's or the public one."
     )
-    headers: HeaderRules = declare(HeaderRules.model_construct(), "What to change in the headers.")
+    headers: HeaderRules = declare(HeaderRules.model_construct(), "Changes to the headers.")
     verify_tls: bool = declare(True, "Whether the certificate of an https target must be valid.")
     path: Literal["join", "fixed"] = declare(
         "join", "`join` appends what follows the source's path, `fixed` sends everything to the one URL."
@@ -126,15 +125,14 @@ class TargetTable(ConfigTable):
 class RouteTable(ConfigTable):
     """`[[routes]]`: which events go where."""
 
-    source: Names = declare(["*"], 'The sources of the events, or `"*"` for every one.', min_length=1)
+    source: Names = declare(["*"], 'The sources of the events, or `"*"` for all.', min_length=1)
     events: Names = declare(
-        [], "The types of the events, with `*`, one of which a request must hold; every type by default."
+        [], "The event types, with `*`; a request with several events must hold one of them. All types by default."
     )
     when: str = declare(
         "",
-        "A condition on `event` and `payload`, a Jinja expression; of a request that holds "
-        "several events, on `item` too, which is each of them, and on `items`. It holds if it "
-        "does for one.",
+        "A condition: a Jinja expression of `event` and `payload`. If a request holds several events, also of "
+        "`item`, each of them, and `items`; one that matches is enough.",
     )
     to: Names = Field(description="The targets.")
 
@@ -143,43 +141,43 @@ class EmailTable(ConfigTable):
     """`[emails.NAME]`: a mail rendered from an event."""
 
     to: Names = Field(description="The recipients: addresses or templates, which may give a list.")
-    cc: Names = declare([], "Who gets a copy.")
-    bcc: Names = declare([], "Who gets a copy that the others do not see.")
-    reply_to: Names = declare([], "Where answers go.")
+    cc: Names = declare([], "The recipients of a copy.")
+    bcc: Names = declare([], "The recipients of a blind copy.")
+    reply_to: Names = declare([], "The addresses for replies.")
     subject: str = Field(description="The subject, a template.")
-    template: FilePath | None = declare(None, "A file with the HTML, a template; a `.txt` beside it is the plain part.")
+    template: FilePath | None = declare(
+        None, "A file with the HTML, a template; a `.txt` next to it is the plain part."
+    )
     text: str | None = declare(None, "The plain text, a template, instead of a file.")
     attach: Annotated[
         list[Literal["payload", "body"]], BeforeValidator(as_list), schema_or_list({"enum": ["payload", "body"]})
-    ] = declare([], "What of the event goes with the mail.")
-    once: bool = declare(True, "Whether an event is mailed once by this template, unless it is forced.")
-    per_hour: int = declare(30, "How many leave within an hour; the others wait.", ge=1, le=100_000)
+    ] = declare([], "The parts of the event to attach.")
+    once: bool = declare(True, "Whether an event is mailed only once with this template, unless it is forced.")
+    per_hour: int = declare(30, "The maximum number of mails per hour; the others wait.", ge=1, le=100_000)
 
 
 class SmtpTable(ConfigTable):
     """`[smtp]`: the server that takes our mail."""
 
-    host: str = Field(description="The name of the server.")
+    host: str = Field(description="The host name of the server.")
     port: int = declare(587, "Its port.", ge=1, le=65535)
     security: Literal["starttls", "tls", "none"] = declare("starttls", "How the connection is encrypted.")
-    username: Reference | None = declare(None, "Who logs in. While it is missing, mail waits.")
+    username: Reference | None = declare(None, "The user name. While it is missing, mail waits.")
     password: Reference | None = declare(None, "The password. While it is missing, mail waits.")
-    sender: str = Field(description="Who the mail is from: `Shop <shop@example.com>`.")
-    allow_recipients: Names = declare(
-        [], "Who may get mail, with `*`; without it only addresses that relay.toml names."
-    )
-    insecure: bool = declare(False, "Whether a server that is not on this computer may lack encryption.")
-    ca_file: FilePath | None = declare(None, "A file with the certificates that vouch for the server's.")
+    sender: str = Field(description="The sender of the mail: `Shop <shop@example.com>`.")
+    allow_recipients: Names = declare([], "The allowed recipients, with `*`; by default only addresses in relay.toml.")
+    insecure: bool = declare(False, "Whether an unencrypted connection to another computer is allowed.")
+    ca_file: FilePath | None = declare(None, "A file with the CA certificates to trust.")
     verify_tls: bool = declare(True, "Whether the server's certificate must be valid.")
     timeout: Duration = declare(10.0, "How long each step may take.", gt=0, le=600)
-    retry: RetryTable = declare(RetryTable.model_construct(), "How often and how far apart mails are tried.")
+    retry: RetryTable = declare(RetryTable.model_construct(), "How often and at what intervals mails are tried.")
 
 
 class LogTable(ConfigTable):
     """`[log]`: what relay writes down of its own work."""
 
     level: Literal["error", "warning", "info", "debug"] = declare(
-        "info", "What `relay.log` in `data_dir` holds; `debug` logs every event, a line for each step."
+        "info", "The level of `relay.log` in `data_dir`; `debug` logs each step of every event."
     )
 
 
@@ -187,8 +185,8 @@ class RetentionTable(ConfigTable):
     """`[retention]`: how much is kept."""
 
     max_age: Duration = declare(30 * 86400.0, "How long events are kept.", gt=0)
-    max_events: int = declare(1_000_000, "How many events are kept.", ge=1, le=1_000_000_000_000)
-    max_size: Size = declare(5_000_000_000, "How much disk the events may take.", ge=1_000_000)
+    max_events: int = declare(1_000_000, "The maximum number of events.", ge=1, le=1_000_000_000_000)
+    max_size: Size = declare(5_000_000_000, "The maximum disk space for events.", ge=1_000_000)
 
 
 class File(ConfigTable):

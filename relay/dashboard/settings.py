@@ -39,7 +39,7 @@ async def save_settings(request: web.Request, relay: RunningRelay) -> web.Respon
     form = await request.post()
     density, zone = form.get("density"), form.get("zone")
     if density not in _DENSITIES or zone not in _ZONES:
-        raise UsageError("that is no setting", hint="choose one of those on the page")
+        raise UsageError("that setting does not exist", hint="choose one of those on the page")
     relay.state.preferences = Preferences(
         density="compact" if density == "compact" else "comfortable",
         zone="utc" if zone == "utc" else "local",

@@ -232,7 +232,7 @@ def _load_schema(schema: str | type) -> BodySchema:
         try:
             return PydanticSchema(name=name, adapter=TypeAdapter(schema))
         except PydanticUserError as error:
-            raise UsageError(f"{name} is no model", hint="give a class of pydantic.BaseModel") from error
+            raise UsageError(f"{name} is not a model", hint="give a class of pydantic.BaseModel") from error
     from relay.config.source_rules import body_schema  # noqa: PLC0415 - 0.3 s to import, and only a name needs it
 
     return body_schema(schema, Path.cwd())

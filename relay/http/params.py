@@ -91,6 +91,6 @@ def parse_catch_up_request(
     when = parse_moment(since.strip(), relay.clock.now())
     if when is None:
         raise UsageError(
-            "since is no time", hint="write an age such as 90m, 2h or 7d, or a time such as 2026-01-31T12:00"
+            "since is not a time", hint="write an age such as 90m, 2h or 7d, or a time such as 2026-01-31T12:00"
         )
     return CatchUpRequest(source=source, since=when, dry_run=dry_run, forward=forward)

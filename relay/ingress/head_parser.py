@@ -190,7 +190,7 @@ def _parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
     if len(line) > MAX_LINE:
         raise AmbiguousRequestError(f"the request line is longer than {MAX_LINE} bytes")
     if not _REQUEST_TARGET.fullmatch(target):
-        raise AmbiguousRequestError("the request's target is no path")
+        raise AmbiguousRequestError("the request's target is not a path")
     return method, target, version
 
 

@@ -224,6 +224,6 @@ def _split_fields(body: bytes) -> list[_Field]:
 
 def _invalid_path_error(path: str) -> UsageError:
     return UsageError(
-        f"'{escape_unprintable(path, 60)}' is no path.",
+        f"'{escape_unprintable(path, 60)}' is not a path.",
         hint='write data.object.amount, items[0].id, metadata["a.b"] or /data/object/amount',
     )

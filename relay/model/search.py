@@ -197,7 +197,7 @@ def list_grammar() -> tuple[tuple[str, str], ...]:
         ("word", "events whose headers, query or body hold a word that begins so"),
         ('"two words"', "these very words, one after the other"),
         ("-TERM", "not this: -type:ping, -word"),
-        ("A OR B", "either of the two; terms beside each other must all hold"),
+        ("A OR B", "either of the two; without OR, all terms must match"),
         *((f"{key}:", meaning.replace("`", "")) for key, meaning in KEYS.items()),
         *((f"{family}.NAME:", meaning) for family, meaning in FAMILIES.items()),
     )

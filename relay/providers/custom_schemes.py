@@ -165,7 +165,7 @@ def _build_python(options: SignatureOptions, load: VerifierLoader | None) -> Sch
     if not options.verifier or load is None:
         raise ConfigError(
             "signature.verifier: missing",
-            hint='name a class in a file beside relay.toml: verifier = "verifiers:MyVerifier"',
+            hint='name a class in a file next to relay.toml: verifier = "verifiers:MyVerifier"',
         )
     return VerifierScheme(verifier=load(options.verifier), reference=options.verifier)
 

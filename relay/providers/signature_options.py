@@ -32,14 +32,14 @@ class SignatureOptions:
         str, "The kind of signature; `digest` hashes a text with the secret in it, `python` is a class of yours."
     ] = "hmac"
     header: Annotated[
-        str | list[str] | None, "The header of the signature or token; of several the first that a request has."
+        str | list[str] | None, "The header of the signature or token; of several, the first that the request has."
     ] = None
-    query: Annotated[str | None, "The parameter of the query that holds it instead."] = None
+    query: Annotated[str | None, "The query parameter that holds it instead."] = None
     json: Annotated[
         str | None, "The place in a JSON body that holds it instead: `data.token`, or `value[].token` for each item."
     ] = None
     form: Annotated[str | None, "The field of a form that holds it instead."] = None
-    repeated: Annotated[bool, "Whether the header may be there several times, any of which may fit."] = False
+    repeated: Annotated[bool, "Whether the header may be repeated; any of them may match."] = False
     digest: Annotated[str, "`sha1`, `sha256` or `sha512`."] = "sha256"
     encoding: Annotated[str | None, "How the signature is written, such as `hex` or `base64`."] = None
     any_case: Annotated[bool, "Whether hex may be in capital letters."] = False
@@ -68,9 +68,9 @@ class SignatureOptions:
     past: Annotated[float | str, "How old a signature may be; `off` checks no age."] = 300
     future: Annotated[float | str, "How far ahead of this computer's clock it may be."] = 300
     claim: Annotated[str, "The claim of a JWT that holds the hash of the body."] = "request_body_sha256"
-    verifier: Annotated[str | None, 'The class that checks, in a file beside relay.toml: `"verifiers:MyVerifier"`.'] = (
-        None
-    )
+    verifier: Annotated[
+        str | None, 'The class that checks, in a file next to relay.toml: `"verifiers:MyVerifier"`.'
+    ] = None
 
 
 def build_parts(options: SignatureOptions) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def _http(event: CapturedEvent, _: ExportContext) -> str:
         lines += ["", text]
     elif capture.body:
         saved = f"event-{event.id}.bin"
-        why = "an editor would read more into the body" if is_text else "the body is no text"
+        why = "an editor would read more into the body" if is_text else "the body is not text"
         lines += [f"# {why}: relay show {event.id} --body > {saved}", "", f"< ./{saved}"]
     return "\n".join(lines) + "\n\n"
 

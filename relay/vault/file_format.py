@@ -208,7 +208,7 @@ def decode_file(content: bytes) -> SealedVault:
 
 def _read_names(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) and NAME.fullmatch(item) for item in value):
-        raise DamagedError("its names are no names")
+        raise DamagedError("its names are not valid")
     if sorted(set(value)) != value:
         raise DamagedError("its names are out of order")
     return tuple(value)

@@ -116,7 +116,7 @@ async def test_looking_and_not_forwarding(start, stripe, tables, environ, comman
     ("source", "since", "code", "said"),
     [
         ("github", "2h", 3, "relay: GitHub refuses the credential env:GITHUB_TOKEN; it needs a token"),
-        ("github", "soon", 2, "relay: since is no time; write an age such as 90m, 2h or 7d"),
+        ("github", "soon", 2, "relay: since is not a time; write an age such as 90m, 2h or 7d"),
         ("slack", "2h", 2, "relay: relay cannot catch up with slack"),
         ("svix", "2h", 2, "relay: nothing says what to ask Svix for"),
     ],

@@ -86,7 +86,7 @@ async def test_what_went_wrong_stands_there(start, github, tables, environ, brow
     assert "GitHub refuses the credential env:GITHUB_TOKEN." in html
     status, _, html = await browse(at, "/sources/github/catch-up", {"since": "<b>"}, PARTIAL)
     assert status == 422
-    assert "since is no time" in html
+    assert "since is not a time" in html
     assert (await browse(at, "/sources/none/catch-up", FORM))[0] == 404
 
 

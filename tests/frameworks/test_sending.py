@@ -133,7 +133,7 @@ async def test_a_payload_that_does_not_fit_is_not_sent(receiver, tmp_path, monke
         assert (await send_async({"event_id": 1, "at": "2026-01-02T00:00:00Z"}, receiver.url, schema=schema)).ok
     with pytest.raises(ConfigError, match="there is no file"):
         await send_async({}, receiver.url, schema="gone.json")
-    with pytest.raises(UsageError, match="is no model"):
+    with pytest.raises(UsageError, match="is not a model"):
         await send_async({}, receiver.url, schema=Receiver)
     assert len(receiver.got) == 3
 
@@ -278,7 +278,7 @@ def test_sign_says_which_argument_is_of_another_type(wrong, said):
         ({"headers": {"A": 7}}, "the value of 'A' must be str, not int"),
         ({"headers": {7: "A"}}, "the header 7 must be str, not int"),
         ({"timeout": "3"}, "timeout must be int | float, not str"),
-        ({"schema": 7}, "7 is no model"),
+        ({"schema": 7}, "7 is not a model"),
     ],
 )
 async def test_send_says_which_argument_is_of_another_type(receiver, wrong, said):

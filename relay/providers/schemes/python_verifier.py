@@ -87,7 +87,7 @@ class VerifierScheme(Scheme):
         except (Exception, SystemExit) as error:
             raise SigningError(f"{self.reference}.sign {self._describe_error(error, 'sign')}.") from error
         if not isinstance(signed, Capture):
-            raise SigningError(f"{self.reference}.sign returned {type(signed).__name__} in place of a Capture.")
+            raise SigningError(f"{self.reference}.sign returned {type(signed).__name__} instead of a Capture.")
         return signed
 
     def _describe_error(self, error: BaseException, method: str) -> str:

@@ -269,7 +269,7 @@ class SharedToken(SteppedScheme):
         token = self._read(secret)
         if token is None:
             raise SigningError(
-                f"{secret.reference or 'The secret'} is no token that this source could send.",
+                f"{secret.reference or 'The secret'} is not a token that this source could send.",
                 hint="set it to the token you gave the provider",
             )
         return self.place.write(capture, self._write(token))

@@ -252,7 +252,7 @@ class Sns(Rsa):
 def _read_signed_fields(payload: Payload) -> list[tuple[str, str]]:
     kind = payload.json_at("Type")
     if not isinstance(kind, str) or kind not in _SNS_FIELDS:
-        raise RefusalError("body_malformed", "the body is no message of Amazon SNS", step=CONTENT_STEP)
+        raise RefusalError("body_malformed", "the body is not an Amazon SNS message", step=CONTENT_STEP)
     found: list[tuple[str, str]] = []
     for name in _SNS_FIELDS[kind]:
         value = payload.json_at(name)

@@ -55,7 +55,7 @@ def test_a_path_is_dotted_or_a_json_pointer(path, keys):
 
 @pytest.mark.parametrize("path", ["a..b", ".a", "a.", "a[", "a[0", "a]b", "a[0]b", 'a["x]', "[]", "$."])
 def test_what_is_no_path_is_refused(path):
-    with pytest.raises(UsageError, match="is no path"):
+    with pytest.raises(UsageError, match="is not a path"):
         parse_path(path)
 
 

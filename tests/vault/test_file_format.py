@@ -129,7 +129,7 @@ def changed(**more):
         (changed(cipher="AES-256-CBC"), "are not those of a vault"),
         (changed(more=1), "are not those of a vault"),
         (changed(names=["b", "a"]), "out of order"),
-        (changed(names=["../x"]), "no names"),
+        (changed(names=["../x"]), "not valid"),
         (changed(nonce="AAAA"), "too little of it"),
         (changed(data="*"), "not base64"),
         (FILE.replace(b"\n", b"\r\n"), "not written as relay writes it"),

@@ -47,7 +47,7 @@ async def test_what_is_no_setting_is_refused_with_a_sentence(start):
     at = await start()
     status, page = await saved(at, density="huge")
     assert status == 400
-    assert b"That is no setting" in page
+    assert b"That setting does not exist" in page
 
 
 async def test_relay_toml_is_shown_with_lines_and_without_values_of_secrets(start):

@@ -167,7 +167,7 @@ async def test_what_is_ambiguous_is_400_never_an_event_and_shown(at, name):
         (b"PRI * HTTP/2.0", 505, "only HTTP/1.0 and HTTP/1.1"),
         (b"TRACE /webhooks/x HTTP/1.1", 405, "not served"),
         (b"hello", 400, "not an HTTP request"),
-        (b"POST webhooks/x HTTP/1.1", 400, "no path"),
+        (b"POST webhooks/x HTTP/1.1", 400, "not a path"),
         (b"POST /webhooks/" + b"x" * 9000 + b" HTTP/1.1", 400, "longer than 8190"),
         (b"POST //webhooks/x HTTP/1.1", 404, "no source answers at //webhooks/x: "),
         (b"POST /webhooks//x HTTP/1.1", 404, "no source answers at /webhooks//x: a name follows /webhooks/"),

@@ -240,7 +240,7 @@ def _alive(pid):
     # A killed child of a killed process is a zombie until init sees to it.
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except OSError:  # it ended, perhaps while it was read
         return False
 
 

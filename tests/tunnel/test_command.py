@@ -214,9 +214,10 @@ class Sshd:
 
     def drop_sessions(self):
         for stat in Path("/proc").glob("[0-9]*/stat"):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == self.process.pid:
-                os.kill(int(stat.parent.name), signal.SIGKILL)
+            with suppress(OSError):  # another process may end while it is looked at
+                fields = stat.read_text().rpartition(")")[2].split()
+                if int(fields[1]) == self.process.pid:
+                    os.kill(int(stat.parent.name), signal.SIGKILL)
 
 
 @asynccontextmanager

@@ -65,7 +65,7 @@ async def test_the_list_is_filtered_by_its_views_and_keeps_its_filter(at):
         assert shown(html) == [1]
         assert f'href="/messages/1?{path.partition("?")[2].replace("%20", "+")}"' in html
     _, html = await page(at, "/messages?status=bounced")
-    assert "No message is like that." in html
+    assert "No message matches." in html
 
 
 @check_each(

@@ -336,7 +336,7 @@ async def test_no_page_holds_a_secret(start):
 async def test_a_target_says_when_it_tries_again_and_which_events_come(start):
     once = "retry = { attempts = 1 }\n[[routes]]\nsource = 'stripe'\nwhen = 'payload.amount > 1000'\nto = 'app'\n"
     _, html = await page(await start(STRIPE + once), "/targets")
-    assert "1, never again" in html
+    assert "1, no retries" in html
     assert "stripe, when payload.amount &gt; 1000" in html
 
 
@@ -365,7 +365,7 @@ async def test_a_source_says_how_to_set_its_provider_up(start):
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [
-        ("/deliveries?state=failed&target=app", "Nothing is left here."),
+        ("/deliveries?state=failed&target=app", "No dead letters."),
         ("/trigger?source=github", "relay makes one for this run with the first sample, and shows it here."),
     ],
 )

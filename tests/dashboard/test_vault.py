@@ -227,7 +227,7 @@ async def test_pages_say_what_waits_and_offer_to_unlock(at):
     _, html = await page(at, "/sources/shop")
     assert 'href="/vault?name=shop_key"' in html
     _, html = await page(at, "/events/1/verification")
-    assert "Taken in while the vault was locked; refused when it was checked" in html
+    assert "Accepted while the vault was locked; refused when it was checked" in html
 
 
 async def test_every_page_says_which_credential_waiting_mail_needs(start):
@@ -291,7 +291,7 @@ async def test_everything_works_without_script(at, visitor):
     assert (await visitor.post("/vault/secrets", name="shop_key", value=CANARY + "2"))[0] == 303
     _, html = await visitor.get("/vault")
     assert "source &#39;shop&#39;" in html
-    assert "Nothing needs it" in html
+    assert "Not used" in html
     assert CANARY not in html
     status, _, html = await visitor.post("/vault/secrets", name="a/b", value=CANARY)
     assert (status, "secret names are 1-64" in html, CANARY in html) == (400, True, False)

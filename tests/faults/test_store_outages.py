@@ -124,7 +124,7 @@ async def test_an_outage_is_seen_everywhere_at_once_and_heals_by_itself(at, capl
         assert status["store"]["hint"]
         assert status["store"]["not_kept"] == 20
         shown = await page(at)
-        assert "No event can be kept." in shown
+        assert "Events cannot be stored." in shown
         assert words in shown
         assert await metric(at, "relay_store_writable") == 0
         assert await metric(at, "relay_not_kept_total") == 20
@@ -137,7 +137,7 @@ async def test_an_outage_is_seen_everywhere_at_once_and_heals_by_itself(at, capl
     await until(lambda: heals(at))
     assert await post(at) == 200
     assert await metric(at, "relay_store_writable") == 1
-    assert "No event can be kept." not in await page(at)
+    assert "Events cannot be stored." not in await page(at)
     ours = [record for record in caplog.records if record.name == "relay.services.state"]  # not the engine's
     told = [record.getMessage() for record in ours if record.levelno >= logging.WARNING]
     assert len([line for line in told if line.startswith("no event can be kept: ")]) == 1

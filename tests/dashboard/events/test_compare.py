@@ -66,7 +66,7 @@ async def test_what_targets_answered_is_part_of_it(start, unused_tcp_port):
 async def test_an_event_beside_itself_differs_in_nothing(at):
     await send(at, {"n": 1})
     _, html = await page(at, "/compare?a=1&b=1")
-    assert "They differ in nothing but number and time." in html
+    assert "They differ only in number and time." in html
     assert "0 differences" in html
 
 

@@ -8,7 +8,9 @@ BIN    := $(VENV)/bin
 start: $(VENV)/.installed
 	$(BIN)/relay start
 
-test: lint
+# Each worker of pytest would compile all tests: one process does it for all, while mypy leaves a processor idle.
+test: $(VENV)/.tested
+	@$(BIN)/python -m pytest --collect-only >/dev/null 2>&1 & $(MAKE) --no-print-directory lint && wait
 	$(BIN)/python -m pytest -n auto
 
 # Neither a browser nor a whole relay or another program, nothing slow, and fewer examples of each property.

@@ -195,7 +195,7 @@ async def replay_event(relay: RunningRelay, id_: int, call: ReplayRequest) -> An
     """Send an event again to a target or a URL, with edits."""
     to = call.url or call.target
     if call.url and call.target:
-        raise UsageError("target and url are two places", hint="send one of them")
+        raise UsageError("target and url cannot be combined", hint="send one of them")
     if not to:
         raise UsageError("a replay needs a target or a url", hint='send {"target": "app"}')
     event = await relay.store.events.get(id_)
@@ -232,7 +232,7 @@ def _edit_headers(call: ReplayRequest, capture: Capture) -> Headers | None:
 
 def _edit_body(call: ReplayRequest, capture: Capture) -> bytes | None:
     if call.body is not None and call.body_base64 is not None:
-        raise UsageError("body and body_base64 are two bodies", hint="send one of them")
+        raise UsageError("body and body_base64 cannot be combined", hint="send one of them")
     new = None if call.body is None else call.body.encode("utf-8", "surrogatepass")
     if call.body_base64 is not None:
         try:

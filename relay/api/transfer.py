@@ -45,7 +45,7 @@ async def export_events(relay: RunningRelay, query: MultiMapping[str], request: 
     """Export what matches, oldest first; credentials are left out unless `raw=1`."""
     kind = FORMATS.get(query.get("as", "jsonl"))
     if kind is None:
-        raise UsageError("as names no format", hint=f"use {', '.join(FORMATS)}")
+        raise UsageError("as is not a known format", hint=f"use {', '.join(FORMATS)}")
     raw = query.get("raw", "") in ("1", "true")
     ids = [
         row.id async for row in relay.store.events.iterate(parse_query_strictly(query.get("q", ""), relay.clock.now()))
@@ -146,6 +146,6 @@ async def _read_lines(request: web.Request, longest: int) -> AsyncIterator[bytes
             waiting.clear()
         waiting += rest
         if len(waiting) > longest:
-            raise UsageError("a line is longer than any event could be", hint="is it what relay export wrote?")
+            raise UsageError("a line is longer than any event can be", hint="import a file that relay export wrote")
     if waiting:
         yield bytes(waiting)

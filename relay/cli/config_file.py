@@ -99,7 +99,7 @@ async def _find_silent_targets(config: "Config") -> list[str]:
     targets = list(config.targets.values())
     answers = await asyncio.gather(*(probe_target(target, config.smtp, BRIEF_SECONDS) for target in targets))
     return [
-        f"targets.{target.name}: {why}; relay keeps what is for it until it is there"
+        f"targets.{target.name}: {why}; relay keeps its events until it is there"
         for target, why in zip(targets, answers, strict=True)
         # What mail waits for is a warning already.
         if why and not (target.action == "email" and config.smtp is not None and config.smtp.blocked)

@@ -106,7 +106,7 @@ async def show_rates(call: Call, /, days: int) -> None:
     ]
     call.terminal.print_table(_format_rates(row) for row in rows if row["sent"])
     if not found["days"]:
-        call.terminal.print_message("nothing was sent in that time")
+        call.terminal.print_message("nothing was sent in that period")
 
 
 def _format_message_row(message: Json) -> list[Part]:

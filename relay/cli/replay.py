@@ -208,7 +208,7 @@ async def _print_bulk_plan(call: Call, api: ApiClient, request: Json) -> int:
         raise NothingMatched("no event to replay", hint="--include sends what was left out")
     made = f"{format_count(plan['count'], 'delivery')} of {format_count(plan['events'], 'event')}"
     span = f"received {format_moment(plan['oldest'])} to {format_moment(plan['newest'])}"
-    skipped = f"; {format_count(plan['skipped'], 'event')} would go nowhere" if plan["skipped"] else ""
+    skipped = f"; {format_count(plan['skipped'], 'event')} would not be sent" if plan["skipped"] else ""
     call.terminal.print_message(f"{made}, {span}, would be made{skipped}; nothing was sent")
     return 0
 
@@ -242,7 +242,7 @@ async def _resume_bulk_replay(call: Call, api: ApiClient, id_: int) -> int:
     if api.is_persistent:
         return await _follow_bulk_replay(call, api, id_)
     # A quiet relay sends only what the command itself made.
-    call.terminal.print_message(f"replay {id_} is due now; it goes on as soon as relay start runs")
+    call.terminal.print_message(f"replay {id_} is due now; it continues when relay start runs")
     return 0
 
 

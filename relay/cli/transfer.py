@@ -192,7 +192,7 @@ async def catch_up_command(call: Call, source: str, *, since: str, dry_run: bool
             say(f"and {format_count(hidden, 'event')} more")
     error = result["error"]
     if result["state"] != "done" and result["found"]:
-        say(f"stopped: {result['summary']}; running it again goes on where it stopped")
+        say(f"stopped: {result['summary']}; run it again to continue")
     if error:
         raise ApiError(error["message"], hint=error["hint"], code=error["code"])
     if result["state"] != "done":
@@ -240,7 +240,7 @@ async def _follow_catch_up(call: Call, api: ApiClient, request: Json) -> Json:
     except asyncio.CancelledError:
         with suppress(ApiError, ConnectionLostError):
             ended = await api.post(f"{path}/cancel")
-            message = f"cancelled: {ended['summary']}; running it again goes on where it stopped"
+            message = f"cancelled: {ended['summary']}; run it again to continue"
             call.terminal.print_message(message)
         raise
 

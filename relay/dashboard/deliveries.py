@@ -92,7 +92,7 @@ async def _render_row(request: web.Request, id_: int, kept: dict[str, object]) -
     one = await relay.store.deliveries.get(id_)
     event = await relay.store.events.row(one.event_id)
     if event is None:
-        raise NotFoundError(f"no delivery {id_}", hint="the page Deliveries lists those that there are")
+        raise NotFoundError(f"no delivery {id_}", hint="the Deliveries page lists them")
     is_open = "closed" not in request.query
     return render_part(
         request,

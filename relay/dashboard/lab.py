@@ -119,7 +119,7 @@ def _parse_new_run(form: Mapping[str, str], chosen: tuple[str, ...]) -> NewLabRu
     if target == _OTHER_TARGET and not url:
         raise UsageError("a run needs a target", hint="choose one, or write a URL")
     if target != _OTHER_TARGET and url:
-        raise UsageError("there is a target and a URL", hint="choose Other URL, or clear the field")
+        raise UsageError("a target and a URL cannot be combined", hint="choose Other URL, or clear the field")
     return NewLabRun(
         experiments=chosen,
         target=url if target == _OTHER_TARGET else target,
@@ -139,7 +139,7 @@ def _parse_whole_number(form: Mapping[str, str], name: str) -> int | None:
         return None
     if (number := parse_digits(text)) is None:
         raise UsageError(
-            f"{name}: '{escape_unprintable(text, 40)}' is not a whole number", hint="leave it empty for the usual one"
+            f"{name}: '{escape_unprintable(text, 40)}' is not a whole number", hint="leave it empty for the default"
         )
     return number
 

@@ -42,7 +42,7 @@ def build_selection_query(fields: MultiMapping[Any]) -> str:
     if ticked and not fields.get("all"):
         return f"id:{format_spans(ticked)}"
     if "ids" in fields and not fields.get("all"):
-        raise UsageError("no event is selected", hint="tick some, or all that match")
+        raise UsageError("no event is selected", hint="select some, or all that match")
     return join_search(fields)
 
 

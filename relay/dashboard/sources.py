@@ -34,7 +34,7 @@ _REFUSAL_WORDS: Mapping[int, tuple[str, str]] = {
     408: ("request did not send its body in time", "requests did not send their bodies in time"),
     413: ("request was too large", "requests were too large"),
     405: ("request had a method that is not served", "requests had a method that is not served"),
-    417: ("request expected what is not done", "requests expected what is not done"),
+    417: ("request had an unsupported Expect header", "requests had an unsupported Expect header"),
     429: ("request came too fast", "requests came too fast"),
     503: ("connection was one too many", "connections were too many"),
     505: ("request spoke another version of HTTP", "requests spoke another version of HTTP"),
@@ -235,12 +235,12 @@ async def show_section(request: web.Request, relay: RunningRelay) -> web.Respons
 
 def _render_section(request: web.Request, section: dict[str, Any] | None, status: int = 200) -> web.Response:
     if section is None:
-        raise NotFoundError("this source's provider gives out no list of its events", hint="ask it to send them again")
+        raise NotFoundError("this source's provider does not list its events", hint="ask it to send them again")
     return render_part(request, "sources/catch_up.html", status, catch_up=section)
 
 
 def _find_source(request: web.Request) -> Source:
     source = get_relay(request).sources.by_name.get(request.match_info["name"])
     if source is None:
-        raise NotFoundError("no such source", hint="the page Sources lists those in relay.toml")
+        raise NotFoundError("no such source", hint="the Sources page lists those in relay.toml")
     return source

@@ -16,7 +16,7 @@ async def show_targets(request: web.Request, relay: RunningRelay) -> web.Respons
     name = request.match_info.get("name")
     targets = tuple(target for target in relay.config.targets.values() if name in (None, target.name))
     if name is not None and not targets:
-        raise NotFoundError(f"there is no target '{escape_unprintable(name, 80)}'", hint="the page Targets lists them")
+        raise NotFoundError(f"there is no target '{escape_unprintable(name, 80)}'", hint="the Targets page lists them")
     return await render_page(
         request,
         "targets/page.html",
@@ -90,5 +90,5 @@ def _describe_route(route: Route) -> str:
 
 def _check_target_name(name: str) -> str:
     if not name:
-        raise UsageError("no target is named", hint="the page Targets lists them")
+        raise UsageError("no target is named", hint="the Targets page lists them")
     return name

@@ -113,7 +113,7 @@ class Receiver:
         try:
             return await self._receive(request)
         except (Exception, SystemExit):
-            log.exception("a webhook could not be taken in")
+            log.exception("a webhook could not be received")
             return build_error_response(500, "internal", "relay failed on this request", "its log says why")
 
     async def _receive(self, request: Incoming) -> SenderResponse:

@@ -278,7 +278,7 @@ async def _post(request: SentRequest, destination: Destination, timeout: float, 
             raise TimedOutError(sentence, hint="give it more time, or look why it hangs") from error
         if error.unreachable:
             raise UnreachableError(sentence, hint="start what should answer there") from error
-        raise SendError(sentence, hint="look at what answers there") from error
+        raise SendError(sentence, hint="check the server at that address") from error
     except ValueError as error:
         raise UsageError(f"cannot be sent: {error}", hint="look at the headers") from error
     return Sent(status=got.status, body=got.body, headers=got.headers, key=key)

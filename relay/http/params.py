@@ -52,7 +52,7 @@ def parse_id(request: web.Request) -> int:
     id_ = parse_digits(text)
     if id_ is None:
         noun = _NOUNS.get(request.path.partition(f"/{text}")[0].rpartition("/")[2], "event")
-        raise NotFoundError(f"no such {noun}", hint="its number is digits alone, such as 42")
+        raise NotFoundError(f"no such {noun}", hint="use its number, such as 42")
     return id_
 
 
@@ -80,7 +80,7 @@ def parse_window(query: Mapping[str, str]) -> StatsWindow:
     """Return the window that is asked for. Raises UsageError naming those there are."""
     name = query.get("window", "1h")
     if name not in WINDOWS:
-        raise UsageError("window is none that is counted", hint=f"use {', '.join(WINDOWS)}")
+        raise UsageError("window is not a known span of time", hint=f"use {', '.join(WINDOWS)}")
     return WINDOWS[name]
 
 

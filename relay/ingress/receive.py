@@ -100,7 +100,7 @@ class IngressHandler:
             return build_error_response(
                 503, "not_kept", "the event could not be kept", "try again", headers=again, closes=True
             )
-        log.error("a webhook could not be taken in", exc_info=error)
+        log.error("a webhook could not be received", exc_info=error)
         return build_error_response(500, "internal", "relay failed on this request", "its log says why", closes=True)
 
     async def receive(self, request: web.BaseRequest) -> SenderResponse:

@@ -123,7 +123,7 @@ REASONS = {
     "timestamp_future": "The signature is from the future: one of the two clocks is wrong.",
     "body_malformed": "The body lacks what the signature is made of.",
     "secret_missing": "There is no secret for this source, so nothing could be checked.",
-    "certificate_missing": "The certificate the signature is made with is not at hand, so nothing was checked.",
+    "certificate_missing": "The certificate behind the signature is not available, so nothing was checked.",
     "verifier_failed": "The verifier of this source failed, so the request counts as not verified.",
     "secret_unusable": "The secret is not in the form this provider gives out.",
     "verification_off": "Verification is off for this source.",

@@ -159,7 +159,7 @@ class RunningRelay:
         id_ = await post_sample(self._sign_sample(source, capture), self.ingress_url, self.nonce)
         row = await self.store.events.row(id_)
         if row is None:
-            raise NotFoundError(f"event {id_} is gone already", hint="trigger it again")
+            raise NotFoundError(f"event {id_} no longer exists", hint="trigger it again")
         if to:
             await self.replays.replay_event(id_, to, NO_CHANGES)
         return row

@@ -33,7 +33,7 @@ class Deliveries(Repository):
         def step(connection: sqlite3.Connection) -> tuple[int, ...]:
             found = connection.execute("SELECT source FROM events WHERE id = ?", (event_id,)).fetchone()
             if found is None:
-                raise NotFoundError(f"no event {event_id}", hint="relay events lists those that there are")
+                raise NotFoundError(f"no event {event_id}", hint="relay events lists them")
             return tuple(insert_delivery(connection, event_id, found[0], one, to_micros(due_at)) for one in planned)
 
         return await self._writer.write(step)
@@ -131,7 +131,7 @@ class Deliveries(Repository):
     async def get(self, id_: int) -> Delivery:
         """Return a delivery. Raises NotFoundError."""
         sql = f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE id = ?"
-        row = await self._get(sql, id_, "delivery", "relay deliveries lists those that there are")
+        row = await self._get(sql, id_, "delivery", "relay deliveries lists them")
         return row_mappers.read_delivery(row)
 
     async def attempts(self, id_: int) -> tuple[Attempt, ...]:

@@ -28,7 +28,7 @@ _BODIES = 2_000  # the same, where that means reading bodies
 _INDEXING = 0.3  # seconds that a search waits for older events to be indexed
 _AT_ONCE = 500  # events in one statement, or one page, of something done to many
 _MAX_ID = 2**62
-_HINT = "relay events lists those that there are"
+_HINT = "relay events lists them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,7 +60,7 @@ class Messages(Repository):
 
     async def get(self, id_: int) -> Message:
         """Return a message. Raises NotFoundError."""
-        hint = "the page Messages lists those that there are"
+        hint = "the Messages page lists them"
         return _read_message(await self._get(f"SELECT {_COLUMNS} FROM messages WHERE id = ?", id_, "message", hint))
 
     async def history(self, id_: int, limit: int = 500) -> tuple[HistoryEntry, ...]:

@@ -98,7 +98,7 @@ async def test_what_is_no_number_is_named_and_said_how_to_write(at):
     for path, noun in paths.items():
         _, body = await at.api(f"/api/{path}/abc")
         error = body["error"]
-        assert (error["message"], error["hint"]) == (f"no such {noun}", "its number is digits alone, such as 42")
+        assert (error["message"], error["hint"]) == (f"no such {noun}", "use its number, such as 42")
 
 
 @check_each(
@@ -191,7 +191,7 @@ async def test_a_replay_has_one_place_to_go(at, app):
     await at.send()
     call = {"target": "app", "url": str(app.make_url("/there"))}
     status, answer = await at.api("/api/events/1/replay", "POST", json=call)
-    assert (status, answer["error"]["message"]) == (400, "target and url are two places")
+    assert (status, answer["error"]["message"]) == (400, "target and url cannot be combined")
 
 
 async def test_a_vault_that_is_not_there_is_not_said_to_be_locked(at):

@@ -141,7 +141,7 @@ async def test_a_failure_half_way_tells_how_far_it_came(start, github, tables, e
     assert done.code == 1
     assert len(done.out.splitlines()) == 2
     stopped, why = done.err.splitlines()
-    assert stopped == "stopped: found 3, 0 were here, 2 recovered; running it again goes on where it stopped"
+    assert stopped == "stopped: found 3, 0 were here, 2 recovered; run it again to continue"
     assert why.startswith("relay: GitHub answered something other than a delivery with its request; is http://")
 
 
@@ -165,7 +165,7 @@ async def test_interrupted_it_ends_in_the_relay_too(start, github, tables, envir
     _, err = await process.communicate()
     assert process.returncode == 130
     assert err.decode().strip() == (
-        "cancelled: found 0, 0 were here, 0 recovered; running it again goes on where it stopped"
+        "cancelled: found 0, 0 were here, 0 recovered; run it again to continue"
     )
     _, state = await at.api("/api/catch-up/github")
     assert state["state"] == "cancelled"

@@ -74,7 +74,7 @@ def test_show_gives_the_event_its_exact_body_and_hides_what_is_secret(ask, share
     ).stdout
     assert body == whole["body"]["text"].encode()
     missing = ask("show", "999999")
-    assert (missing.code, missing.err) == (1, "relay: no event 999999; relay events lists those that there are\n")
+    assert (missing.code, missing.err) == (1, "relay: no event 999999; relay events lists them\n")
 
 
 def test_replay_waits_until_it_is_settled_and_says_how_it_went(ask, shared):
@@ -455,7 +455,7 @@ def test_commands_work_without_a_relay_too(inside, tmp_path, target):
     assert (later.code, later.err) == (0, "delivery 1 is due now; it is sent as soon as relay start runs\n")
     assert inside("replay", "--query", "id:1", "--to", "http://127.0.0.1:9/x", "--stop-on-failure").code == 1
     later = inside("replay", "--resume", "1")
-    assert (later.code, later.err) == (0, "replay 1 is due now; it goes on as soon as relay start runs\n")
+    assert (later.code, later.err) == (0, "replay 1 is due now; it continues when relay start runs\n")
 
 
 def test_follow_goes_on_over_a_restart(started, tmp_path):

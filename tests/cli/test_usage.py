@@ -275,7 +275,7 @@ def test_check_warns_of_a_target_that_does_not_answer(inside, tmp_path, refusing
     (tmp_path / "relay.toml").write_text(f'[targets.app]\nforward = "http://127.0.0.1:{refusing_port}/hooks"\n')
     done = inside("check")
     assert done.code == 0
-    assert "warning: targets.app: does not answer; relay keeps what is for it until it is there\n" in done.err
+    assert "warning: targets.app: does not answer; relay keeps its events until it is there\n" in done.err
 
 
 def test_check_prints_the_schema(inside):

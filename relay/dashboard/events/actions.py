@@ -107,7 +107,7 @@ async def delete_selected(request: web.Request, relay: RunningRelay) -> web.Resp
     fields = await request.post()
     upto = parse_digits(str(fields.get("upto")))
     if upto is None:
-        raise UsageError("deleting asks first", hint="select events and press Delete")
+        raise UsageError("a deletion must be confirmed", hint="select events and press Delete")
     found = await _find_matching(relay, build_selection_query(fields), upto + 1)
     await relay.store.events.delete_all(found)
     _publish_changes(relay, found)
@@ -125,7 +125,7 @@ async def _find_matching(relay: RunningRelay, text: str, before: int | None) -> 
     rows = relay.store.events.iterate(search, before=before, most=_DELETE_LIMIT + 1)
     found = tuple([row.id async for row in rows])
     if len(found) > _DELETE_LIMIT:
-        raise UsageError(f"more than {_DELETE_LIMIT:,} events match", hint="narrow the search, by before: perhaps")
+        raise UsageError(f"more than {_DELETE_LIMIT:,} events match", hint="narrow the search, for example with before:")
     return found
 
 

@@ -38,7 +38,7 @@ async def show_comparison(request: web.Request) -> web.Response:
     if one is None:
         numbers = parse_selected_ids(request.query)
         if len(numbers) != 2:
-            raise UsageError("two events are compared", hint="select exactly two, or press D on one")
+            raise UsageError("a comparison needs two events", hint="select exactly two, or press D on one")
         return redirect(build_url("/compare", a=min(numbers), b=max(numbers)))
     if other is None:
         return await _render_choice(request, one)

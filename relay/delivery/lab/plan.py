@@ -117,7 +117,7 @@ class Planner:
                 raise _too_many_error()
             rows = await self.store.events.rows(ids)
             if gone := ids.difference(row.id for row in rows):
-                raise NotFoundError(f"no event {min(gone)}", hint="relay events lists those that there are")
+                raise NotFoundError(f"no event {min(gone)}", hint="relay events lists them")
             return rows[::-1]
         query = parse_query_strictly(new.query, self.clock.now())
         found = [row async for row in self.store.events.iterate(query, most=MOST_EVENTS + 1)]

@@ -26,7 +26,7 @@ class Retries(Experiment):
     ends_early = True
     title = "The provider's retries"
     finds = (
-        "sends again when the provider would, only faster, until the app takes it: finds an app that does "
+        "sends again when the provider would, only faster, until the app accepts it: finds an app that does "
         "not recover, and answers that come too late"
     )
     good = "2xx within the provider's time limit"
@@ -77,7 +77,7 @@ class Retries(Experiment):
         last, count = sends[-1], len(sends)
         if last.good and count == 1:
             return report_passed(
-                f"#{event} was taken at the first attempt, so that nothing was retried",
+                f"#{event} was accepted at the first attempt, so that nothing was retried",
                 "stop the app, or let it answer 500, to see the retries",
             )
         if last.good:
@@ -86,7 +86,7 @@ class Retries(Experiment):
         late = sum(one.note.startswith(_LATE) for one in sends)
         why = f"{last.short_answer}, {reason}" if not late else f"{late} of {count} answers came {reason}"
         return report_failed(
-            f"#{event} was not taken in {count} {'attempt' if count == 1 else 'attempts'}: {why}",
+            f"#{event} was not accepted in {count} {'attempt' if count == 1 else 'attempts'}: {why}",
             "answer 2xx as soon as the event is kept, and work on it afterwards"
             if late
             else "bring the app back before the last retry, and fetch from the provider what was missed",

@@ -110,7 +110,7 @@ class Burst(_Copies):
     name = "burst"
     title = "Burst"
     finds = (
-        "sends many copies of an event at the same moment: finds two workers that both take it for new, "
+        "sends many copies of an event at the same moment: finds two workers that both treat it as new, "
         "and an app that falls over"
     )
     good = "2xx to every copy, at most one of them otherwise than the rest"
@@ -227,7 +227,7 @@ class Delay(Experiment):
 
     name = "delay"
     title = "Delay"
-    finds = "waits before each event: finds an app that only takes an event right after what it is about"
+    finds = "waits before each event: finds an app that only accepts an event right after what it is about"
     good = "2xx to every event, however late"
 
     def plan_rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:

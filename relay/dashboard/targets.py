@@ -47,7 +47,7 @@ async def reconnect_tunnel(request: web.Request, relay: RunningRelay) -> web.Res
 
 
 async def retry_target(request: web.Request, relay: RunningRelay, form: dict[str, str]) -> web.Response:
-    """POST /targets/try with `target`: send it what has waited longest, whether it is up or not."""
+    """POST /deliveries/try with `target`: send it what has waited longest, whether it is up or not."""
     name = _check_target_name(form.get("target", ""))
     oldest = await relay.store.deliveries.first_waiting(name)
     if oldest is None:
@@ -57,7 +57,7 @@ async def retry_target(request: web.Request, relay: RunningRelay, form: dict[str
 
 
 async def confirm_drop(request: web.Request, relay: RunningRelay) -> web.Response:
-    """GET /targets/drop?target=: how much would be given up, and the form that does it."""
+    """GET /deliveries/drop?target=: how much would be given up, and the form that does it."""
     name = _check_target_name(request.query.get("target", ""))
     waiting = (await relay.store.deliveries.waiting()).get(name, 0)
     count = format_count(waiting, "delivery", "deliveries")
@@ -70,14 +70,14 @@ async def confirm_drop(request: web.Request, relay: RunningRelay) -> web.Respons
         heading=f"Drop the queue of {escape_unprintable(name, 80)}?",
         message=f"Gives up {count} that {'waits' if waiting == 1 else 'wait'} for it. The events stay, and can be "
         "replayed.",
-        action="/targets/drop",
+        action="/deliveries/drop",
         fields=(("target", name),),
         button=f"Drop {count}",
     )
 
 
 async def drop_queue(relay: RunningRelay, form: dict[str, str]) -> web.Response:
-    """POST /targets/drop with `target`: what waits for it is given up."""
+    """POST /deliveries/drop with `target`: what waits for it is given up."""
     name = _check_target_name(form.get("target", ""))
     await relay.replays.cancel_deliveries(name)
     return redirect(build_url("/deliveries", state="cancelled", target=name))

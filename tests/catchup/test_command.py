@@ -164,9 +164,7 @@ async def test_interrupted_it_ends_in_the_relay_too(start, github, tables, envir
     process.send_signal(signal.SIGINT)
     _, err = await process.communicate()
     assert process.returncode == 130
-    assert err.decode().strip() == (
-        "cancelled: found 0, 0 were here, 0 recovered; run it again to continue"
-    )
+    assert err.decode().strip() == ("cancelled: found 0, 0 were here, 0 recovered; run it again to continue")
     _, state = await at.api("/api/catch-up/github")
     assert state["state"] == "cancelled"
 

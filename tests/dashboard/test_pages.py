@@ -356,6 +356,13 @@ async def test_a_target_has_a_page_of_its_own_to_which_the_list_leads(start):
     assert (await page(at, "/targets/gone"))[0] == 404
 
 
+@pytest.mark.parametrize("name", ["drop", "try"])
+async def test_a_target_of_any_name_has_its_page(start, name):
+    at = await start(f"[targets.{name}]\nforward = 'http://localhost:9/'\n")
+    status, html = await page(at, f"/targets/{name}")
+    assert (status, "http://localhost:9/" in html) == (200, True)
+
+
 async def test_a_source_says_how_to_set_its_provider_up(start):
     _, html = await page(await start(STRIPE), "/sources/stripe")
     assert "set STRIPE_WEBHOOK_SECRET to it." in html

@@ -251,8 +251,8 @@ async def test_a_target_that_is_down_says_so_on_every_page_with_what_to_do(lonel
         _, html = await page(lonely, path)
         text = re.sub(r"<[^>]+>", "", html)
         assert f"app is not answering on 127.0.0.1:{lonely.port}. 3 deliveries wait. " in text, path
-        assert 'action="/targets/try"' in html
-        assert 'action="/targets/drop"' in html
+        assert 'action="/deliveries/try"' in html
+        assert 'action="/deliveries/drop"' in html
     _, html = await page(lonely, "/deliveries")
     assert "waiting" in html
     assert "Refused" in html
@@ -271,30 +271,30 @@ async def test_a_target_in_order_waits_in_order(start, unused_tcp_port):
 
 async def test_try_now_tries_what_has_waited_longest(lonely):
     before = (await lonely.api("/api/deliveries/1"))[1]["attempts_made"]
-    assert await went(lonely, "/targets/try", target="app") == (303, "/deliveries/1")
+    assert await went(lonely, "/deliveries/try", target="app") == (303, "/deliveries/1")
 
     async def tried():
         return (await lonely.api("/api/deliveries/1"))[1]["attempts_made"] > before
 
     await until(tried)
-    assert await went(lonely, "/targets/try", target="nosuch") == (303, "/targets")
-    for path, method in (("/targets/try", "POST"), ("/targets/drop", "POST"), ("/targets/drop", "GET")):
+    assert await went(lonely, "/deliveries/try", target="nosuch") == (303, "/targets")
+    for path, method in (("/deliveries/try", "POST"), ("/deliveries/drop", "POST"), ("/deliveries/drop", "GET")):
         assert (await page(lonely, path, method=method))[0] == 400
 
 
 async def test_dropping_a_queue_asks_and_keeps_the_events(lonely):
-    _, html = await page(lonely, "/targets/drop?target=app", "dialog")
+    _, html = await page(lonely, "/deliveries/drop?target=app", "dialog")
     assert "Drop the queue of app?" in html
     assert "Drop 3 deliveries" in html
     assert (await lonely.api("/api/status"))[1]["queue"]["pending"] == 3
     where = "/deliveries?state=cancelled&target=app"
-    assert await went(lonely, "/targets/drop", target="app") == (303, where)
+    assert await went(lonely, "/deliveries/drop", target="app") == (303, where)
     queue = (await lonely.api("/api/status"))[1]["queue"]
     assert (queue["pending"], queue["cancelled"]) == (0, 3)
     assert len((await lonely.api("/api/events"))[1]["events"]) == 3
     _, html = await page(lonely, "/banners")
     assert "Nothing waits for it." in html
-    assert "/targets/drop" not in html
+    assert "/deliveries/drop" not in html
 
 
 async def test_the_page_of_deliveries_is_kept_current(world):

@@ -178,10 +178,10 @@ async def test_a_target_that_is_down_is_tried_dropped_and_seen_to_come_back(site
     await until(page, LIVE)
     first = "document.querySelectorAll('#da-1 .e').length"
     tried = await page.evaluate(first)
-    await page.click("#banners [action='/targets/try'] button")
+    await page.click("#banners [action='/deliveries/try'] button")
     await until(page, f"{first} > {tried}")
     await until(page, "document.querySelector('#toast').innerText.includes('Trying app')")
-    await page.click("#banners [action='/targets/drop'] button")
+    await page.click("#banners [action='/deliveries/drop'] button")
     await until(page, f"{DIALOG}.includes('Drop 3 deliveries')")
     async with page.expect_event("load"):
         await page.click("dialog[open] .primary")
@@ -275,7 +275,7 @@ async def test_a_selection_and_a_target_that_is_down_can_be_read_at_every_width(
     await site.app.stop()
     for _ in range(2):
         await site.send()
-    paths = ("/events", "/deliveries?state=pending", "/deliveries/1", "/targets/drop?target=app")
+    paths = ("/events", "/deliveries?state=pending", "/deliveries/1", "/deliveries/drop?target=app")
     select = "location.pathname === '/events' && document.querySelector('.row .cb').click()"
     await check_pages(site, paths, ((1280, 800), (900, 800), (390, 844)), prepare=select)
 

@@ -125,7 +125,9 @@ async def _find_matching(relay: RunningRelay, text: str, before: int | None) -> 
     rows = relay.store.events.iterate(search, before=before, most=_DELETE_LIMIT + 1)
     found = tuple([row.id async for row in rows])
     if len(found) > _DELETE_LIMIT:
-        raise UsageError(f"more than {_DELETE_LIMIT:,} events match", hint="narrow the search, for example with before:")
+        raise UsageError(
+            f"more than {_DELETE_LIMIT:,} events match", hint="narrow the search, for example with before:"
+        )
     return found
 
 

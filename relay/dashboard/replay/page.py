@@ -150,5 +150,8 @@ def _parse_rate(text: str) -> float | None:
     except ValueError:
         rate = 0.0
     if rate is not None and not 0.01 <= rate <= 10_000:
-        raise UsageError("the rate is not a number of deliveries a second", hint="write one such as 5, or leave it empty for no limit")
+        raise UsageError(
+            "the rate is not a number of deliveries a second",
+            hint="write one such as 5, or leave it empty for no limit",
+        )
     return rate

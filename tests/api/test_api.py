@@ -322,7 +322,7 @@ async def with_target(start, unused_tcp_port):
         ({"set": {"a.b.c": 1}}, "cannot be set"),
         ({"set": ["a"]}, "set must map paths"),
         ({"remove_headers": "X"}, "remove_headers must be a list"),
-        ({"body": "x", "body_base64": "eA=="}, "two bodies"),
+        ({"body": "x", "body_base64": "eA=="}, "cannot be combined"),
         ({"body_base64": "?"}, "not base64"),
     ],
 )

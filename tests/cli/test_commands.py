@@ -178,11 +178,12 @@ def test_a_bulk_replay_leaves_out_forged_events_unless_they_are_included(ask, sh
     assert ask("replay", "--query", f"id:{genuine + 1}", "--to", "app").code == 4
     assert ask("replay", "--query", query, "--include", "forged").code == 2
     assert ask("replay", str(genuine), "--include", "rejected").code == 2
-    sent = len(shared.app.seen)
     half = ask("replay", "--query", query, "--include", "rejected", "--to", "app", "--set", "data.object.amount.x=1")
     assert (half.code, f"relay: #{genuine}: " in half.err, "nothing was sent" in half.err) == (2, True, True)
     half = ask("replay", str(genuine), str(listed), "--to", "app", "--set", "x=1")
-    assert (half.code, f"relay: #{listed}: " in half.err, len(shared.app.seen)) == (2, True, sent)
+    assert (half.code, f"relay: #{listed}: " in half.err) == (2, True)
+    # Retries of what other tests sent may arrive at any moment.
+    assert sum(b'"amount": 41}' in body for _, _, body in shared.app.seen) == 1
     one = ask("replay", str(genuine + 1), "--to", "app")
     assert f"event {genuine + 1} failed verification, and is sent with the signature it came with" in one.err
 
@@ -721,7 +722,7 @@ def test_the_dry_run_of_many_is_a_sentence(inside, tmp_path):
         inside("trigger", source, "a.b", "--body", "/dev/null")
     done = inside("replay", "--query", "method:POST", "--dry-run")
     told = re.compile(
-        r"1 delivery of 1 event, received [0-9:]+ to [0-9:]+, would be made; 1 event would go nowhere; nothing"
+        r"1 delivery of 1 event, received [0-9:]+ to [0-9:]+, would be made; 1 event would not be sent; nothing"
     )
     assert told.search(done.err), done.err
 

@@ -439,7 +439,7 @@ async def test_an_events_page_stays_light(at):
 async def test_a_source_without_a_list_of_its_events_has_no_catch_up(start):
     at = await start("[sources.plain]\nprovider = 'custom'\n")
     status, html = await page(at, "/sources/plain/catch-up", "div#catch-up")
-    assert (status, "gives out no list of its events" in html) == (404, True)
+    assert (status, "does not list its events" in html) == (404, True)
 
 
 async def test_a_delivery_that_is_closed_stays_on_its_page(start):

@@ -3,15 +3,17 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: start test test-fast coverage lint format stats bench bench-full docs screenshot release clean
+.PHONY: start test compile-tests test-fast coverage lint format stats bench bench-full docs screenshot release clean
 
 start: $(VENV)/.installed
 	$(BIN)/relay start
 
-# Each worker of pytest would compile all tests: one process does it for all, while mypy leaves a processor idle.
-test: $(VENV)/.tested
-	@$(BIN)/python -m pytest --collect-only >/dev/null 2>&1 & $(MAKE) --no-print-directory lint && wait
+test: compile-tests lint
 	$(BIN)/python -m pytest -n auto
+
+# In the background, while mypy keeps one processor busy: else each worker of pytest would compile all of them.
+compile-tests: $(VENV)/.tested
+	@$(BIN)/python -m pytest --collect-only >/dev/null 2>&1 &
 
 # Neither a browser nor a whole relay or another program, nothing slow, and fewer examples of each property.
 test-fast: $(VENV)/.tested

@@ -1,4 +1,4 @@
-"""Attempts: what one makes of its delivery by the retry policy, and writing many down in one transaction."""
+"""Attempts: the state of a delivery after one, by its retry policy, and recording many in one transaction."""
 
 import asyncio
 import logging
@@ -25,16 +25,16 @@ from relay.store.deliveries import AttemptRecord
 
 log = logging.getLogger(__name__)
 
-# One transaction for what ends within a moment: each costs a tenth of a millisecond beside the disk's part.
+# Attempts that end together share a transaction: each one costs 0.1 ms besides the disk's part.
 _CROWD = 2
 _GATHER_SECONDS = 0.005
-LEAST_CEILING = 60.0  # seconds that a Retry-After may always ask for
+LEAST_CEILING = 60.0  # seconds: a Retry-After up to this is always honoured
 
 
 def next_state(
     outcome: Outcome, policy: RetryPolicy, number: int, now: datetime, spread: Callable[[], float]
 ) -> tuple[DeliveryState, datetime]:
-    """Return where a delivery stands after attempt `number` (from 1), and when it is due next.
+    """Return the state of a delivery after attempt `number` (from 1), and when it is due next.
 
     `number` counts the attempts that the policy's budget is charged for. A Retry waits as the policy
     says, and longer where `after` asks for that: up to twice the policy's wait, or a minute; where it
@@ -55,7 +55,7 @@ def next_state(
 
 
 def make_attempt(delivery: Delivery, started_at: datetime, took: float, result: ActionResult) -> Attempt:
-    """Return the next attempt of a delivery, as it is recorded; `took` is in seconds."""
+    """Return the next attempt of a delivery, ready to be recorded; `took` is in seconds."""
     return Attempt(
         delivery_id=delivery.id,
         number=delivery.attempts + 1,
@@ -70,12 +70,12 @@ def make_attempt(delivery: Delivery, started_at: datetime, took: float, result: 
 
 
 def longest_wait(policies: Iterable[RetryPolicy]) -> float:
-    """Return the seconds beyond which nothing is ever made to wait by any of these policies."""
+    """Return the longest wait in seconds that any of these policies can cause."""
     return max(LEAST_CEILING, *(2 * policy.max for policy in policies))
 
 
 class AttemptRecorder:
-    """Writes attempts down, those that end together in one transaction; `announce` is called once each is on disk."""
+    """Records attempts, those that end together in one transaction; calls `announce` when each is on disk."""
 
     def __init__(self, store: Store, clock: Clock, announce: Callable[[AttemptRecord], None]) -> None:
         self._store = store
@@ -91,15 +91,15 @@ class AttemptRecorder:
             self._task = group.create_task(self._run(), name="record attempts")
 
     async def record(self, records: Sequence[AttemptRecord]) -> None:
-        """Write attempts down, however long nothing can be written: forgetting them would make them twice.
+        """Record attempts, retrying as long as the store fails: a forgotten attempt would be made twice.
 
-        Raises StoreError where it is one of them that the store does not take.
+        Raises StoreError if the store rejects one of the attempts itself.
         """
         write = partial(self._store.deliveries.settle_all, records)
         await keep_trying(self._clock, "an attempt could not be recorded yet", write, only_outages=True)
 
     async def finish(self, seconds: float) -> None:
-        """Wait until all is on disk, at most this long."""
+        """Wait until all attempts are on disk, at most this many seconds."""
         if self._task is not None and not self._task.done():
             await asyncio.wait([self._task], timeout=seconds)
 

@@ -1,4 +1,4 @@
-"""Bulk replay: a batch of events sent again, oldest first, at a pace; it goes on after a restart."""
+"""Bulk replay: resends a batch of events, oldest first, at a given rate; it continues after a restart."""
 
 import asyncio
 import logging
@@ -36,10 +36,10 @@ from relay.store.connection import STORE_PAUSE
 log = logging.getLogger(__name__)
 
 MOST_EVENTS = 100_000  # events of one batch
-WINDOW = 16  # deliveries of a batch under way: enough to keep a target busy, few enough to stop at once
-_FEED_PAUSE = 0.01  # seconds between two looks, so that a burst of changes is one look
+WINDOW = 16  # deliveries of a batch in flight: enough to keep a target busy, few enough to stop at once
+_FEED_PAUSE = 0.01  # seconds between two checks, so that a burst of changes causes one check
 _POLL_SECONDS = 10.0
-_LATE_SECONDS = 0.25  # seconds of its rate that a batch makes up for when it was held up
+_LATE_SECONDS = 0.25  # seconds of its rate that a batch may catch up on after a delay
 
 
 @dataclass(eq=False, kw_only=True)
@@ -61,7 +61,7 @@ class BulkReplays:
     above: int = 0
 
     def __post_init__(self) -> None:
-        """Listen for deliveries that end."""
+        """Subscribe to deliveries that end."""
         self._bell = asyncio.Event()
         self._next_at: dict[int, float] = {}
         self.bus.on(self._on_signal, DeliveryChanged)
@@ -86,7 +86,7 @@ class BulkReplays:
         )
 
     async def start(self, new: NewBatch, plan: BatchPlan | None = None) -> Batch:
-        """Begin a batch, as planned. Raises as `plan` does, and NotFoundError when there is nothing to send."""
+        """Start a planned batch. Raises as `plan` does, and NotFoundError if there is nothing to send."""
         new = replace(new, target=new.target and self.targets.place(new.target))
         plan = plan or await self.plan(new)
         if not plan.steps:
@@ -100,17 +100,17 @@ class BulkReplays:
         return await self.store.batches.get(id_)
 
     async def progress(self, id_: int) -> tuple[Batch, BatchCounts]:
-        """Return a batch and where its steps stand. Raises NotFoundError."""
+        """Return a batch and the progress of its steps. Raises NotFoundError."""
         batch = await self.store.batches.get(id_)
         return batch, await self.store.batches.counts(batch)
 
     async def cancel(self, id_: int) -> None:
-        """End a batch; what is in flight ends by itself. Raises NotFoundError, UsageError when it is over."""
+        """Cancel a batch; deliveries in flight finish. Raises NotFoundError, and UsageError if it has ended."""
         await self.store.batches.get(id_)
         await self._end(id_, BatchState.CANCELLED)
 
     async def resume(self, id_: int, *, stop_on_failure: bool | None = None) -> None:
-        """Let an ended batch go on, `stop_on_failure` None being as before. Raises NotFoundError, UsageError."""
+        """Resume an ended batch; `stop_on_failure` None keeps its setting. Raises NotFoundError, UsageError."""
         batch = await self.store.batches.get(id_)
         stops = batch.stop_on_failure if stop_on_failure is None else stop_on_failure
         due = await self.store.batches.resume(id_, self.clock.now(), stop_on_failure=stops)
@@ -139,12 +139,12 @@ class BulkReplays:
     def _on_signal(self, signal: Signal) -> None:
         if not isinstance(signal, DeliveryChanged) or signal.state in ("pending", "running"):
             return
-        # One that comes without its delivery may belong to a batch.
+        # A signal without its delivery may concern a batch.
         if signal.delivery is None or signal.delivery.batch is not None:
             self._bell.set()
 
     async def _feed(self, batch: Batch) -> float:
-        """Give a batch's next steps to the queue; return the seconds until the next look at it."""
+        """Queue a batch's next steps; return the seconds until the next check."""
         under_way, failed_id = await self.store.batches.load_activity(batch.id)
         if batch.stop_on_failure and failed_id is not None:
             failed = await self.store.deliveries.get(failed_id)
@@ -164,7 +164,7 @@ class BulkReplays:
         return wait
 
     def _count_allowed(self, batch: Batch, free: int) -> tuple[int, float]:
-        """Return how many steps the rate allows now, and when to look again."""
+        """Return how many steps the rate allows now, and when to check again."""
         if batch.rate is None:
             return free, _POLL_SECONDS
         now, interval = self.clock.monotonic(), 1 / batch.rate
@@ -177,7 +177,7 @@ class BulkReplays:
         build_delivery = partial(self._build_delivery, batch)
         made = await self.store.batches.advance(batch.id, count, build_delivery, self.clock.now())
         if len(made) < count:
-            self._bell.set()  # events are gone: there may be nothing left to wait for
+            self._bell.set()  # events were deleted: there may be nothing left to wait for
         for name in (batch.target,) if batch.target else self.targets.names:
             self.in_order(name, made[-1][0] if made else 0)
         self._publish(made, "pending")
@@ -195,7 +195,7 @@ class BulkReplays:
         )
 
     async def _finish(self, batch: Batch, state: BatchState, detail: str = "") -> None:
-        with suppress(UsageError):  # it was ended in between
+        with suppress(UsageError):  # it was ended in the meantime
             await self._end(batch.id, state, detail)
 
     async def _end(self, id_: int, state: BatchState, detail: str = "") -> None:
@@ -218,11 +218,11 @@ class BulkReplays:
         return found[::-1]
 
     async def _find_usual_targets(self, row: EventRow) -> tuple[str, ...]:
-        """Return where an event's routes lead, e-mail apart: a mail is repeated only where it is named."""
+        """Return the targets of an event's routes except e-mail: a mail is repeated only if its target is named."""
         matching = [route for route in self.routes if route.matches(row.source, row.types)]
         if any(route.when for route in matching):
             event = await self.store.events.get(row.id)
-            # What was asked to be included goes where it would have gone, had it been accepted.
+            # Included events go to the targets they would have had if they had been accepted.
             accepted = replace(event.row, outcome=EventOutcome.ACCEPTED, reason="")
             led = find_target_names(replace(event, row=accepted), self.routes)
         else:
@@ -234,7 +234,7 @@ class BulkReplays:
 def _select_events(
     rows: list[EventRow], include: frozenset[EventOutcome]
 ) -> tuple[list[EventRow], tuple[ExcludedEvents, ...]]:
-    """Return the events that a batch takes, and what it leaves out, most of it first."""
+    """Return the events of a batch, and counts of those left out, the largest first."""
     chosen: list[EventRow] = []
     left: Counter[tuple[EventOutcome, str, bool]] = Counter()
     for row in rows:

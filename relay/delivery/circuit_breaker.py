@@ -1,4 +1,4 @@
-"""Which targets take connections: learned from attempts, and probed while one does not."""
+"""Circuit breaker: which targets accept connections, learned from attempts and from probes of those that are down."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,12 +9,12 @@ from relay.model.delivery import ActionResult, AttemptRetry
 from relay.model.values import dataclass
 
 PROBE_SECONDS = 0.5  # between two probes of a target that is down
-LONGEST_PROBE_WAIT = 30.0  # for one that takes connections and then none of what is sent
+LONGEST_PROBE_WAIT = 30.0  # for one that accepts connections but no request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetHealth:
-    """How a target is, in the words of its last attempt.
+    """The health of a target according to its last attempt.
 
     `gone`: it answered 410, so it wants nothing more. `tried`: it took a connection, which no
     attempt has confirmed yet; `false_recoveries` counts how often in a row that came to nothing.
@@ -29,7 +29,7 @@ class TargetHealth:
 
 
 class CircuitBreaker:
-    """The health of each target by name; a target that was never tried counts as up.
+    """The health of each target by name; a target that was never tried is up.
 
     One attempt that cannot connect is enough: the target is down, and a connection is tried for
     its own sake until one comes about. `down` and `gone` map names to the reason, kept current in
@@ -44,12 +44,12 @@ class CircuitBreaker:
         self.gone: dict[str, str] = {}
 
     def note(self, target: str, result: ActionResult, at: float) -> bool:
-        """Learn from an attempt; return whether it shows that a target that was down is up again."""
+        """Update the health from an attempt; return whether a target that was down is up again."""
         known = self.health.get(target, TargetHealth())
         outcome = result.outcome
         unreachable = isinstance(outcome, AttemptRetry) and outcome.unreachable
         if result.request is None and not unreachable:
-            return False  # nothing was sent, so nothing was learnt
+            return False  # nothing was sent, so nothing was learned
         if not unreachable:
             gone = result.response is not None and result.response.status == GONE
             self._set_health(target, TargetHealth(detail=outcome.detail, gone=gone))
@@ -63,24 +63,24 @@ class CircuitBreaker:
         return False
 
     def note_probe(self, target: str, *, answered: bool, at: float) -> None:
-        """Learn from a connection that was tried for its own sake."""
+        """Update the health from a probe."""
         known = self.health.get(target, TargetHealth())
         asked = replace(known, up=True, tried=True) if answered else replace(known, probe_at=at + PROBE_SECONDS)
         self._set_health(target, asked)
 
     def take_probes(self, at: float) -> tuple[str, ...]:
-        """Return the targets that are to be asked now whether they are up again; each once."""
+        """Return the targets that are due for a probe; each is returned once."""
         taken = tuple(name for name in self.down if self.health[name].probe_at <= at)
         for name in taken:
             self.health[name] = replace(self.health[name], probe_at=inf)
         return taken
 
     def next_probe(self) -> float | None:
-        """Return when the next target is to be asked; None while all are up."""
+        """Return when the next probe is due; None while all targets are up."""
         return min((self.health[name].probe_at for name in self.down), default=None)
 
     def next_try(self, target: str, at: float) -> float:
-        """Return the seconds until a target that is down is asked again."""
+        """Return the seconds until the next probe of a target that is down."""
         wait = self.health.get(target, TargetHealth()).probe_at - at
         return wait if 0 < wait < inf else 0.0
 

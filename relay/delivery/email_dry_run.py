@@ -1,4 +1,4 @@
-"""A dry run of mails over events of the past: what routes, or a template, would have sent; nothing is."""
+"""E-mail dry run: the mails that routes or a template would have sent for stored events; none is sent."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,12 +16,12 @@ from relay.model.values import dataclass
 from relay.pipeline.routing import explain_routes
 from relay.store import Store
 
-TIME_LIMIT = 10.0  # seconds after which a page ends early, and the next one goes on there
+TIME_LIMIT = 10.0  # seconds after which a page ends early; the next page continues there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRunRequest:
-    """What a dry run is asked for: events that match, by one template, or where routes lead (to one target)."""
+    """The parameters of a dry run: matching events, with one template or by their routes (to one target)."""
 
     query: str
     template: str | None = None
@@ -32,7 +32,7 @@ class DryRunRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmailDryRun:
-    """Renders and judges mails as the engine would, and sends none."""
+    """Renders and checks mails as the engine would, and sends none."""
 
     store: Store
     clock: Clock
@@ -41,7 +41,7 @@ class EmailDryRun:
     targets: Mapping[str, EmailOptions]
 
     async def list_mails(self, request: DryRunRequest) -> DryRunPage:
-        """Return what would have been sent for a page of events.
+        """Return the mails that would have been sent for a page of events.
 
         Raises NotFoundError for an unknown template or target, UsageError for a query that cannot be read.
         """
@@ -73,13 +73,13 @@ class EmailDryRun:
         try:
             event = await self.store.events.get(row.id)
         except NotFoundError:
-            return []  # deleted meanwhile
+            return []  # deleted since then
         if by_hand:
             return [await self._mail(event, self.email.templates[request.template or ""], "")]
         return _drop_repeats([await self._routed_mail(event, *led) for led in routes.items()], self.email.templates)
 
     def _find_mail_routes(self, row: EventRow, request: DryRunRequest) -> dict[str, tuple[Route, ...]]:
-        """Return the targets that routes of this source and type lead to, each with those routes."""
+        """Return the targets of the routes for this source and type, each with its routes."""
         found: dict[str, tuple[Route, ...]] = {}
         for route in self.routes:
             for name in dict.fromkeys(route.targets) if route.matches(row.source, row.types) else ():
@@ -101,7 +101,7 @@ class EmailDryRun:
         )
 
     async def _mail(self, event: CapturedEvent, options: EmailOptions, target: str) -> SimulatedMail:
-        """Do everything that would be done for a mail, but hand it over."""
+        """Do everything the engine does for a mail except send it."""
         outcome, why, mail = DryRunOutcome.FAILED, "", None
         try:
             mail = await self.email.preview(event, options.name)
@@ -124,7 +124,7 @@ class EmailDryRun:
 
 
 def _drop_repeats(mails: list[SimulatedMail], templates: Mapping[str, EmailOptions]) -> list[SimulatedMail]:
-    """Return the mails of one event; of two by the same template only the first goes out."""
+    """Return the mails of one event; of two with the same template only the first is sent."""
     taken: dict[str, str] = {}
     kept: list[SimulatedMail] = []
     for mail in mails:

@@ -1,4 +1,4 @@
-"""The engine: claim what is due, act, settle, record, announce; repeat while relay runs."""
+"""The delivery engine: claims due deliveries, runs their actions, records and announces the attempts."""
 
 import asyncio
 import logging
@@ -41,14 +41,14 @@ log = logging.getLogger(__name__)
 CONCURRENCY = 16
 CONCURRENCY_PER_TARGET = 4
 GRACE_SECONDS = 5.0
-_POLL_SECONDS = 10.0  # a bell may be lost, and a clock may be set; neither strands a delivery for longer
+_POLL_SECONDS = 10.0  # a wake-up may be lost or the clock set; neither delays a delivery for longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """How an engine works: how much at once, how long it finishes up, which deliveries are not its own.
+    """Limits of an engine: concurrency, grace at shutdown, and the deliveries that are not its own.
 
-    `above` leaves alone what has a lower or the same id; `spread` gives numbers from 0 to 1.
+    Deliveries with ids up to `above` are left alone; `spread` gives numbers from 0 to 1.
     """
 
     at_once: int = CONCURRENCY
@@ -60,9 +60,9 @@ class EngineOptions:
 
 @dataclass(eq=False, kw_only=True)
 class Engine:
-    """Runs deliveries. `run` is the long task; cancelling it lets what is in flight finish.
+    """Runs deliveries. `run` is the long task; when it is cancelled, attempts in flight finish.
 
-    `waits` says what must not be tried at this moment, because it needs the vault; ring once that changes.
+    `waits` gives the deliveries that need the locked vault; call `ring` when that changes.
     """
 
     store: Store
@@ -74,35 +74,35 @@ class Engine:
     waits: Callable[[], BlockedWork] = lambda: NOTHING_BLOCKED
 
     def __post_init__(self) -> None:
-        """Listen for what falls due."""
+        """Subscribe to deliveries that become due."""
         self.circuit_breaker = CircuitBreaker(lambda name: self.bus.publish(TargetChanged(name)))
         self._horizon = 2 * longest_wait(self.targets.policies)
         self._bell = asyncio.Event()
         self._scheduler = Scheduler(self.targets.most, self.options.each, self.options.at_once)
         self._in_flight: set[asyncio.Task[None]] = set()
         self._recorder = AttemptRecorder(self.store, self.clock, self._announce)
-        self._crowded: set[str] = set()  # targets for which more may wait than the last claim took
+        self._crowded: set[str] = set()  # targets with more pending deliveries than the last claim took
         self._stopping = False
         self._claimed_at = self.clock.now()
         self.bus.on(self._hear, EventStored, DeliveryChanged)
 
     def ring(self) -> None:
-        """Say that something may be due."""
+        """Wake the engine: a delivery may be due."""
         self._bell.set()
 
     def in_order(self, target: str, up_to: int) -> None:
-        """Let deliveries with ids up to `up_to` go to a target one after another."""
+        """Send deliveries with ids up to `up_to` to a target one at a time."""
         self._scheduler.drain(target, up_to)
 
     async def give_up(self, is_wanted: Callable[[Delivery], bool]) -> int:
-        """Cancel what is claimed and not sent yet, of what `is_wanted` picks; return how many those were."""
+        """Cancel the claimed deliveries that `is_wanted` selects and that were not sent yet; return how many."""
         await self._release(taken := self._scheduler.take(is_wanted), DeliveryState.CANCELLED)
         return len(taken)
 
     async def attempt(self, claimed: ClaimedDelivery, state: Callable[[Attempt], DeliveryState]) -> Attempt:
-        """Make one attempt of a running delivery, regardless of its target's pace; return it.
+        """Make one attempt of a running delivery, regardless of its target's limits; return it.
 
-        `state` says where the delivery stands after it, which is written down together with it.
+        `state` gives the state of the delivery after it, which is recorded together with it.
         """
         delivery = claimed.delivery
         started_at, began = self.clock.now(), self.clock.monotonic()
@@ -113,9 +113,9 @@ class Engine:
         return attempt
 
     async def run(self) -> None:
-        """Deliver until cancelled; then finish what is in flight within the grace, and give back the rest."""
+        """Deliver until cancelled; then finish attempts in flight within the grace period and release the rest."""
         await self._recover()
-        # The state of targets is unknown after a start: what waits goes out as to one that was down.
+        # The state of targets is unknown after a start: each is treated like one that was down.
         await self._drain(self.targets.names)
         try:
             async with asyncio.TaskGroup() as group:
@@ -147,12 +147,12 @@ class Engine:
     def _hear(self, signal: Signal) -> None:
         match signal:
             case DeliveryChanged(state=DeliveryState.PENDING, target=target) if target in self.circuit_breaker.down:
-                return  # the probe that finds it up again rings
+                return  # the probe that finds it up again wakes the engine
             case EventStored(wakes=True) | DeliveryChanged(state=DeliveryState.PENDING):
                 self.ring()
 
     async def _claim(self) -> None:
-        """Line up what is due; what belongs to a target that went down meanwhile is given back."""
+        """Claim due deliveries; those of a target that has gone down since are released."""
         limits = ClaimLimits(
             total=self._scheduler.free_slots,
             each=self.options.each,
@@ -180,7 +180,7 @@ class Engine:
         await self._release(late)
 
     def _start(self, group: asyncio.TaskGroup, *, takes_one: bool = False) -> ClaimedDelivery | None:
-        """Start what may start, but for one where the caller takes it."""
+        """Start the deliveries that may start, except for one that the caller takes itself."""
         startable = self._scheduler.start(self.clock.monotonic()) if not self._stopping else []
         taken = startable.pop(0) if startable and takes_one else None
         for one in startable:
@@ -201,7 +201,7 @@ class Engine:
     async def _idle_for(self) -> float:
         now, waits = self.clock.now(), [_POLL_SECONDS]
         if not self._bell.is_set():
-            # After the last claim, not after now: what fell due in between would be seen by neither.
+            # Counted from the last claim, not from now: a delivery due in between would be missed.
             held = self.circuit_breaker.down
             due = await self.store.deliveries.next_due(self._claimed_at, self.options.above, held)
             waits += [(due - now).total_seconds()] if due is not None else []
@@ -219,7 +219,7 @@ class Engine:
                 wait.cancel()
 
     async def _deliver(self, claimed: ClaimedDelivery | None, group: asyncio.TaskGroup) -> None:
-        """Make one attempt after another, for as long as one may start when another has ended."""
+        """Make attempts one after another, as long as another may start when one has ended."""
         while claimed is not None:
             try:
                 await self._attempt(claimed, group)
@@ -249,7 +249,7 @@ class Engine:
         spared = lasting and isinstance(result.outcome, AttemptRetry) and result.outcome.unreachable
         attempt = make_attempt(delivery, started_at, took, result)
         if spared:
-            # No connection: it keeps its place in the queue, which waits until one succeeds.
+            # No connection: the delivery keeps its place in the queue until a connection succeeds.
             state, due_at = DeliveryState.PENDING, delivery.due_at
         else:
             policy = target.retry if target else RetryPolicy()
@@ -257,7 +257,7 @@ class Engine:
             state, due_at = next_state(result.outcome, policy, counted, now, self.options.spread)
         sends_event = event is not None and attempt.request is not None and attempt.request.body == event.capture.body
         record = AttemptRecord(delivery, attempt, state, due_at, spared, sends_event)
-        # The next one goes out while this one is committed.
+        # The next attempt starts while this one is being committed.
         self._recorder.add(record, group)
         left = (self._scheduler.clear_line if spared else self._scheduler.trim_line)(delivery.target)
         if left:
@@ -270,7 +270,7 @@ class Engine:
     def _announce(self, made: AttemptRecord) -> None:
         """Announce the state of a delivery after an attempt that is on disk."""
         delivery, attempt, state, due_at, spared, _ = made
-        # A retry of a bulk replay that ended meanwhile was given up: only the store knows.
+        # A retry of a bulk replay that has ended since was cancelled: only the store knows.
         is_known = delivery.batch is None or state is not DeliveryState.PENDING
         self._say(delivery, state, made.settled if is_known else None)
         if steps_are_logged():
@@ -280,7 +280,7 @@ class Engine:
             self.ring()
 
     async def _postpone(self, delivery: Delivery, outcome: AttemptRetry, now: datetime) -> None:
-        # Never further than half the horizon: what is due beyond it counts as due at once.
+        # At most half the horizon ahead: a delivery due beyond the horizon is treated as due now.
         due_at = now + timedelta(seconds=min(outcome.after or STORE_PAUSE, self._horizon / 2))
         write = partial(self.store.deliveries.postpone, delivery.id, due_at, outcome.detail)
         await keep_trying(self.clock, "a delivery waits to be put off", write)

@@ -59,7 +59,7 @@ class JsonSchema:
     unchecked: tuple[str, ...] = ()
 
     def problems(self, value: object, text: str | None) -> tuple[Problem, ...]:
-        """Return everything wrong with a body; never raises."""
+        """Return all problems of a body; never raises."""
         del text
         body: Any = value
         try:
@@ -102,11 +102,11 @@ def describe_errors(errors: Iterable[ValidationError]) -> Iterator[Problem]:
         if several is None or _is_about_a_key(error):
             yield make_problem("schema", format_pointer(error.absolute_path), _describe_error(error))
             continue
-        # An error for each missing key comes with the same place: all of them are reported with the first.
+        # Errors for missing keys share a location: all of them are reported with the first.
         place = (tuple(error.absolute_path), tuple(error.absolute_schema_path))
         if place not in seen:
             seen.add(place)
-            # Never nothing at all: an error that is not reported would let the body in.
+            # Never empty: an error that is not reported would accept the body.
             found = list(several(error))
             yield from found or (make_problem("schema", format_pointer(error.absolute_path), _describe_error(error)),)
 
@@ -164,7 +164,7 @@ def _describe_error(error: ValidationError) -> str:
 
 
 def _describe_enum(error: ValidationError, allowed: Any) -> str:
-    # What such a field must be may itself be a secret that the schema holds.
+    # The expected value of such a field may itself be a secret in the schema.
     if is_sensitive(str(next(reversed(error.absolute_path), ""))):
         return "is not what the schema asks for"
     shown = [escape_unprintable(json.dumps(one, ensure_ascii=False), 60) for one in allowed[:_MOST_NAMES]]

@@ -15,13 +15,13 @@ from relay.model.signals import RequestRefused
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 
-# What floating point loses over a year of requests: who waits as long as was asked for, gets in.
+# Rounding errors over a year of requests: a client that waits as long as told is accepted.
 _TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitRefusal:
-    """Why a request is not even read. `detail` is for the dashboard, `retry_after` in whole seconds."""
+    """Why a request is refused unread. `detail` is for the dashboard, `retry_after` in whole seconds."""
 
     status: int
     code: str
@@ -32,19 +32,19 @@ class LimitRefusal:
 
     @property
     def headers(self) -> Headers:
-        """Return the headers of the answer."""
+        """Return the headers of the response."""
         return () if self.retry_after is None else (("Retry-After", str(self.retry_after)),)
 
 
 @dataclass(slots=True)
 class TokenBucket:
-    """Tokens left at a moment, one for each request; they fill up again as time goes by."""
+    """A token bucket: each request takes one token, and tokens are refilled over time."""
 
     tokens: float
     at: float
 
     def take(self, rate: Rate, now: float) -> float:
-        """Take a token and return 0.0, or leave them and return in how many seconds there is one."""
+        """Take a token and return 0.0; if there is none, return the seconds until the next one."""
         each = 60.0 / rate.per_minute
         self.tokens = min(float(rate.burst), self.tokens + (now - self.at) / each)
         self.at = now
@@ -55,16 +55,16 @@ class TokenBucket:
 
 
 class RequestLimits:
-    """Keeps a bucket for each source that has a rate, so its memory is as large as relay.toml."""
+    """Checks addresses and rates. It keeps a bucket for each configured rate, so its memory is bounded."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._buckets: dict[str, TokenBucket] = {}
 
     def refuse(self, source: Source, caller: str) -> LimitRefusal | None:
-        """Return why a request is turned away, None where it may come in.
+        """Return why a request is refused, None if it is allowed.
 
-        Addresses are looked at first: an address that is not allowed uses up no rate.
+        Addresses are checked first: a refused address uses no tokens.
         """
         rules = source.admission
         if rules.networks and not is_address_allowed(caller, rules.networks):
@@ -101,7 +101,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
 def is_loopback(peer: str) -> bool:
-    """Return whether the other end of a connection is this computer, where a tunnel's agent runs."""
+    """Return whether a connection comes from this computer, where a tunnel's agent runs."""
     if peer in _LOOPBACK:
         return True
     address = _parse_address(peer)
@@ -109,10 +109,10 @@ def is_loopback(peer: str) -> bool:
 
 
 def forwarded_for(values: Iterable[str]) -> str:
-    """Return the address that the last hop wrote into `X-Forwarded-For`, UNKNOWN where it is none.
+    """Return the address that the last hop wrote into `X-Forwarded-For`, UNKNOWN if it is not an address.
 
     `values` are those of every header of that name, in order. Only the right-most entry counts: it is
-    the tunnel's own word, and what precedes it is the caller's.
+    written by the tunnel, and the caller may have sent those before it.
     """
     last = ",".join(values).rpartition(",")[2].strip(" \t")
     address = _parse_address(last) or _parse_address(_without_port(last))
@@ -120,7 +120,7 @@ def forwarded_for(values: Iterable[str]) -> str:
 
 
 def is_address_allowed(caller: str, networks: tuple[Network, ...]) -> bool:
-    """Return whether an address lies in one of the networks; what is no address lies in none."""
+    """Return whether an address is in one of the networks; False for text that is not an address."""
     address = _parse_address(caller)
     return address is not None and any(address in network for network in networks)
 
@@ -131,7 +131,7 @@ def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
         address = ip_address(text)
     except ValueError:
         return None
-    # Sockets that serve both families give IPv4 callers as ::ffff:192.0.2.1.
+    # Dual-stack sockets report IPv4 clients as ::ffff:192.0.2.1.
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
@@ -143,8 +143,8 @@ def _without_port(text: str) -> str:
     return host if port.isascii() and port.isdigit() else text
 
 
-_MAX_SOURCES = 1000  # names counted apart; the inbox takes any name, and memory has an end
-_MAX_RECENT = 5  # of the latest refusals with one status
+_MAX_SOURCES = 1000  # names counted separately: the inbox accepts any name, and memory must stay bounded
+_MAX_RECENT = 5  # latest refusals kept for each status
 
 
 @dataclass(slots=True)
@@ -156,18 +156,18 @@ class RefusalKind:
 
     @property
     def latest(self) -> RequestRefused:
-        """Return the last of them."""
+        """Return the latest refusal."""
         return self.recent[0]
 
 
 class RefusalCounts:
-    """Counts since relay started."""
+    """Counts refusals since relay started."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, dict[int, RefusalKind]] = {}
 
     def note(self, refused: RequestRefused) -> None:
-        """Count a refusal; past a thousand sources, those of further names count as no source's."""
+        """Count a refusal; beyond a thousand names, refusals count for no source."""
         full = len(self._kinds) >= _MAX_SOURCES and refused.source not in self._kinds
         kinds = self._kinds.setdefault("" if full else refused.source, {})
         kind = kinds.setdefault(refused.status, RefusalKind())
@@ -175,11 +175,11 @@ class RefusalCounts:
         kind.recent.appendleft(refused)
 
     def of(self, source: str) -> tuple[RefusalKind, ...]:
-        """Return what was refused for a source, "" for none, the most frequent kind first."""
+        """Return the refusals of a source ("" for those of no source), the most frequent kind first."""
         return tuple(sorted(self._kinds.get(source, {}).values(), key=lambda kind: -kind.count))
 
     def list_others(self, names: Container[str]) -> tuple[RefusalKind, ...]:
-        """Return what was refused for no source, or for one that is not among `names`."""
+        """Return the refusals of no source, or of sources that are not in `names`."""
         merged: dict[int, RefusalKind] = {}
         for name, kinds in self._kinds.items():
             for status, kind in kinds.items() if name not in names else ():

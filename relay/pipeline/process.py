@@ -1,4 +1,4 @@
-"""The one way from a captured request to an event and its deliveries, and what a live request goes through besides.
+"""The single path from a captured request to an event and its deliveries, and the extra steps of a live request.
 
 Verify, answer a setup challenge, classify, validate, read status reports, plan deliveries: the same for live,
 embedded, recovered and re-verified requests. Nothing is sent from here.
@@ -55,12 +55,12 @@ log = logging.getLogger(__name__)
 
 ResponseCallback = Callable[[SenderResponse | BaseException], None]
 
-_MAX_INLINE_BODY = 8 * 1024  # bytes of a body that is validated on the event loop: at most five milliseconds
+_MAX_INLINE_BODY = 8 * 1024  # bytes of a body that is validated on the event loop: takes at most 5 ms
 
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """Where events go: the routes in order, and the targets by name."""
+    """The routes in order, and the targets by name."""
 
     routes: tuple[Route, ...]
     targets: Mapping[str, Target]
@@ -68,7 +68,7 @@ class Routing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveredFacts:
-    """What a provider's API says of an event that it sent before: its key, its time, how far it could be verified."""
+    """What a provider's API states about an event it sent before: its key, its time, how far it is verified."""
 
     key: str
     sent_at: datetime
@@ -77,7 +77,7 @@ class RecoveredFacts:
 
 @dataclass(slots=True)
 class ProcessedRequest:
-    """What a request came to; `source` has the answer of the provider that was recognised, if any."""
+    """The result of processing a request; `source` has the answer of the recognised provider, if any."""
 
     source: Source
     event: NewEvent
@@ -95,7 +95,7 @@ async def process_request(
     stored: CapturedEvent | None = None,
     recovered: RecoveredFacts | None = None,
 ) -> ProcessedRequest:
-    """Return the event that a request is and the deliveries it leads to; nothing is kept or sent.
+    """Return the event of a request and its deliveries; nothing is stored or sent.
 
     `urls` are the addresses that the sender may have signed. `stored` is the event a request became when it could
     not be verified: its names, its status and what was validated then stay. What takes long runs in a thread, and the
@@ -113,14 +113,14 @@ async def process_request(
 
 
 def takes_long(source: Source, body: int) -> bool:
-    """Return whether processing a plain body of that many bytes may take more than a few milliseconds."""
+    """Return whether processing a plain body of that many bytes may take longer than a few milliseconds."""
     return body > (_MAX_INLINE_BODY if has_rules(source) else LIGHT)
 
 
 def process_at_once(
     source: Source, capture: Capture, urls: tuple[str, ...], routing: Routing, *, sample: bool
 ) -> ProcessedRequest:
-    """Return what `process_request` returns, for a live request that does not take long."""
+    """Return the result of `process_request` for a live request that does not take long."""
     processed = _classify(source, capture, urls, sample=sample)
     _validate(processed)
     return _finish(processed, routing)
@@ -176,7 +176,7 @@ def _finish(
 def _mark_recovered(event: NewEvent, facts: RecoveredFacts) -> NewEvent:
     return replace(
         event,
-        # The provider's own id is what keeps a second run from storing it twice.
+        # The provider's own id prevents a second run from storing it twice.
         idempotency_key=event.idempotency_key or facts.key,
         claims_key=True,
         status=0,
@@ -188,7 +188,7 @@ def _mark_recovered(event: NewEvent, facts: RecoveredFacts) -> NewEvent:
 
 def _plan(event: NewEvent, routing: Routing, source: Source, stored: CapturedEvent | None) -> tuple[NewDelivery, ...]:
     if stored is not None:
-        # What was stored before is sent on only once it verifies, or where its source accepts what does not.
+        # A stored event is forwarded only once it verifies, or if its source accepts unverified events.
         if event.verification.verdict not in (Verdict.VERIFIED, Verdict.INVALID):
             return ()
         if event.type == "handshake" and not source.deliver_handshakes:
@@ -206,7 +206,7 @@ def publish_stored(bus: Bus, stored: StoredEvent) -> None:
 
 
 class Pipeline:
-    """Takes live requests in: processes, stores and announces them, and says what their senders are answered."""
+    """Receives live requests: processes, stores and announces them, and builds the responses to their senders."""
 
     def __init__(self, store: Store, bus: Bus, routing: Routing, sync_responses: SyncResponses) -> None:
         self._store, self._bus, self._routing = store, bus, routing
@@ -232,7 +232,7 @@ class Pipeline:
     ) -> None:
         """Do what `receive` does for a request that neither takes long nor waits for a target's answer.
 
-        `answer` is called once the event is on disk, or with what went wrong.
+        `answer` is called when the event is on disk, or with the error.
         """
         processed = process_at_once(source, capture, urls, self._routing, sample=sample)
 
@@ -278,9 +278,9 @@ class Pipeline:
     async def _wait(
         self, answer: Answer, default: SenderResponse, awaited: AwaitedDelivery, id_: int
     ) -> SenderResponse:
-        """Return the answer of the target; 202 when it gives none in time, 502 when it will never give one.
+        """Return the target's response; 202 if there is none in time, 502 if there will never be one.
 
-        A handler that returned nothing has done its work: the source's own answer stands.
+        A handler that returned nothing has succeeded: the source's own response is used.
         """
         try:
             response = await self._sync_responses.answer(awaited, answer.timeout)
@@ -315,7 +315,7 @@ class Pipeline:
         self._bus.publish(EventChanged(id_))
 
     async def refuse_loop(self, capture: Capture, source: Source) -> SenderResponse:
-        """Store a forward that came back, so that it can be seen, and answer its sender 508."""
+        """Store a forward that came back, so that it is visible, and answer 508."""
         verification = Verification(verdict=Verdict.UNCHECKED, reason="loop")
         event = replace(
             classify_event(source, capture, verification, sample=False),
@@ -329,7 +329,7 @@ class Pipeline:
 
 
 def _find_response_target(processed: ProcessedRequest) -> str:
-    """Return the target whose answer goes to the sender: the first forwarded to, else the first handler."""
+    """Return the target whose response goes to the sender: the first forward target, else the first handler."""
     if processed.challenge is not None:
         return ""
     targets = (new.target for action in ("forward", "handler") for new in processed.deliveries if new.action == action)

@@ -16,7 +16,7 @@ from relay.pipeline.validate import limit_problems, make_problem
 
 log = logging.getLogger(__name__)
 
-# "Input should be a valid integer" goes on where the field's name ends: "should be a valid integer".
+# "Input should be a valid integer" follows the name of the field: "should be a valid integer".
 _SUBJECT = re.compile(r"(?:[A-Z]\w*|JSON \w+) (?=should |must )")
 _RAISED = re.compile(r"(?:Value error|Assertion failed), ")
 _SENSITIVE = frozenset({"literal_error", "enum", "union_tag_invalid"})
@@ -26,23 +26,23 @@ _MISSING = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PydanticSchema:
-    """What validates a body, and how relay.toml names the class, such as `models:WebhookPayload`."""
+    """A validator made from the user's model, and its name in relay.toml, such as `models:WebhookPayload`."""
 
     name: str
     adapter: TypeAdapter[Any]
 
     @property
     def unchecked(self) -> tuple[str, ...]:
-        """Return nothing: a model checks whatever it names."""
+        """Return nothing: a model checks all of its fields."""
         return ()
 
     def problems(self, value: object, text: str | None) -> tuple[Problem, ...]:
-        """Return everything wrong with a body; never raises."""
+        """Return all problems of a body; never raises."""
         try:
             if text is None:
                 self.adapter.validate_python(value)
             else:
-                # As JSON, so that a strict model takes a time as text, which is how JSON has it.
+                # As JSON, so that a strict model accepts a time as text.
                 self.adapter.validate_json(text)
         except ValidationError as error:
             return limit_problems(_describe_problem(error, value))
@@ -60,7 +60,7 @@ def _describe_problem(error: ValidationError, value: object) -> Iterator[Problem
 
 
 def _field_keys(detail: ErrorDetails, value: object) -> Iterator[str | int]:
-    """Return the way to a field; of a union, the names of its branches are in between and are left out."""
+    """Return the keys that lead to a field, without the branch names of unions that pydantic adds."""
     last = len(detail["loc"]) - 1
     for place, part in enumerate(detail["loc"]):
         member = find_below(value, (part,), _MISSING)

@@ -1,4 +1,4 @@
-"""What a sender is answered: the source's answer, a refusal, and nothing that would help a forger."""
+"""The responses to senders: the source's answer or a refusal, without anything that would help a forger."""
 
 import json
 from collections.abc import Iterable
@@ -14,12 +14,12 @@ from relay.model.values import dataclass
 from relay.providers.generic_challenges import ChallengeReply
 
 _JSON = "application/json"
-_MOST_PROBLEMS = 10  # problems named in the message; the list has them all
+_MOST_PROBLEMS = 10  # problems named in the message; the list contains all
 
 
 @dataclass(slots=True, kw_only=True)
 class SenderResponse:
-    """What the sender gets: status, body, content type and further headers.
+    """A response: status, body, content type and further headers.
 
     `offered` is a secret that the sender gave relay in a handshake. With `closes` the connection ends after it.
     """
@@ -34,22 +34,22 @@ class SenderResponse:
 
 
 def build_response(configured: Answer, status: int, id_: int | None, outcome: EventOutcome) -> SenderResponse:
-    """Return what an event's sender gets; `id_` is None where none is stored."""
+    """Return the response for an event; `id_` is None if it was not stored."""
     if outcome is EventOutcome.REJECTED:
         return build_rejection(status, id_)
     if configured.body is not None:
         return SenderResponse(
             status=status, body=configured.body.encode(), content_type=configured.content_type, event_id=id_
         )
-    # Written by hand: this is the hot path and json.dumps costs ten times as much.
+    # Formatted by hand: this is the hot path, and json.dumps takes ten times as long.
     number = b"null" if id_ is None else b"%d" % id_
     body = b'{"success": true, "event": %s, "outcome": "%s"}' % (number, outcome.value.encode())
     return SenderResponse(status=status, body=body, event_id=id_)
 
 
 def build_rejection(status: int, id_: int | None = None) -> SenderResponse:
-    """Return what the sender of a rejected event gets; `id_` is None where none is stored."""
-    # A refused sender learns nothing that would help a forger. Inside an app nothing is stored and there is
+    """Return the response for a rejected event; `id_` is None if it was not stored."""
+    # The response reveals nothing that would help a forger. Inside an app nothing is stored and there is
     # no dashboard: its log has the reason.
     hint = "the log of the app says why" if id_ is None else "the dashboard of relay says why"
     if status == 401:
@@ -60,7 +60,7 @@ def build_rejection(status: int, id_: int | None = None) -> SenderResponse:
 
 
 def build_validation_response(event: NewEvent, id_: int | None = None) -> SenderResponse:
-    """Return what the sender of an event that breaks its source's rules gets: every field, and why.
+    """Return the response for an event that breaks its source's rules: every field, with the reason.
 
     A sender that did not verify is not told, although its source accepted it; nor is any while the vault is
     locked, when none can verify.
@@ -80,18 +80,18 @@ def build_validation_response(event: NewEvent, id_: int | None = None) -> Sender
 
 
 def build_challenge_response(reply: ChallengeReply, body: bytes) -> SenderResponse:
-    """Return the answer to a setup challenge, where its reply has a `body` of its own."""
+    """Return the response to a setup challenge whose reply has a `body` of its own."""
     return SenderResponse(
         status=reply.status,
         body=body,
         content_type=reply.content_type,
-        # What is sent back is text of the caller's choice: no browser may take it for a page.
+        # The body is text chosen by the caller: no browser may render it as a page.
         headers=(("X-Content-Type-Options", "nosniff"), *reply.headers),
     )
 
 
 def build_health_response(sources: Iterable[Source], now: datetime, *, keeps: bool = True) -> SenderResponse:
-    """Return what `GET /webhooks/health` says: 503 while no event can be kept."""
+    """Return the response of `GET /webhooks/health`: 503 while no event can be stored."""
     body = {
         "status": "healthy" if keeps else "unhealthy",
         "service": "relay",
@@ -102,7 +102,7 @@ def build_health_response(sources: Iterable[Source], now: datetime, *, keeps: bo
 
 
 def build_unknown_message_response(status: int, id_: int) -> SenderResponse:
-    """Return what the sender of a status gets whose message is not registered."""
+    """Return the response to a status report whose message is not registered."""
     refused = build_error_response(
         status, "message_not_found", "message not found", "relay keeps the status until it is registered"
     )
@@ -112,6 +112,6 @@ def build_unknown_message_response(status: int, id_: int) -> SenderResponse:
 def build_error_response(
     status: int, code: str, message: str, hint: str = "", *, headers: Headers = (), closes: bool = False
 ) -> SenderResponse:
-    """Return an error in the form both ports use."""
+    """Return an error in the format of both ports."""
     body = json.dumps({"error": {"code": code, "message": message, "hint": hint}}).encode()
     return SenderResponse(status=status, body=body, headers=headers, closes=closes)

@@ -1,4 +1,4 @@
-"""What came while the vault was locked: checked in order once it is open, and sent on if it verifies."""
+"""Re-verification: events received while the vault was locked are checked in order and forwarded if they verify."""
 
 import logging
 from collections import Counter
@@ -23,7 +23,7 @@ BATCH = 50  # events stored in one transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReverifyResult:
-    """How many events were checked and what became of them; `others` could still not be checked."""
+    """How many events were checked, by result; `others` could still not be checked."""
 
     verified: int = 0
     duplicates: int = 0
@@ -35,12 +35,12 @@ class ReverifyResult:
 
     @property
     def events(self) -> int:
-        """Return how many there were."""
+        """Return the number of events."""
         return sum(astuple(self))
 
     @property
     def words(self) -> str:
-        """Return all of it as a sentence, "" for none."""
+        """Return a sentence about all results, "" if there are none."""
         if not self.events:
             return ""
         counts = {
@@ -59,7 +59,7 @@ class ReverifyResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reverifier:
-    """Checks events again, as they were received and by the time at which they were.
+    """Checks events again, as received and by the time at which they were received.
 
     `urls(source, capture)` gives the addresses the sender may have signed; `in_order(target, id)`
     lets deliveries up to that id go there one after another.
@@ -73,7 +73,7 @@ class Reverifier:
     in_order: Callable[[str, int], None]
 
     async def run(self, named: Callable[[str], Source | None]) -> ReverifyResult:
-        """Check what waits at this moment, in the order in which it came; `named` gives today's sources.
+        """Check the waiting events in the order received; `named` gives the current sources.
 
         What belongs to a source that is still locked waits on. Every BATCH is one transaction, so a relay
         that is killed meanwhile goes on with the next. Raises StoreError, TimeoutError.

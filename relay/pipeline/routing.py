@@ -1,4 +1,4 @@
-"""Where an event goes: which routes match, which deliveries that plans, and why the others do not."""
+"""Routing: the routes that match an event, the deliveries they plan, and why other routes do not match."""
 
 import logging
 import re
@@ -17,7 +17,7 @@ from relay.model.values import dataclass
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-# What an expression knows: `event` (facts by name), `payload`, `items` (the events in the request) and `item` (one of
+# Names in an expression: `event` (facts by name), `payload`, `items` (the events in the request) and `item` (one of
 # them, or the first).
 ConditionContext = Mapping[str, object]
 _OPERAND = re.compile(r"(?:event|payload|items?)[.\[]")
@@ -33,9 +33,9 @@ def _build_environment() -> "ImmutableSandboxedEnvironment":
 
 @lru_cache(maxsize=256)
 def compile_condition(text: str) -> Callable[..., Any]:
-    """Return the expression ready to be called with a context (`Context`).
+    """Return the compiled expression, to be called with a `Context`.
 
-    Raises ConfigError for text that is no Jinja expression.
+    Raises ConfigError if the text is not a Jinja expression.
     """
     from jinja2 import TemplateError  # noqa: PLC0415 - 15 ms of a start, for conditions alone
 
@@ -48,7 +48,7 @@ def compile_condition(text: str) -> Callable[..., Any]:
 
 
 def describe_operands(text: str, context: ConditionContext) -> tuple[str, ...]:
-    """Return what an expression looks at and its value: `payload.amount = 500`."""
+    """Return the operands of an expression with their values: `payload.amount = 500`."""
     values: dict[str, None] = {}
     for path in _find_operand_paths(text):
         try:
@@ -76,7 +76,7 @@ def _find_operand_paths(text: str) -> tuple[str, ...]:
 
 
 def evaluate_condition(text: str, context: ConditionContext) -> tuple[bool, str]:
-    """Return whether the condition holds, and in a sentence why it could not be judged ("" when it could)."""
+    """Return whether the condition is true, and a sentence if it could not be evaluated (else "")."""
     try:
         return bool(compile_condition(text)(context)), ""
     except Exception as error:  # noqa: BLE001 - the expression is the user's own; whatever it raises is shown, not raised
@@ -90,9 +90,9 @@ _LONGEST_REASON = 200  # characters of a reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteMatch:
-    """Whether one route leads from an event to its targets, and why in a few words.
+    """Whether a route matches an event, with a short reason.
 
-    `problem` is what its condition raised, "" when it could be judged.
+    `problem` is the error that its condition raised, "" if there was none.
     """
 
     route: Route
@@ -104,9 +104,9 @@ class RouteMatch:
 def plan_deliveries(
     event: NewEvent, routes: tuple[Route, ...], targets: Mapping[str, Target]
 ) -> tuple[NewDelivery, ...]:
-    """Return a delivery for each target a matching route leads to, each target once; pure.
+    """Return a delivery for each target of the matching routes, each target once; pure.
 
-    What could not be checked because the vault is locked leads to no delivery until it has been.
+    An event that could not be checked because the vault is locked has no deliveries until it was checked.
     """
     if event.outcome is not EventOutcome.ACCEPTED or event.verification.reason == "vault_locked":
         return ()
@@ -134,7 +134,7 @@ def _build_delivery(target: str, action: str) -> NewDelivery:
 
 
 def match_routes(event: NewEvent, routes: Sequence[Route]) -> Iterator[RouteMatch]:
-    """Say for each route whether it leads from an accepted event to its targets; `why` holds no value of the event."""
+    """Return for each route whether it matches an accepted event; `why` contains no value of the event."""
     view = _ConditionView(event.split, event.provider, event.idempotency_key, event.capture)
     for route in routes:
         why = _mismatch(route, event.capture.source, view.split.types)
@@ -146,18 +146,18 @@ def match_routes(event: NewEvent, routes: Sequence[Route]) -> Iterator[RouteMatc
 
 
 def explain_routes(event: CapturedEvent, routes: tuple[Route, ...]) -> tuple[RouteMatch, ...]:
-    """Say for each route in order whether it leads from this event to its targets, and why."""
+    """Return for each route in order whether it matches this event, and why."""
     return tuple(_explain_route(event, route) for route in routes)
 
 
 def find_target_names(event: CapturedEvent, routes: tuple[Route, ...]) -> tuple[str, ...]:
-    """Return the names of the targets that routes lead to from an event, each once."""
+    """Return the names of the targets of an event's routes, each once."""
     taken = (match.route.targets for match in explain_routes(event, routes) if match.matched)
     return tuple(dict.fromkeys(name for targets in taken for name in targets))
 
 
 def find_failed_routes(event: CapturedEvent, routes: tuple[Route, ...]) -> tuple[RouteMatch, ...]:
-    """Return the routes whose condition raised on this event instead of holding or not."""
+    """Return the routes whose condition raised an error on this event."""
     conditional = tuple(route for route in routes if route.when)
     return tuple(match for match in explain_routes(event, conditional) if match.problem)
 
@@ -181,7 +181,7 @@ def _explain_route(event: CapturedEvent, route: Route) -> RouteMatch:
 
 
 def _mismatch(route: Route, source: str, types: Sequence[str]) -> str:
-    """Return why a route is not for a request of this source with events of these types, "" where it is."""
+    """Return why a route does not match this source and these event types, "" if it does."""
     if route.sources and source not in route.sources:
         return f"source {source} is not {' or '.join(route.sources)}"
     if matches_any_type(types, route.events):
@@ -208,7 +208,7 @@ def _evaluate_condition(event: CapturedEvent, route: Route) -> RouteMatch:
 
 @dataclass(frozen=True, slots=True)
 class _ConditionResult:
-    """What a condition came to, by which context; `place` is the one event it holds for, None for the whole request."""
+    """The result of a condition and its context; `place` is the event it is true for, None for the whole request."""
 
     holds: bool
     problem: str
@@ -218,7 +218,7 @@ class _ConditionResult:
 
 @dataclass(frozen=True, slots=True)
 class _ConditionView:
-    """A request as conditions see it: as a whole, and each event in it as if it had come alone."""
+    """A request as conditions see it: as a whole, and each of its events as if received alone."""
 
     split: Split
     provider: str
@@ -226,9 +226,9 @@ class _ConditionView:
     capture: Capture
 
     def evaluate(self, route: Route) -> _ConditionResult:
-        """Judge a route's condition by those events whose type it lists: together, then one by one until one fits.
+        """Evaluate a route's condition on the events whose type it lists: together, then one at a time until one matches.
 
-        It could not be judged only where that is so for every one of them.
+        The result is an error only if it is one for each of them.
         """
         places = [place for place, type_ in enumerate(self.split.types) if matches_type(type_, route.events)]
         first = whole = self._evaluate(route.when, places)

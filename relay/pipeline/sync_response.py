@@ -1,4 +1,4 @@
-"""The target's own answer, waited for: for providers that want more than "kept", such as Slack and Twilio."""
+"""The target's own response for the sender, for providers that need one, such as Slack and Twilio."""
 
 import asyncio
 
@@ -14,16 +14,16 @@ from relay.store import Store
 from relay.store.delivery_queue import AwaitedDelivery
 
 _FINAL_STATES = frozenset({DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED})
-# Framing is relay's own; the rest of what a target says about itself goes on.
+# relay does its own framing; the target's other headers are passed on.
 _WITHHELD_HEADERS = HOP_BY_HOP | {"content-length", "content-type", "x-relay-event"}
 
 
-# What a handler gives that did its work and returned nothing for the sender.
+# The response of a handler that succeeded and returned nothing for the sender.
 NO_RESPONSE = ReceivedResponse(status=204)
 
 
 class NoResponseError(Exception):
-    """A delivery ended without an answer of its target: none will come. `final`: nor would another try help."""
+    """A delivery ended without a response from its target. `final`: another attempt would not help."""
 
     def __init__(self, *, final: bool) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class NoResponseError(Exception):
 
 
 class PartialResponseError(Exception):
-    """The target's answer cannot be passed on whole; `reason` says why."""
+    """The target's response cannot be passed on completely, for the given `reason`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -39,7 +39,7 @@ class PartialResponseError(Exception):
 
 
 class SyncResponses:
-    """Waits for what targets answer to deliveries just made."""
+    """Waits for the responses of targets to new deliveries."""
 
     def __init__(self, store: Store, bus: Bus, awaited: AwaitedResponses) -> None:
         self._store = store
@@ -48,7 +48,7 @@ class SyncResponses:
         bus.on(self._on_signal, DeliveryChanged)
 
     async def answer(self, awaited: AwaitedDelivery, seconds: float) -> ReceivedResponse | None:
-        """Return the first response that a delivery gets after the attempts it had.
+        """Return the first response to a delivery after its previous attempts.
 
         None when none came within `seconds`, NO_RESPONSE when the delivery succeeded without one. Raises
         NoResponseError when it ended otherwise without one, PartialResponseError when it was too large or broke off.
@@ -61,7 +61,7 @@ class SyncResponses:
                 async with asyncio.timeout(seconds):
                     return self._find_whole(awaited.delivery, await self._wait_for_attempt(awaited, changed))
         except (TimeoutError, RelayError):
-            # The event is kept; what became of its delivery is not the provider's trouble.
+            # The event is stored; the provider need not care about its delivery.
             return None
         finally:
             waiting.remove(changed)
@@ -69,7 +69,7 @@ class SyncResponses:
                 del self._waiting[awaited.delivery]
 
     def _find_whole(self, delivery: int, kept: ReceivedResponse) -> ReceivedResponse:
-        """Return the whole answer of which an attempt kept the beginning."""
+        """Return the whole response, of which the attempt kept the beginning."""
         if not kept.cut:
             return kept
         whole = self._awaited.find(delivery)
@@ -80,7 +80,7 @@ class SyncResponses:
 
     async def _wait_for_attempt(self, awaited: AwaitedDelivery, changed: asyncio.Event) -> ReceivedResponse:
         while True:
-            # First where it stands, then its attempts: the other way round one may come in between.
+            # The state first, then the attempts: in the other order an attempt could be missed.
             state = (await self._store.deliveries.get(awaited.delivery)).state
             attempts = await self._store.deliveries.attempts(awaited.delivery)
             for attempt in attempts:
@@ -101,7 +101,7 @@ class SyncResponses:
 
 
 def select_response_headers(headers: Headers) -> tuple[str, Headers]:
-    """Return a response's content type ("" for none), and which other headers may go on to the provider."""
+    """Return a response's content type ("" for none), and the other headers that may be passed on."""
     tokens = ",".join(_header_values(headers, "connection")).split(",")
     named = {token.strip().lower() for token in tokens}
     kept = tuple(
@@ -115,5 +115,5 @@ def _header_values(headers: Headers, lower_name: str) -> list[str]:
 
 
 def _is_text(value: str) -> bool:
-    # What is sent is written as UTF-8; bytes beyond ASCII would come out as others than came in.
+    # Headers are sent as UTF-8; bytes beyond ASCII would be changed.
     return value.isascii() and value.isprintable()

@@ -1,4 +1,4 @@
-"""A genuine request held against its source's rules: content type, schema, idempotency key, address of a mail."""
+"""Validation of a genuine request by its source's rules: content type, schema, idempotency key, mail address."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -25,14 +25,14 @@ _SUMMARY = 120
 
 
 def has_rules(source: Source) -> bool:
-    """Return whether the source asks for anything beyond the limits."""
+    """Return whether the source has rules beyond its limits."""
     rules = source.admission
     has_content_rules = bool(rules.content_types) or rules.schema is not None or rules.email is not None
     return has_content_rules or source.require_idempotency_key
 
 
 def validate_event(source: Source, event: NewEvent) -> NewEvent:
-    """Return the event, rejected with 400 where it breaks a rule of its source; pure.
+    """Return the event, rejected with 400 if it breaks a rule of its source; pure.
 
     What was rejected or ignored already stays as it is: a forger learns nothing of the rules, and what
     a source does not list need not fit its schema.
@@ -54,7 +54,7 @@ def validate_event(source: Source, event: NewEvent) -> NewEvent:
 
 
 def find_problems(source: Source, capture: Capture) -> tuple[Problem, ...]:
-    """Return everything a source has against a request, over all of its rules; pure, never raises."""
+    """Return all problems of a request by all rules of its source; pure, never raises."""
     rules = source.admission
     payload = capture.payload
     found = [
@@ -69,7 +69,7 @@ def find_problems(source: Source, capture: Capture) -> tuple[Problem, ...]:
 
 
 def check_schema(schema: BodySchema, payload: Payload) -> tuple[Problem, ...]:
-    """Return what a schema has against a body, first of all whether the body can be read; pure."""
+    """Return the problems of a body by a schema, first whether it can be parsed; pure."""
     if payload.is_empty:
         return (Problem(rule="schema", message="is empty"),)
     try:
@@ -113,9 +113,9 @@ _UNNAMED = "idempotency key"
 
 
 def describe_location(extractor: Extractor | None) -> tuple[str, str]:
-    """Return the name of the field that an extractor reads, and its JSON Pointer where it is one of the body.
+    """Return the name of the field that an extractor reads, and its JSON Pointer if it is in the body.
 
-    One that looks in several places is named by all of them; a text that is put together, by what it is for.
+    An extractor with several locations is named by all of them; a composed text is named by its purpose.
     """
     match extractor:
         case HeaderExtractor(name=name) | QueryExtractor(name=name) | FormExtractor(name=name):
@@ -126,7 +126,7 @@ def describe_location(extractor: Extractor | None) -> tuple[str, str]:
         case OnlyWithExtractor(extractor=named):
             return describe_location(named)
         case FirstExtractor(extractors=extractors):
-            # What is put together, such as a CloudEvent's id, has no name that a sender would know.
+            # A composed value, such as a CloudEvent's id, has no name that a sender would know.
             names = [name for name in (describe_location(one)[0] for one in extractors) if name != _UNNAMED]
             return escape_unprintable(" or ".join(names) or _UNNAMED, _LONGEST_NAME), ""
     return _UNNAMED, ""
@@ -136,7 +136,7 @@ RULE = "invalid_recipient"
 
 
 def check_recipient(where: EmailField, capture: Capture, payload: Payload) -> Problem | None:
-    """Return what is wrong with the address of an event; None where a mail could be sent to it."""
+    """Return the problem of an event's mail address; None if a mail could be sent to it."""
     value = _find_recipient(where, capture, payload)
     if value is None:
         message = "is missing"
@@ -175,7 +175,7 @@ _LONGEST_MESSAGE = 300
 
 
 def make_problem(rule: str, pointer: str, message: str) -> Problem:
-    """Return a problem with a field of the body; `pointer` "" is the body as a whole."""
+    """Return a problem with a field of the body; a `pointer` of "" means the whole body."""
     return Problem(
         rule=rule,
         message=escape_unprintable(message, _LONGEST_MESSAGE),
@@ -185,7 +185,7 @@ def make_problem(rule: str, pointer: str, message: str) -> Problem:
 
 
 def limit_problems(found: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Return the first MOST_PROBLEMS different problems, and one more that says so where there are others."""
+    """Return the first MOST_PROBLEMS distinct problems, and a last one that says if there are more."""
     some = list(dict.fromkeys(islice(found, MOST_PROBLEMS + 1)))
     if len(some) <= MOST_PROBLEMS:
         return tuple(some)

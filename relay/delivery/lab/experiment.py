@@ -1,4 +1,4 @@
-"""What an experiment is: what it finds, which sends it makes of an event, and how it judges the answers."""
+"""The interface of an experiment: what it finds, the sends it plans, and how it evaluates the answers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import CapturedEvent, EventRow
 from relay.model.lab import LabFinding, LabSend, LabSettings, PlannedSend, SendRound, ShuffledOrder, TrialVerdict
 
-if TYPE_CHECKING:  # `relay lab --help` lists the experiments, and needs no provider
+if TYPE_CHECKING:  # `relay lab --help` lists the experiments without importing providers
     from relay.delivery.signing import SignatureForger
 
 CONTROL = "control"  # the role of a send that shows how the app answers without the experiment
@@ -18,9 +18,9 @@ UNSEEN_NOTE = (
     "relay sees only the answers: an app that acts on each copy and answers the same looks correct; "
     "use --check to find out"
 )
-_MOST_QUOTED = 3  # events that a sentence names; the report shows all
+_MOST_QUOTED = 3  # events named in a sentence; the report shows all
 
-# Each takes a sentence, and advice where there is some.
+# Each takes a sentence and optional advice.
 report_passed = partial(TrialVerdict, LabFinding.PASSED)
 report_unclear = partial(TrialVerdict, LabFinding.UNCLEAR)
 report_failed = partial(TrialVerdict, LabFinding.FAILED)
@@ -44,11 +44,11 @@ class Experiment(ABC):
     ends_early: ClassVar[bool] = False
 
     def explain_refusal(self, event: CapturedEvent, forger: "SignatureForger") -> str:
-        """Return why the experiment cannot be made on an event, "" where it can."""
+        """Return why the experiment cannot run on an event, "" if it can."""
         return ""
 
     def list_notes(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[str, ...]:
-        """Return what a person should know of how it is made on these events."""
+        """Return notes on how the experiment runs on these events."""
         return ()
 
     @abstractmethod
@@ -56,47 +56,47 @@ class Experiment(ABC):
         """Return the sends, round by round; `events` are oldest first."""
 
     def build_changes(self, event: CapturedEvent, shot: PlannedSend, forger: "SignatureForger") -> DeliveryChanges:
-        """Return how a send differs from its event. Raises SigningError where it cannot be made after all."""
+        """Return how a send differs from its event. Raises SigningError if it cannot be signed."""
         return DeliveryChanges(sign=SignMode.AUTO)
 
     def change_retry(self, changes: DeliveryChanges, event: CapturedEvent, before: LabSend) -> DeliveryChanges:
-        """Return how the next attempt of a delivery differs from its event, `before` being the last."""
+        """Return how the next attempt of a delivery differs from its event; `before` is the last attempt."""
         return changes
 
     def judge_send(self, send: LabSend, headers: Mapping[str, str], event: CapturedEvent) -> LabSend:
-        """Return an answered send with whether the provider would call it delivered, and a note where there is one.
+        """Return an answered send, marked as delivered or not by the provider's rules, with an optional note.
 
         `headers` are those of the answer by lower-case name.
         """
         return replace(send, good=send.status is not None and 200 <= send.status < 300)
 
     def ends_round(self, send: LabSend) -> bool:
-        """Return whether the rest of a round is left out after this send."""
+        """Return whether the rest of a round is skipped after this send."""
         return False
 
     def judge(self, sends: Sequence[LabSend]) -> TrialVerdict:
-        """Return what the answers mean, once all are there: the worst of all events."""
+        """Return the verdict on all answers: the worst verdict on any event."""
         judged = ((event, self.judge_event(event, sent)) for event, sent in group_by_event(sends).items())
         return select_worst_verdict([(event, verdict) for event, verdict in judged if verdict is not None])
 
     def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict | None:
-        """Return what the answers to the sends of one event mean; None where it was not sent as planned.
+        """Return the verdict on the answers for one event; None if it was not sent as planned.
 
         An experiment that judges all sends together overrides `judge` in its place.
         """
         raise NotImplementedError
 
     def find_differing(self, sends: Sequence[LabSend]) -> frozenset[int]:
-        """Return the places of sends that were answered otherwise than the first of their event."""
+        """Return the indices of sends whose answer differs from the first one of their event."""
         return frozenset()
 
     def list_orders(self, sends: Sequence[LabSend]) -> tuple[ShuffledOrder, ...]:
-        """Return the orders in which events were sent, where that is what it is about."""
+        """Return the orders in which events were sent, if the experiment is about order."""
         return ()
 
 
 def select_worst_verdict(verdicts: Sequence[tuple[int, TrialVerdict]]) -> TrialVerdict:
-    """Return the worst verdict on any event in its own words, and which other events have the same."""
+    """Return the worst verdict on any event, and the other events that have the same verdict."""
     for finding in (LabFinding.FAILED, LabFinding.UNCLEAR, LabFinding.PASSED):
         alike = [(event, one) for event, one in verdicts if one.finding is finding]
         if alike:
@@ -115,6 +115,6 @@ def group_by_event(sends: Sequence[LabSend]) -> dict[int, list[LabSend]]:
 
 
 def name_events(events: Sequence[int], most: int = _MOST_QUOTED) -> str:
-    """Return events on one line, `most` of them by their numbers: `#1, #2, #3 and 4 more`."""
+    """Return events on one line, at most `most` of them by number: `#1, #2, #3 and 4 more`."""
     named = ", ".join(f"#{event}" for event in events[:most])
     return f"{named} and {len(events) - most} more" if len(events) > most else named

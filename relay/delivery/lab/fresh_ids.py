@@ -1,4 +1,4 @@
-"""An event under ids that its app has not seen: so that one which drops duplicates looks at it."""
+"""Give an event ids that its app has not seen, so that an app which drops duplicates processes it."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -12,25 +12,25 @@ from relay.model.delivery import NO_CHANGES, DeliveryChanges
 from relay.model.event import CapturedEvent
 from relay.model.payload import Payload
 
-# Letters of an id. Anything shorter may occur in a body for something else, so its place decides.
+# Length of an id. Shorter text may occur in a body with another meaning, so its location decides.
 _SHORTEST_ID = 6
-_MOST_CHANGED = 8  # letters at its end that become others
+_MOST_CHANGED = 8  # letters at its end that are replaced
 # Names of the fields and headers that hold the id of an event, in the order of preference.
 _EVENT_ID = re.compile(
     r"id|uuid|guid|(x-)?([\w-]+-)?(event|delivery|message|msg|notification|webhook|svix|idempotency)[_-]?(id|uuid|key)",
     re.IGNORECASE,
 )
 _ANY_ID = re.compile(r".*(id|delivery)", re.IGNORECASE)
-# A value under such a name says by itself that it is an event's: `id` alone may be that of an order.
+# A value under such a name belongs to an event; `id` alone may be the id of an order.
 _CERTAIN_ID = re.compile(r"(evt|event|msg|notif|wh)[\w-]*\d[\w-]*", re.IGNORECASE)
 _MEMBER = re.compile(rb'"(?P<name>[^"\\]*)"\s*:\s*(?:"(?P<text>[^"\\]*)"|(?P<number>\d+))(?=\s*(?:[,}\]]|$))')
 _FIELD = re.compile(rb"(?:^|(?<=&))(?P<name>[^=&]+)=(?P<text>[^&]*)")
-# Where providers keep the id of the object that an event is about.
+# Locations of the id of the object that an event is about.
 _OBJECT_IDS = ("/data/object/id", "/data/id", "/object/id", "/resource/id", "/id")
 
 
 def find_event_ids(event: CapturedEvent) -> tuple[str, ...]:
-    """Return the ids that tell an event from others of its source: its idempotency key, or the parts of it.
+    """Return the ids that identify an event within its source: its idempotency key, or the parts of it.
 
     A key of several parts (`evt:paid:7`) is seldom in a request as a whole. Only the parts that are there count.
     Where the source gives events no key, what is named like an event's id is one.
@@ -44,7 +44,7 @@ def find_event_ids(event: CapturedEvent) -> tuple[str, ...]:
 
 
 def find_object_id(event: CapturedEvent) -> str | None:
-    """Return the id of the object that an event is about, None where there is no such id."""
+    """Return the id of the object that an event is about, None if there is none."""
     payload = Payload(event.capture.body, event.capture.content_type)
     ids = (payload.pointer(pointer) for pointer in _OBJECT_IDS)
     own = find_event_ids(event)
@@ -75,7 +75,7 @@ def _replace(body: bytes, id_: str, fresh: str) -> bytes:
 
 
 def _replace_named(pattern: re.Pattern[bytes], data: bytes, id_: str, fresh: str) -> bytes:
-    """Replace an id under the names that event ids have, else under any that ends in id, else wherever it is text."""
+    """Replace an id under names of event ids, else under names that end in id, else wherever it is text."""
     found = [match for match in pattern.finditer(data) if _matched_value(match) == id_]
     for named in (_EVENT_ID, _ANY_ID):
         if chosen := [match for match in found if named.fullmatch(_matched_name(match))]:
@@ -89,7 +89,7 @@ def _replace_named(pattern: re.Pattern[bytes], data: bytes, id_: str, fresh: str
 
 
 def _named_ids(event: CapturedEvent) -> Iterator[str]:
-    """Return what is named like the id of an event, and nothing that may as well be that of an object."""
+    """Return values named like event ids, without those that may be ids of objects."""
     capture = event.capture
     fields = [*_MEMBER.finditer(capture.body), *_FIELD.finditer(capture.query.encode("latin-1"))]
     pairs = [*capture.headers, *((_matched_name(match), _matched_value(match)) for match in fields)]
@@ -123,9 +123,9 @@ def _id_pattern(id_: str) -> re.Pattern[bytes]:
 
 
 def _vary_id(id_: str, random: Random) -> str:
-    """Return an id of the same kind, other letters at its end; the first one stays. A short one becomes longer."""
+    """Return an id of the same form with other letters at its end; the first stays. A short one gets longer."""
     if len(id_) < _SHORTEST_ID:
-        # So few letters are soon used up; a number stays one that fits into 32 bits.
+        # Few letters allow few ids; a number must still fit into 32 bits.
         number = str(random.randint(10**8, 10**9 - 1))
         return number if id_.isascii() and id_.isdigit() else id_ + number
     letters = list(id_)

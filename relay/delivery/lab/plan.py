@@ -1,4 +1,4 @@
-"""What a run would do, before it does: which events, to which target, and what each experiment makes of them."""
+"""Planning a lab run: its events, its target, and the sends of each experiment."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import field
@@ -27,9 +27,9 @@ _DELAY = 2.0
 
 @dataclass(slots=True, kw_only=True)
 class _Inspection:
-    """What a look at the events themselves showed: by experiment and event why not, and what to say of all.
+    """The result of inspecting the events: refusals by experiment and event, and notes on all of them.
 
-    `without_id` are events that go out under the id that the app has seen.
+    `without_id` are events sent under the id that the app has seen.
     """
 
     refused: dict[str, dict[int, str]]
@@ -39,7 +39,7 @@ class _Inspection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planner:
-    """Plans runs. `rules(typed)` says what may be dialled; `seed` gives a new one where none is asked for."""
+    """Plans runs. `rules(typed)` gives the egress rules; `seed` makes a new seed if none is given."""
 
     store: Store
     clock: Clock
@@ -130,10 +130,10 @@ class Planner:
     async def _look(self, experiments: Sequence[Experiment], rows: Sequence[EventRow]) -> _Inspection:
         seen = _Inspection(refused={experiment.name: {} for experiment in experiments})
         for row in rows:
-            # One after another: a hundred bodies at once may be more than fits into memory.
+            # One at a time: a hundred bodies may not fit into memory together.
             event = await self.store.events.get(row.id)
             if row.verdict is Verdict.INVALID:
-                # An experiment re-signs events, and what was forged would become genuine by it.
+                # An experiment re-signs events, which would make a forged event genuine.
                 for experiment in experiments:
                     seen.refused[experiment.name][row.id] = "it failed verification; take a genuine event"
                 continue

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class _Refusal(Experiment):
-    """A genuine request first, so that a refusal means something; then the one to refuse."""
+    """Sends a genuine request first, so that a refusal is meaningful, then the one to refuse."""
 
     role: str
-    how: str  # what the request is like
+    how: str  # a description of the request
     advice: str
 
     def plan_rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
@@ -47,7 +47,7 @@ class _Refusal(Experiment):
 
     @abstractmethod
     def forge_changes(self, event: CapturedEvent, forger: "SignatureForger") -> DeliveryChanges:
-        """Return how the request to refuse differs from its event. Raises SigningError where there is none."""
+        """Return how the request to refuse differs from its event. Raises SigningError if it cannot be made."""
 
     def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict | None:
         if len(sends) != 2:
@@ -72,7 +72,7 @@ class _Refusal(Experiment):
 
 
 class Stale(_Refusal):
-    """Validly signed, too long ago."""
+    """A valid signature that is too old."""
 
     name = "stale"
     title = "Stale timestamp"
@@ -85,7 +85,7 @@ class Stale(_Refusal):
     advice = "compare the signed time with the clock, as the provider's library does by default"
 
     def forge_changes(self, event: CapturedEvent, forger: "SignatureForger") -> DeliveryChanges:
-        """Return a signature as of just beyond the source's tolerance."""
+        """Return a signature made just beyond the source's tolerance."""
         return DeliveryChanges(sign=SignMode.FRESH, age=forger.age(event))
 
 
@@ -117,7 +117,7 @@ class Truncated(_Refusal):
     advice = "answer 400 to a body that cannot be read, before anything of it is used"
 
     def explain_refusal(self, event: CapturedEvent, forger: "SignatureForger") -> str:
-        """Return why no check could tell that this event's body was cut."""
+        """Return why no check could detect that this event's body was cut."""
         body = event.capture.body
         if len(body) < 2:
             return "it has no body to cut"

@@ -1,4 +1,4 @@
-"""What a run showed so far: each experiment judged, with latencies, and which answers were otherwise."""
+"""The report of a lab run so far: a verdict for each experiment, latencies, and differing answers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ def _judge_trial(run: LabRun, number: int, experiment: Experiment, sends: Sequen
 
 
 def summarise_latency(took: Sequence[float]) -> Latency | None:
-    """Return how long answers took, None where there were none."""
+    """Return the latencies of the answers, None if there were none."""
     if not took:
         return None
     ranked = sorted(took)
@@ -81,7 +81,7 @@ def summarise_latency(took: Sequence[float]) -> Latency | None:
 
 
 def max_concurrency(sends: Sequence[LabSend]) -> int:
-    """Return the highest number of sends at the same time."""
+    """Return the highest number of concurrent sends."""
     moments = []
     for send in sends:
         if send.started_at is not None and send.took is not None:

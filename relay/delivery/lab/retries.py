@@ -1,4 +1,4 @@
-"""The experiment with a provider's own retries: its schedule, faster, until the app takes the event."""
+"""The retries experiment: the provider's own schedule, sped up, until the app accepts the event."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,18 +9,18 @@ from relay.model.delivery import DeliveryChanges
 from relay.model.event import CapturedEvent, EventRow
 from relay.model.lab import LabSend, LabSettings, PlannedSend, SendRound, TrialVerdict
 
-if TYPE_CHECKING:  # `relay lab --help` lists the experiments, and needs no provider
+if TYPE_CHECKING:  # `relay lab --help` lists the experiments without importing providers
     from relay.providers.provider import Schedule
 
 _LATE = "too late"
 _STOP_NOTE = "the provider stops here"
-SPAN = 10.0  # seconds that a whole schedule lasts unless a speed is given
-_SHORTEST_WAIT = 0.05  # seconds between two attempts, however fast
+SPAN = 10.0  # seconds of a whole schedule unless a speed is given
+_SHORTEST_WAIT = 0.05  # minimum seconds between two attempts
 _UNITS = (("d", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
 
 
 class Retries(Experiment):
-    """What the provider does when an answer is no 2xx, or too late."""
+    """Resends as the provider does after an answer that is not 2xx or too late."""
 
     name = "retries"
     ends_early = True
@@ -32,7 +32,7 @@ class Retries(Experiment):
     good = "2xx within the provider's time limit"
 
     def list_notes(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[str, ...]:
-        """Return each provider's schedule in words, how fast it runs, and where it stands."""
+        """Return each provider's schedule in words, its speed, and its source."""
         return tuple(_describe_schedule(name, settings) for name in dict.fromkeys(event.provider for event in events))
 
     def plan_rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:

@@ -170,7 +170,7 @@ class LabRunner:
 
     async def _end(self, id_: int, state: LabState, detail: str = "") -> None:
         end = partial(self.store.labs.end, id_, state, self.clock.now(), escape_unprintable(detail, 300))
-        with suppress(UsageError):  # it was ended in between
+        with suppress(UsageError):  # it was ended in the meantime
             await keep_trying(self.clock, f"the end of lab run {id_} could not be recorded yet", end)
         self._publish(id_, state)
 

@@ -1,4 +1,4 @@
-"""What a person may ask for: replay an event, mail it, try a delivery again, give one up."""
+"""User actions on deliveries: replay or mail an event, retry or cancel deliveries."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -22,8 +22,8 @@ from relay.store import Store
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _HEADER_VALUE = re.compile(r"[^\r\n\0\u0100-\U0010ffff]*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # a lone surrogate is no character either
-_MOST_ANNOUNCED = 200  # changes announced one by one when many change at once
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # a lone surrogate is not a character either
+_MOST_ANNOUNCED = 200  # changes announced individually if many change at once
 _URL_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "#?")
 
 
@@ -33,10 +33,10 @@ GiveUp = Callable[[Callable[[Delivery], bool]], Awaitable[int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayService:
-    """Plans the deliveries that a person asks for; the engine makes them.
+    """Creates the deliveries that a user requests; the engine makes them.
 
-    Each method raises NotFoundError for an event or delivery that is not there. `rules(typed)` says
-    what may be dialled at this moment; `give_up(select)` cancels what the engine has claimed and not sent.
+    Each method raises NotFoundError for an unknown event or delivery. `rules(typed)` gives
+    the egress rules at this moment; `give_up(select)` cancels deliveries that the engine has claimed and not sent.
     """
 
     store: Store
@@ -57,7 +57,7 @@ class ReplayService:
         return await self._add(event_id, await self.prepare_replay(event_id, to, changes))
 
     async def prepare_replay(self, event_id: int, to: str, changes: DeliveryChanges) -> NewDelivery:
-        """Return the delivery that a replay would make, and make none. Raises what `replay_event` does."""
+        """Return the delivery that a replay would make, without making it. Raises as `replay_event` does."""
         changes = encode_changes(replace(changes, sign=changes.sign or SignMode.AUTO))
         to, action = await self.targets.resolve(to, self.rules(True)), "forward"
         if "://" in to:
@@ -86,7 +86,7 @@ class ReplayService:
         return await self._add(event.id, new)
 
     async def retry_delivery(self, id_: int) -> Delivery:
-        """Make a delivery due now, also one that was settled.
+        """Make a delivery due now, even if it has ended.
 
         Raises UsageError while it runs, SentAlreadyError for a mail that went out before.
         """
@@ -97,15 +97,15 @@ class ReplayService:
         return self._publish(await self.store.deliveries.retry(id_, self.clock.now()))
 
     async def cancel_delivery(self, id_: int) -> Delivery:
-        """Give a waiting delivery up. Raises UsageError when it is not waiting."""
+        """Cancel a pending delivery. Raises UsageError if it is not pending."""
         if await self.give_up(lambda delivery: delivery.id == id_):
             return await self.store.deliveries.get(id_)
         return self._publish(await self.store.deliveries.cancel(id_))
 
     async def retry_deliveries(self, state: DeliveryState, target: str | None, batch: int | None = None) -> int:
-        """Make all deliveries in that state (to that target, of that batch) due now; return how many those are.
+        """Make all deliveries in that state (to that target, of that batch) due now; return how many.
 
-        Each has its whole budget of attempts again. Raises UsageError for those that run.
+        Each starts with a full budget of attempts. Raises UsageError for running deliveries.
         """
         if state is DeliveryState.RUNNING:
             raise UsageError("what runs cannot be retried", hint="use state failed, cancelled or pending")
@@ -113,12 +113,12 @@ class ReplayService:
         return self._publish_all(await self.store.deliveries.retry_all(state, target, now, batch=batch))
 
     async def cancel_deliveries(self, target: str | None) -> int:
-        """Give up all that waits (for that target); return how many deliveries those were."""
+        """Cancel all pending deliveries (to that target); return how many."""
         waiting = self._publish_all(await self.store.deliveries.cancel_all(target))
         return waiting + await self.give_up(lambda delivery: target in (None, delivery.target))
 
     def _publish_all(self, deliveries: tuple[Delivery, ...]) -> int:
-        # A listener shows the newest; a thousand lines at once would only push others out.
+        # A listener shows the newest; a thousand lines at once would only displace others.
         for delivery in deliveries[-_MOST_ANNOUNCED:]:
             self._publish(delivery)
         return len(deliveries)
@@ -134,7 +134,7 @@ class ReplayService:
 
 
 def warn_of_forgery(row: EventRow, sign: SignMode | None) -> str:
-    """Return what a person should know who sends this event: that it failed verification; "" where it did not."""
+    """Return a warning if the event failed verification, else ""."""
     if row.verdict is not Verdict.INVALID:
         return ""
     why = admission.describe_reason(row.reason)
@@ -144,16 +144,16 @@ def warn_of_forgery(row: EventRow, sign: SignMode | None) -> str:
 
 
 def encode_changes(changes: DeliveryChanges) -> DeliveryChanges:
-    """Return edits as they can go on the wire: what no URL holds in path and query percent-encoded.
+    """Return edits in wire format: characters not allowed in a URL's path and query are percent-encoded.
 
-    Raises UsageError for what would break the request apart.
+    Raises UsageError for characters that would break the request.
     """
     if changes.method is not None and not _TOKEN.fullmatch(changes.method):
         raise UsageError(f"'{escape_unprintable(changes.method, 40)}' is not a method", hint="use one such as POST")
     if changes.path is not None and not changes.path.startswith("/"):
         raise UsageError("a path starts with a slash", hint="use one such as /webhooks")
     path, query = changes.path, changes.query
-    if path is not None and query is None and "?" in path:  # beside a query of its own, a ? is a letter of the path
+    if path is not None and query is None and "?" in path:  # if a query is given separately, a ? belongs to the path
         path, _, query = path.partition("?")
     for name, value in changes.headers or ():
         if not (_TOKEN.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):

@@ -16,21 +16,21 @@ from relay.store.pruning import PrunableEvent, StoreUsage
 
 log = logging.getLogger(__name__)
 
-SWEEP_INTERVAL = 10.0  # seconds between two looks
-MAX_SWEEP = 30.0  # seconds that one look may take
+SWEEP_INTERVAL = 10.0  # seconds between two checks
+MAX_SWEEP = 30.0  # seconds that one check may take
 BATCH = 100  # events removed in one commit: about ten milliseconds of the writer's time
 BATCH_BYTES = 4_000_000  # of their bodies
 PAUSE = 0.02  # seconds between two batches
-BUSY_PAUSE = 0.5  # while events come in
-REVISIT_INTERVAL = 600.0  # seconds after which what was pinned or waits for a target is looked at again
-RESERVE = 64_000_000  # bytes of free pages that the file keeps, for the events to come
-_URGENT = 1.05  # beyond this much of a limit events are removed even while others come in
+BUSY_PAUSE = 0.5  # while events arrive
+REVISIT_INTERVAL = 600.0  # seconds after which pinned or waiting events are checked again
+RESERVE = 64_000_000  # bytes of free pages that the file keeps for new events
+_URGENT = 1.05  # above this fraction of a limit events are removed even while others arrive
 _PAGES = 500  # free pages cut off the file in one commit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionNotice:
-    """What a person should know of retention: what is so, and what that means."""
+    """A notice about retention: a fact and its consequence."""
 
     title: str
     text: str
@@ -38,9 +38,9 @@ class RetentionNotice:
 
 @dataclass(eq=False)
 class Retention:
-    """Removes what exceeds the limits; `report` is called with what a person should know, None for nothing.
+    """Removes events that exceed the limits; `report` is called with a notice, or None when there is none.
 
-    Never what is pinned, nor what waits for a target, nor anything while a bulk replay is under way.
+    Pinned events and those with pending deliveries stay; nothing is removed during a bulk replay.
     """
 
     store: Store
@@ -50,30 +50,30 @@ class Retention:
     report: Callable[[RetentionNotice | None], None]
 
     def __post_init__(self) -> None:
-        """Begin with the oldest event."""
+        """Start from the oldest event."""
         self._start = 0
         self._revisit_at = 0.0
 
     async def run(self) -> None:
-        """Look every few seconds, until cancelled."""
+        """Check every few seconds until cancelled."""
         while True:
             try:
-                # Not to every signal: those of its own would slow it down.
+                # Not on every signal: its own signals would slow it down.
                 with self.bus.subscribe(EventStored, DeliveryChanged) as listening:
                     await self.sweep(listening)
             except (StoreError, TimeoutError) as error:
-                # Removing can wait; the next look tries again.
+                # Removal can wait; the next check tries again.
                 log.log(log_level(error), "could not remove old events: %s", error)
             await self.clock.sleep(SWEEP_INTERVAL)
 
     async def sweep(self, listening: Subscription | None = None) -> int:
-        """Remove everything that is due and return how many events that were. Raises StoreError, TimeoutError."""
+        """Remove all events that are due and return how many. Raises StoreError, TimeoutError."""
         if await self.store.pruning.is_replay_running():
             return 0
         if self.clock.monotonic() >= self._revisit_at:
             self._start, self._revisit_at = 0, self.clock.monotonic() + REVISIT_INTERVAL
         usage, after, count, rule = await self.store.pruning.usage(), self._start, 0, ""
-        # What comes in meanwhile is for the next look: a sweep that waits for quiet would never end.
+        # New events are left to the next check: a sweep that waits for a pause would never end.
         found, until = usage.events, self.clock.monotonic() + MAX_SWEEP
         while True:
             olds = await self.store.pruning.oldest(after, BATCH)
@@ -94,9 +94,9 @@ class Retention:
         return count
 
     def _due(self, olds: tuple[PrunableEvent, ...], events: int, used: int) -> tuple[str, tuple[PrunableEvent, ...]]:
-        """Return which of the oldest must go for so many events and bytes, and the rule that says so."""
+        """Return which of the oldest events must be removed for these totals, and by which rule."""
         before = self._cutoff()
-        # Up to the first that is young enough: numbers go up with the time since when an event is kept.
+        # Up to the first event that is young enough: ids increase with the time of storage.
         if aged := tuple(takewhile(lambda old: old.kept_since < before, olds)):
             return "age", _take_batch(aged)
         if events > self.keep.max_events:
@@ -122,7 +122,7 @@ class Retention:
             await self.store.pruning.free_pages(_PAGES)
             before, usage = usage, await self.store.pruning.usage()
             if usage.free >= before.free:
-                return  # a file that cannot shrink: its free pages wait for new events
+                return  # a file that cannot shrink: its free pages are reused for new events
             await self.clock.sleep(PAUSE)
 
     def _notice(self, usage: StoreUsage, rule: str) -> RetentionNotice | None:
@@ -142,6 +142,6 @@ class Retention:
 
 
 def _take_batch(olds: tuple[PrunableEvent, ...], most: int = BATCH_BYTES) -> tuple[PrunableEvent, ...]:
-    """Return as many as one commit should remove, at least the first, with bodies of at most `most` bytes."""
+    """Return the events of one commit: at least the first, with bodies of at most `most` bytes in all."""
     totals = accumulate(old.size for old in olds)
     return olds[: max(1, sum(total <= min(most, BATCH_BYTES) for total in totals))]

@@ -1,4 +1,4 @@
-"""What goes to each target next: as much at once as it takes, or one after another while a queue drains."""
+"""The scheduler: how many deliveries run per target, and in which order while a queue drains."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -7,14 +7,14 @@ from itertools import islice
 from relay.model.delivery import Delivery
 from relay.store import ClaimedDelivery
 
-# What waited for a target goes out in the order it came: the next starts when the one before it is
-# answered, or after this many seconds, so that a slow target still gets several at once. Much less, and
-# on a busy machine two of them overtake each other on their way (seen with 25 ms).
+# Queued deliveries are sent in order: the next starts when the one before it is
+# answered, or after this many seconds, so that a slow target still gets several at once. With much less,
+# two of them can overtake each other on a busy machine (seen with 25 ms).
 STAGGER = 0.2
-# Claimed ahead for a target that answers quickly, so that it never waits for a commit; measured, that
-# makes a queue drain three times as fast: what it takes in QUICK_SECONDS, within these limits. None for one that is
-# slow: what waits can be cancelled. What was claimed before it became slow is given back after so many slow answers
-# in succession: a single one may be chance.
+# Claimed ahead for a target that answers quickly, so that it never waits for a commit: this
+# drains a queue three times as fast. The number is what it accepts in QUICK_SECONDS, within these limits; none for a
+# slow target, whose queue can be cancelled. Claimed deliveries of a target that became slow are released after so many
+# slow answers in a row: a single one may be chance.
 LINE_LENGTH = 16
 MAX_LINE_LENGTH = 256
 QUICK_SECONDS = 0.1
@@ -22,15 +22,15 @@ SLOW_ANSWERS = 2
 
 
 class Scheduler:
-    """Lines up what was claimed, by target, and says what may start.
+    """Queues claimed deliveries by target and decides which may start.
 
-    `most` is how much each target takes at once, `each` what any other may have, `at_once` the most
+    `most` is the concurrency of each target, `each` that of any other, `at_once` the limit
     of all together. Moments are seconds of a clock that never jumps.
     """
 
     def __init__(self, most: Mapping[str, int], each: int, at_once: int) -> None:
         self.running: Counter[str] = Counter()
-        self._total = 0  # of what runs
+        self._total = 0  # of running deliveries
         self._most = most
         self._each = each
         self._at_once = at_once
@@ -38,38 +38,38 @@ class Scheduler:
         self._drains: dict[str, int] = {}
         self._started: dict[str, float] = {}
         self._quick: dict[str, int] = {}  # how many are claimed ahead
-        self._slow: Counter[str] = Counter()  # slow answers in succession
+        self._slow: Counter[str] = Counter()  # slow answers in a row
         self._asked_at = 0.0
         self._drained = False
 
     def drain(self, target: str, backlog: int) -> None:
-        """Let everything up to the id `backlog` go to a target in order."""
+        """Send deliveries up to the id `backlog` to a target in order."""
         if backlog:
             self._drains[target] = max(backlog, self._drains.get(target, 0))
 
     @property
     def free_slots(self) -> int:
-        """Return how many more may be claimed in all; what is lined up for one target takes no other's place."""
+        """Return how many more may be claimed in all; the queue of one target does not limit others."""
         lined_up = sum(map(len, self._lines.values()))
         return self._at_once - self._total + max(0, max(self._quick.values(), default=0) - lined_up)
 
     @property
     def taken(self) -> Counter[str]:
-        """Return what runs or is lined up, by target."""
+        """Return how many deliveries run or are queued, by target."""
         return self.running + Counter({target: len(line) for target, line in self._lines.items()})
 
     def most(self, at: float) -> dict[str, int]:
-        """Return how many may be claimed for each target, with what it has, where that is not `each`."""
+        """Return how many may be claimed for each target, including its current ones, if not `each`."""
         self._asked_at = at
         limits = {**self._most, **{target: self._allowed(target, at) for target in self._drains}}
         return {target: limit + self._quick.get(target, 0) for target, limit in limits.items()}
 
     def line_up(self, claimed: ClaimedDelivery) -> None:
-        """Put a delivery at the end of its target's line."""
+        """Append a delivery to its target's queue."""
         self._lines.setdefault(claimed.delivery.target, deque()).append(claimed)
 
     def start(self, at: float) -> list[ClaimedDelivery]:
-        """Take out of the lines what may start now; where least runs first, so that no target is starved."""
+        """Remove and return deliveries that may start now, least busy targets first, so that none is starved."""
         taken: list[ClaimedDelivery] = []
         for target in sorted(self._lines, key=lambda name: self.running[name]):
             line = self._lines[target]
@@ -83,12 +83,12 @@ class Scheduler:
         return taken
 
     def take_drained(self) -> bool:
-        """Return whether a queue was drained since this was last asked, so that more may be claimed."""
+        """Return whether a queue was drained since the last call, so that more may be claimed."""
         drained, self._drained = self._drained, False
         return drained
 
     def ended(self, target: str, took: float) -> bool:
-        """Count a delivery that is over; return whether the target's line is so short that more is wanted."""
+        """Count a finished delivery; return whether the target's queue is short enough to claim more."""
         self.running[target] -= 1
         self._total -= 1
         if not self.running[target]:
@@ -103,19 +103,19 @@ class Scheduler:
         return len(self._lines.get(target, ())) <= self._quick.get(target, LINE_LENGTH) // 2
 
     def clear_line(self, target: str) -> tuple[ClaimedDelivery, ...]:
-        """Take everything out of a target's line: it is down."""
+        """Remove and return the queue of a target that is down."""
         self._quick.pop(target, None)
         return tuple(self._lines.pop(target, ()))
 
     def take(self, is_wanted: Callable[[Delivery], bool]) -> tuple[ClaimedDelivery, ...]:
-        """Take what `is_wanted` picks out of the lines."""
+        """Remove and return the queued deliveries that `is_wanted` selects."""
         taken = tuple(one for line in self._lines.values() for one in line if is_wanted(one.delivery))
         for target, line in self._lines.items() if taken else ():
             self._lines[target] = deque(one for one in line if not is_wanted(one.delivery))
         return taken
 
     def trim_line(self, target: str) -> tuple[ClaimedDelivery, ...]:
-        """Take what is more than a target takes at once out of its line where it has become slow."""
+        """Remove and return queued deliveries beyond the concurrency of a target that has become slow."""
         line, kept = self._lines.get(target, ()), self._limit(target)
         if self._slow[target] < SLOW_ANSWERS or len(line) <= kept:
             return ()
@@ -123,7 +123,7 @@ class Scheduler:
         return tuple(islice(line, kept, None))
 
     def next_start(self) -> float | None:
-        """Return when more may start than `most` last said; None when something has to end first."""
+        """Return when more may start than `most` last gave; None if a delivery has to end first."""
         moments = (
             self._started[target] + STAGGER for target in self._drains if 0 < self.running[target] < self._limit(target)
         )

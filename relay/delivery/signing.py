@@ -1,4 +1,4 @@
-"""Which signature a request goes out with: the one it came with, a new one, or one that an app must refuse."""
+"""The signature of an outgoing request: the original one, a new one, or one that an app must refuse."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +16,7 @@ from relay.providers.catalogue import find_provider
 from relay.providers.local_keys import find_pair_scheme
 from relay.providers.schemes.one_of import with_tolerance
 
-_MARGIN = timedelta(seconds=2)  # between this judgement and the app's: a signature must last as long
+_MARGIN = timedelta(seconds=2)  # seconds between this check and the app's: a signature must stay valid that long
 _JUST_RECEIVED = timedelta(minutes=1)
 _UNITS = (("days", 86_400, 172_800), ("h", 3_600, 7_200), ("min", 60, 120))  # name, seconds, used from
 _AGED = frozenset({"timestamp_stale", "timestamp_future"})
@@ -24,7 +24,7 @@ _AGED = frozenset({"timestamp_stale", "timestamp_future"})
 
 @dataclass(frozen=True, slots=True)
 class _SourceKeys:
-    """What signs for the source an event came from.
+    """The keys that sign for the source of an event.
 
     `source(name)` is None for one gone; `keyed` gives a source a key pair of relay's own where only
     its provider could sign, and raises SigningError.
@@ -36,10 +36,10 @@ class _SourceKeys:
 
 
 class RequestSigner(_SourceKeys):
-    """Signs outgoing requests for the source an event came from."""
+    """Signs outgoing requests for the source of an event."""
 
     def __call__(self, event: CapturedEvent, outgoing: Capture, signing: Signing) -> tuple[Capture, tuple[str, ...]]:
-        """Return the request to send, and notes in plain words on its signature.
+        """Return the request to send, and notes on its signature.
 
         ORIGINAL leaves everything as received. FRESH signs what goes out with the source's newest
         secret, for `outgoing.url` and at this moment. AUTO does so only where the signature as
@@ -70,7 +70,7 @@ class RequestSigner(_SourceKeys):
             return outgoing, (source.local.note,)
         is_edited = outgoing.body != event.capture.body or bool(signing.edited_headers)
         if not source.secrets and source.local is None and not is_edited:
-            # Whether it still verifies cannot be judged; the provider's own may well.
+            # Whether it still verifies is unknown; the provider's own signature may well.
             is_news = signing.requested or now - event.row.received_at > _JUST_RECEIVED
             return outgoing, _no_secret_note(source) if is_news else ()
         if not _is_genuine(event, source):
@@ -96,7 +96,7 @@ class RequestSigner(_SourceKeys):
         return signed, (note,)
 
     def _describe_sample(self, event: CapturedEvent) -> tuple[str, ...]:
-        """Return the note for a sample that relay signed for a provider that alone could."""
+        """Return the note for a sample that relay signed in place of a provider with its own key."""
         source = self.source(event.row.source) if event.row.sample else None
         if source is None or source.local is None:
             return ()
@@ -105,7 +105,7 @@ class RequestSigner(_SourceKeys):
 
 
 def describe_signing(event: CapturedEvent, source: Source | None, mode: SignMode) -> str:
-    """Return in words which signature an event goes out with; "" where its source expects none."""
+    """Return a description of the signature an event is sent with; "" if its source expects none."""
     if source is None or source.scheme is None:
         return ""
     if mode is SignMode.ORIGINAL:
@@ -123,7 +123,7 @@ _NOT_GENUINE = "relay did not find this event genuine, and signs it only when si
 
 
 def _verify_as_app(source: Source, capture: Capture, now: datetime) -> Verification:
-    """Judge a signature as the app will: by the source's age limit and by the provider's usual one.
+    """Verify a signature as the app will: by the source's age limit and the provider's usual one.
 
     The app's library has the usual limit (5 minutes at Stripe, Slack and Svix), whatever `tolerance` says.
     """
@@ -136,12 +136,12 @@ def _verify_as_app(source: Source, capture: Capture, now: datetime) -> Verificat
     if usual is None or verification.verdict is not Verdict.VERIFIED:
         return verification
     by_library = usual.verify(source.secrets, capture, now + _MARGIN)
-    # Another verdict is no matter of age: the source declares a scheme of its own.
+    # Another verdict has nothing to do with age: the source declares its own scheme.
     return by_library if by_library.reason in _AGED else verification
 
 
 def _is_genuine(event: CapturedEvent, source: Source) -> bool:
-    """Return whether the sender is known: it verified, verifies by today's secrets, or relay made or fetched it."""
+    """Return whether the event is genuine: it verified, verifies by current secrets, or relay made or fetched it."""
     row = event.row
     if row.verdict is Verdict.VERIFIED:
         return True
@@ -155,7 +155,7 @@ def _is_forged(event: CapturedEvent, source: Source) -> bool:
 
 
 def _verifies(source: Source, capture: Capture) -> bool:
-    """Return whether a request verifies by today's secrets, as of the moment it was received."""
+    """Return whether a request verifies by current secrets, at the time it was received."""
     if source.scheme is None:
         return False
     moment = capture.received_at
@@ -169,7 +169,7 @@ def _verifies_with_local_key(local: LocalKey, capture: Capture, now: datetime) -
 
 
 def _describe_reason(event: CapturedEvent, verification: Verification, *, is_edited: bool) -> str:
-    """Return why the original signature does not do any more."""
+    """Return why the original signature is no longer usable."""
     if verification.reason in _AGED:
         age = next((check.age for check in verification.checks if check.age is not None), None)
         if age is None:
@@ -205,10 +205,10 @@ def _describe_changes(before: Capture, after: Capture) -> str:
     return escape_unprintable(", ".join(changed) or "which gives the same signature", 300)
 
 
-# What a signature may be as old as, from just beyond the usual five minutes to beyond any limit that makes sense.
+# Ages of stale signatures, from just beyond the usual five minutes to beyond any sensible limit.
 _AGES = (900.0, 7_200.0, 86_400.0, 7 * 86_400.0, 30 * 86_400.0, 365 * 86_400.0)
 CHARACTER_CLASSES = ("0123456789", "abcdef", "ABCDEF", "ghijklmnopqrstuvwxyz", "GHIJKLMNOPQRSTUVWXYZ")
-_MOST_SWAPPED = 4  # letters of a secret that are swapped for others
+_MOST_SWAPPED = 4  # letters of a secret that are replaced
 _MADE_UP = (
     "whsec_bWFkZS11cC1ieS1yZWxheS1hbmQta25vd24tdG8tYWxs",
     "6d6164652d75702d62792d72656c61792d616e642d6b6e6f776e2d746f2d616c6c",
@@ -218,14 +218,14 @@ _MADE_UP = (
 
 
 class SignatureForger(_SourceKeys):
-    """Signs requests so that a correct check refuses them: too old, or with another secret."""
+    """Signs requests so that a correct check refuses them: with an old time or another secret."""
 
     def __call__(
         self, event: CapturedEvent, outgoing: Capture, changes: DeliveryChanges
     ) -> tuple[Capture, tuple[str, ...]]:
         """Return the request signed as `changes` says: as long ago as `age`, or `forged`; and a note on it.
 
-        Raises SigningError where that is impossible.
+        Raises SigningError if that is impossible.
         """
         source, now = self._signer(event), self.clock.now()
         if changes.forged:
@@ -237,14 +237,14 @@ class SignatureForger(_SourceKeys):
         return forged, (escape_unprintable(f"signed for {source.name} {how}: {changes_made}", 300),)
 
     def age(self, event: CapturedEvent) -> float:
-        """Return how many seconds old a signature of this event's source must be to be refused for it.
+        """Return the age in seconds at which a signature of this event's source is refused.
 
-        Raises SigningError where nothing it signs ever grows stale, or where relay cannot sign for it.
+        Raises SigningError if its signatures never expire, or if relay cannot sign for it.
         """
         source, now = self._signer(event), self.clock.now()
         if not _find_secrets(source):
             raise SigningError(_describe_missing_secret(source))
-        # Its own tolerance may be off here; the app is likely to keep the provider's.
+        # Its tolerance may be off here; the app probably uses the provider's default.
         known = find_provider(source.provider)
         usual = replace(source, scheme=known.scheme, local=None) if known and known.scheme else source
         for judge in (source, usual) if source.local is None else (source,):
@@ -258,7 +258,7 @@ class SignatureForger(_SourceKeys):
         raise SigningError(f"{title} does not sign a time, so no signature becomes stale")
 
     def check_forgeable(self, event: CapturedEvent) -> None:
-        """Raise SigningError where no wrong signature can be made for this event's source."""
+        """Raise SigningError if no wrong signature can be made for this event's source."""
         _forge(self._signer(event), event.capture, self.clock.now())
 
     def expects_signature(self, event: CapturedEvent) -> bool:
@@ -267,7 +267,7 @@ class SignatureForger(_SourceKeys):
         return source is not None and source.scheme is not None
 
     def explain_unsignable(self, event: CapturedEvent) -> str:
-        """Return why relay cannot sign for this event's source; "" where it can, or no signature is expected."""
+        """Return why relay cannot sign for this event's source; "" if it can, or no signature is expected."""
         source = self.source(event.row.source)
         if source is None or source.scheme is None or _find_secrets(source):
             return ""
@@ -309,7 +309,7 @@ def _is_stale_at(source: Source, capture: Capture, now: datetime, seconds: float
 
 
 def _forge(source: Source, capture: Capture, now: datetime) -> Capture:
-    """Return the request with a signature of the right form that does not verify, made sure of where a secret is."""
+    """Return the request with a well-formed signature that does not verify, checked if a secret is known."""
     scheme, secrets = _find_scheme(source), _find_secrets(source)
     for forged in _iterate_forgeries(scheme, secrets, capture, now):
         if not secrets or scheme.verify(secrets, forged, now).verdict is Verdict.INVALID:
@@ -326,13 +326,13 @@ def _iterate_forgeries(
         except SigningError:
             continue
     if secrets:
-        # Where no other secret has the right form: the signature of another body.
+        # If no other secret has the right form: the signature of another body.
         other = scheme.sign(secrets[0], replace(capture, body=capture.body + b" "), now)
         yield replace(other, body=capture.body)
 
 
 def alter_secret(text: str) -> str:
-    """Return another secret of the same form: some letters of its latter half swapped for others of their kind."""
+    """Return another secret of the same form: some letters in its second half are replaced by others."""
     letters = list(text)
     places = [place for place, letter in enumerate(letters) if any(letter in kind for kind in CHARACTER_CLASSES)]
     for place in places[len(places) // 2 :][:_MOST_SWAPPED]:

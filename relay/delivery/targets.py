@@ -1,4 +1,4 @@
-"""What a delivery's target means: one of the configuration, an address typed in, or a mail asked for."""
+"""The target of a delivery: a configured target, an address that was typed in, or a requested mail."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,9 +13,9 @@ from relay.store import BlockedWork
 
 
 class Targets:
-    """The configured targets and mail templates, by name. `by_hand` says how often a mail asked for is tried.
+    """The configured targets and mail templates, by name. `by_hand` is the retry policy of requested mails.
 
-    `fifo` names the targets that keep the order of each source; `most` says how many deliveries each takes at once.
+    `fifo` names the targets that keep the order of each source; `most` gives the concurrency of each.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Targets:
         return self._targets.get(name)
 
     def find(self, name: str) -> Target:
-        """Return a configured target. Raises NotFoundError naming those that there are."""
+        """Return a configured target. Raises NotFoundError that lists the configured ones."""
         if name not in self._targets:
             known = ", ".join(sorted(self._targets)) or "none yet"
             hint = f"there is: {known}; or give an address: http://…"
@@ -41,13 +41,13 @@ class Targets:
         return self._targets[name]
 
     def place(self, text: str) -> str:
-        """Return a target's name as it is, and an address as typed with the scheme that was left out."""
+        """Return a target's name unchanged, and an address with its scheme added if it was left out."""
         return text if text in self._targets else complete_url(text)
 
     async def resolve(self, text: str, rules: EgressRules) -> str:
-        """Return a configured target's name, or an address typed in with its scheme.
+        """Return the name of a configured target, or a typed address with its scheme.
 
-        Raises NotFoundError for an unknown name, TargetError for an address that relay must not or cannot dial.
+        Raises NotFoundError for an unknown name, TargetError for an address that relay must not or cannot call.
         """
         to = self.place(text)
         if "://" in to:
@@ -57,9 +57,9 @@ class Targets:
         return to
 
     def of(self, delivery: Delivery) -> Target | None:
-        """Return what a delivery goes to; None when the configuration has no such target any more.
+        """Return the target of a delivery; None if it is no longer configured.
 
-        An address typed in gets one attempt: the person who typed it sees the outcome.
+        A typed address gets one attempt: the user sees the outcome.
         """
         url, template = delivery.changes.url, delivery.changes.template
         if url is not None:
@@ -73,36 +73,36 @@ class Targets:
         return replace(target, retry=ONCE) if target and delivery.changes.once else target
 
     def describe_missing(self, delivery: Delivery) -> str:
-        """Return the sentence for a delivery whose target, or whose mail's template, is not configured any more."""
+        """Return the message for a delivery whose target or mail template is no longer configured."""
         template = delivery.changes.template
         missing = f"target '{delivery.target}'" if template is None else f"[emails.{template}]"
         return f"relay.toml has no {missing} any more"
 
     def lasting(self, delivery: Delivery) -> bool:
-        """Return whether a delivery goes to a configured target, where it may wait until the target answers."""
+        """Return whether a delivery goes to a configured target, so that it may wait until that answers."""
         changes = delivery.changes
         if delivery.lab is not None:
-            return False  # what the lab does to an app says nothing of how it is otherwise
+            return False  # the load of the lab says nothing about the app's usual health
         return changes.url is None and changes.template is None and delivery.target in self._targets
 
     def is_last(self, delivery: Delivery, outcome: AttemptRetry) -> bool:
-        """Return whether a delivery whose attempt came to this is not tried again, because its attempts are used up."""
+        """Return whether a delivery is not retried after this outcome, because its attempts are used up."""
         target = self.of(delivery)
         waits = not outcome.tried or (outcome.unreachable and self.lasting(delivery))
         return target is not None and not waits and delivery.attempts + 1 - delivery.spared >= target.retry.attempts
 
     @property
     def sending(self) -> tuple[str, ...]:
-        """Return the names of the targets that events are sent to without a person reading them: no mails."""
+        """Return the names of the targets that are programs, that is all but mails."""
         return tuple(name for name, target in self._targets.items() if target.action != "email")
 
     @property
     def policies(self) -> tuple[RetryPolicy, ...]:
-        """Return every retry policy there is."""
+        """Return all retry policies."""
         return (RetryPolicy(), self._by_hand, *(target.retry for target in self._targets.values()))
 
     def waits(self, *, mail: bool, sources: frozenset[str]) -> BlockedWork:
-        """Return what waits for the vault: every mail, if `mail`, and what would be signed again for `sources`."""
+        """Return which deliveries wait for the vault: all mails if `mail`, and those to be signed for `sources`."""
         mails = {name for name, target in self._targets.items() if target.action == "email"} | set(self._emails)
         signed = (
             name
@@ -110,7 +110,7 @@ class Targets:
             if isinstance(target.options, ForwardOptions) and target.options.sign is not SignMode.ORIGINAL
         )
         return BlockedWork(
-            # Of a name that a template shares with a URL to forward to, the mails alone wait.
+            # If a template and a forward target share a name, only the mails wait.
             targets=frozenset(mails - set(self.sending)) if mail else frozenset(),
             actions=frozenset({"email"}) if mail else frozenset(),
             signing=dict.fromkeys(signed, sources) if sources else {},

@@ -1,4 +1,4 @@
-"""Fan-out of what was committed to bounded queues: a slow listener loses signals, the publisher never waits."""
+"""Fan-out of committed changes to bounded queues: a slow listener loses signals, the publisher never waits."""
 
 import asyncio
 from collections import deque
@@ -8,7 +8,7 @@ from typing import Any
 
 from relay.model.signals import Signal
 
-MAX_LAG = 1000  # signals that a subscriber may lag behind, unless it says otherwise, before the oldest are dropped
+MAX_LAG = 1000  # default number of signals that a subscriber may lag behind before the oldest are dropped
 
 
 class Subscription:
@@ -22,11 +22,11 @@ class Subscription:
 
     @property
     def waiting(self) -> bool:
-        """Return whether signals wait to be taken."""
+        """Return whether signals are queued."""
         return bool(self._signals)
 
     async def next(self) -> tuple[Signal, ...]:
-        """Wait for signals and return all that have gathered, oldest first."""
+        """Wait for signals and return all queued ones, oldest first."""
         await self._rung.wait()
         self._rung.clear()
         signals = tuple(self._signals)
@@ -44,14 +44,14 @@ class Subscription:
 
 
 class Bus:
-    """Publishes what was committed to all who listen for its kind, at once and without waiting."""
+    """Publishes committed changes to all subscribers of their kind, immediately and without waiting."""
 
     def __init__(self) -> None:
         self._listeners: list[tuple[Callable[[Any], None], tuple[type, ...]]] = []
         self._by_type: dict[type, tuple[Callable[[Any], None], ...]] = {}
 
     def publish(self, signal: Signal) -> None:
-        """Tell every listener."""
+        """Send a signal to every listener."""
         listeners = self._by_type.get(type(signal))
         if listeners is None:
             listeners = tuple(listener for listener, kinds in self._listeners if isinstance(signal, kinds))
@@ -60,7 +60,7 @@ class Bus:
             listener(signal)
 
     def on(self, listener: Callable[[Any], None], *kinds: type) -> None:
-        """Call `listener` with every signal (of those kinds), in the publisher's own turn: it must not block."""
+        """Call `listener` with every signal (of those kinds) from within `publish`: it must not block."""
         self._listeners.append((listener, kinds or (object,)))
         self._by_type.clear()
 
@@ -68,7 +68,7 @@ class Bus:
     def subscribe(
         self, *kinds: type, max_lag: int = MAX_LAG, skips: Callable[[Any], bool] | None = None
     ) -> Iterator[Subscription]:
-        """Listen to every signal (of those kinds, and not one that `skips`) for as long as the block lasts."""
+        """Subscribe to signals (of those kinds, without those that `skips` selects) until the block ends."""
         subscription = Subscription(max_lag)
 
         def put(signal: Signal) -> None:

@@ -1,4 +1,4 @@
-"""Classify a request: is it genuine, what is it, what is its outcome. Pure: nothing is stored or sent."""
+"""Classify a request: its verdict, its names, its outcome. Pure: nothing is stored or sent."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -29,7 +29,7 @@ _TYPE_LENGTH = 200
 
 
 def verify(source: Source, capture: Capture, urls: tuple[str, ...], now: datetime) -> tuple[Capture, Verification]:
-    """Judge the signature for each of `urls`, which the sender may have signed; pure.
+    """Verify the signature for each of `urls`, which the sender may have signed; pure.
 
     The capture comes back at the URL whose signature fits, else at the first. While a secret of the source is
     in the locked vault, only what verifies with another one is believed; nothing is refused, for that secret
@@ -60,7 +60,7 @@ def _verify_urls(
         result = _verify_with_secrets(source.scheme, source.secrets, capture, others, now)
     if source.local is None or result[1].verdict is Verdict.VERIFIED:
         return result
-    # What relay did not sign is reported as if relay had no key: the provider's is what counts then.
+    # A signature that relay did not make is reported as if relay had no key: only the provider's counts then.
     own = _verify_with_secrets(source.local.scheme, (source.local.secret,), capture, others, now)
     return own if own[1].verdict is Verdict.VERIFIED else result
 
@@ -79,9 +79,9 @@ def _verify_with_secrets(
 
 
 def adopt_recognised_provider(source: Source, capture: Capture) -> Source:
-    """Return a source that is not configured with the picks and the answer of the provider its headers name; pure.
+    """Return an unconfigured source with the extractors and answer of the provider its headers name; pure.
 
-    What it sends is named like that provider's events and stays unchecked.
+    Its events are named like that provider's and stay unchecked.
     """
     provider = None if source.configured or source.scheme is not None else recognise_provider(capture)
     if provider is None:
@@ -98,7 +98,7 @@ def adopt_recognised_provider(source: Source, capture: Capture) -> Source:
 
 
 def classify_event(source: Source, capture: Capture, verification: Verification, *, sample: bool) -> NewEvent:
-    """Name what arrived and decide its outcome; pure."""
+    """Return the event of a request with its names and outcome; pure."""
     payload = capture.payload
     events = _split_items(source, capture, payload)
     key = source.idempotency_key(capture, payload) if source.idempotency_key else None
@@ -123,9 +123,9 @@ def classify_event(source: Source, capture: Capture, verification: Verification,
 
 
 def _split_items(source: Source, capture: Capture, payload: Payload) -> Split | None:
-    """Return the events in a request, each with its type: that of the request, were it alone in there.
+    """Return the events in a request, each with the type it would have if it were alone.
 
-    None for a source whose requests are one event each.
+    None for a source whose requests contain one event each.
     """
     if source.items is None:
         return None
@@ -141,11 +141,11 @@ def _name_type(source: Source, capture: Capture, payload: Payload) -> str:
 def _decide_outcome(
     source: Source, verification: Verification, types: tuple[str, ...]
 ) -> tuple[EventOutcome, int, str]:
-    """Return the outcome of a request, the status it is answered with, and the reason."""
+    """Return the outcome of a request, the response status, and the reason."""
     if verification.verdict is Verdict.INVALID and source.verify is VerifyMode.ENFORCE:
         return EventOutcome.REJECTED, 401, verification.reason
     if not matches_any_type(types, source.events):
-        # One that waits for the vault says so: once it is open, it may turn out to be a forgery.
+        # A request that waits for the vault has that reason: it may turn out to be a forgery.
         return (
             EventOutcome.IGNORED,
             source.answer.status,
@@ -155,9 +155,9 @@ def _decide_outcome(
 
 
 def classify_again(source: Source, event: CapturedEvent, verification: Verification) -> NewEvent:
-    """Return the outcome of a stored event that could not be checked when it came; pure.
+    """Return the outcome of a stored event that could not be checked when received; pure.
 
-    Its names stay, and so does the answer it got. It claims its key only if it verifies.
+    Its names and its response stay. It claims its key only if it verifies.
     """
     row = event.row
     outcome, _, reason = _decide_outcome(source, verification, row.types)
@@ -179,7 +179,7 @@ def classify_again(source: Source, event: CapturedEvent, verification: Verificat
 
 
 def attach_status_reports(event: NewEvent, source: Source) -> NewEvent:
-    """Return the event with its reports about messages; as it is where it has none, or may not act; pure.
+    """Return the event with its message status reports; unchanged if it has none or may not act; pure.
 
     It acts where it was accepted and nothing speaks against its sender; while the vault is locked that cannot be known,
     and what verifies then is followed later. `source` must be the one that
@@ -188,6 +188,6 @@ def attach_status_reports(event: NewEvent, source: Source) -> NewEvent:
     if source.statuses is None or event.outcome is not EventOutcome.ACCEPTED or not event.verification.may_act:
         return event
     reports = source.statuses(event.capture, event.capture.payload)
-    # No sender waits for an answer to what was recovered.
+    # No sender waits for a response to a recovered event.
     matching = replace(source.matching, unknown=200) if event.recovered else source.matching
     return replace(event, tracked=MessageTracking(reports=reports, matching=matching)) if reports else event

@@ -1,4 +1,4 @@
-"""An event before the doctor: what today's configuration knows is gathered, and examined beside the loop."""
+"""Diagnosis of a stored event: collects the current configuration and runs the signature doctor in a thread."""
 
 import asyncio
 import time
@@ -18,12 +18,12 @@ from relay.providers.doctor import Diagnosis, KnownSecret, SignatureCase, diagno
 from relay.store import Store
 
 _MAX_RECENT = 5  # earlier events whose bodies are tried
-_MAX_RECENT_SIZE = 1_000_000  # bytes past which an earlier body is not
+_MAX_RECENT_SIZE = 1_000_000  # bytes above which an earlier body is not tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignatureDoctor:
-    """Examines stored events with the secrets and sources there are now.
+    """Examines stored events with the current secrets and sources.
 
     `urls(source, capture)` gives the addresses the sender may have signed, `spare()` secrets of the
     environment and the open vault that no source need check with.
@@ -37,7 +37,7 @@ class SignatureDoctor:
     spare: Callable[[], tuple[Secret, ...]]
 
     async def diagnose(self, event: CapturedEvent) -> Diagnosis:
-        """Return why an event verifies or not, judged as if it came now; its time counts from its arrival."""
+        """Return why an event verifies or not by the current configuration; its age counts from its arrival."""
         name = event.row.source
         source = self.table.named(name) or Source(
             name=name, provider="unknown", path=event.row.path, title=name, configured=False
@@ -48,7 +48,7 @@ class SignatureDoctor:
         if handshake := answer_challenge(source, capture, verification, received.received_at):
             verification = handshake.verification
         if event.row.recovered and verification.verdict is not Verdict.VERIFIED:
-            # Its API gave no signed bytes: whatever a signature says of these is no news.
+            # Its API gave no signed bytes: a signature cannot match these.
             verification = event.verification
         case = SignatureCase(
             capture=capture,
@@ -60,20 +60,20 @@ class SignatureDoctor:
             base=self.public_url() or self.ingress_url,
             recent=await self._load_recent_bodies(event) if verification.verdict is Verdict.INVALID else (),
         )
-        # Hundreds of signatures may be made: a second that the loop must not lose.
-        # Its limit counts work, not seconds: on a busy computer it would find less.
+        # Hundreds of signatures may be made: a second during which the loop must not block.
+        # Its limit counts work, not seconds: otherwise it would find less on a busy computer.
         return await asyncio.to_thread(diagnose, case, verification, time.thread_time)
 
     def _others(self, source: Source) -> Iterator[KnownSecret]:
         named = [item for item in self.table.configured if item.name != source.name]
         known = [KnownSecret(secret=secret, source=item.name) for item in named for secret in item.secrets]
-        # Of two sources with one provider it is easiest to take one secret for the other.
+        # With two sources of one provider it is easiest to confuse their secrets.
         alike = {item.name for item in named if item.provider == source.provider}
         yield from sorted(known, key=lambda item: item.source not in alike)
         yield from (KnownSecret(secret=secret) for secret in self.spare())
 
     async def _load_handshake_secrets(self, source: Source) -> tuple[KnownSecret, ...]:
-        """Return the secrets that handshakes of the source brought, newest first, kept nowhere but in them."""
+        """Return the secrets in stored handshakes of the source, newest first."""
         provider = find_provider(source.provider)
         if provider is None or not provider.challenges:
             return ()
@@ -96,8 +96,8 @@ class SignatureDoctor:
 
 
 async def find_rule_problems(event: CapturedEvent, source: Source | None) -> tuple[Problem, ...]:
-    """Return what the rules of an event's source, as they are today, have against it."""
-    # A large body takes its time, and no other request should wait for it.
+    """Return the problems of an event by the current rules of its source."""
+    # A large body takes long, and no other request should wait for it.
     return await asyncio.to_thread(find_problems, source, event.capture) if source else ()
 
 

@@ -1,4 +1,4 @@
-"""The way of an event in words, a line for each step, for people who debug.
+"""Debug log of an event's way through relay, a line for each step.
 
 The lines go to the logger `relay.events` at level DEBUG: numbers, names and verdicts, never a body, a header or a
 secret. Callers ask `steps_are_logged` first, so that a request pays nothing while they are not read.
@@ -20,14 +20,14 @@ _LONGEST_TEXT = 200  # characters of a name that a sender chose
 
 
 def steps_are_logged() -> bool:
-    """Return whether anybody reads the lines."""
+    """Return whether the lines are logged."""
     return _log.isEnabledFor(logging.DEBUG)
 
 
 def log_arrival(
     number: int | None, event: NewEvent, outcome: EventOutcome, routes: Sequence[Route], duplicate_of: int | None = None
 ) -> None:
-    """Log what was made of a request; `number` is None in an app, which keeps no events."""
+    """Log how a request was processed; `number` is None in an app, which stores no events."""
     capture = event.capture
     say = _EventLogger(number if number is not None else f"{capture.source} {event.type}")
     path = _shorten(decode_header_text(capture.path))
@@ -46,11 +46,11 @@ def log_arrival(
 
 
 def log_attempt(attempt: Attempt, delivery: Delivery, state: DeliveryState, wait: float, *, spared: bool) -> None:
-    """Log one attempt of a delivery and what comes next; `wait` is in seconds."""
+    """Log an attempt of a delivery and the next step; `wait` is in seconds."""
     say = _EventLogger(delivery.event_id)
     response = attempt.response
     came = f"status {response.status}" if response is not None else attempt.outcome
-    # What a mail or a handler says of itself may hold words of the payload.
+    # The detail of a mail or a handler may contain parts of the payload.
     why = f": {attempt.detail}" if delivery.action == "forward" and response is None and attempt.detail else ""
     where = f"delivery {delivery.id} to {_describe_target(delivery.target)}"
     say(f"{where}, attempt {attempt.number}: {came} in {attempt.took * 1000:.0f} ms{_shorten(why)}")
@@ -63,7 +63,7 @@ def log_attempt(attempt: Attempt, delivery: Delivery, state: DeliveryState, wait
 
 
 def log_start(delivery: Delivery) -> None:
-    """Log that an attempt begins."""
+    """Log that an attempt starts."""
     _EventLogger(delivery.event_id)(
         f"delivery {delivery.id} to {_describe_target(delivery.target)}, attempt {delivery.attempts + 1} begins"
     )
@@ -75,14 +75,14 @@ def log_handled(event: NewEvent, target: str, outcome: str) -> None:
 
 
 def log_refusal(source: str, status: int, why: str) -> None:
-    """Log a request that became no event."""
-    # Why may quote the first line of the request, whose query may hold a token.
+    """Log a request that did not become an event."""
+    # The reason may quote the request line, whose query may contain a token.
     why = re.sub(r"\?\S*", "?…", why)
     _log.debug("a request for %s was answered %d: %s", source or "no source", status, _shorten(why))
 
 
 class _EventLogger:
-    """Logs lines that begin with the number of one event, or with its names."""
+    """Logs lines that start with the number of an event, or with its names."""
 
     def __init__(self, event: int | str) -> None:
         self._head = f"#{event}" if isinstance(event, int) else _shorten(event)
@@ -106,7 +106,7 @@ def _describe_route(match: RouteMatch) -> str:
 
 
 def _describe_target(name: str) -> str:
-    # An address that was typed in may hold a token behind its host.
+    # A typed address may contain a token after its host.
     parts = urlsplit(name)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else name
 

@@ -1,4 +1,4 @@
-"""A body held against a JSON Schema that was compiled at start."""
+"""Validation of a body by a JSON Schema that was compiled at start."""
 
 import json
 import logging
@@ -21,16 +21,16 @@ log = logging.getLogger(__name__)
 
 
 def extend_validator(kind: type[Validator]) -> type[Validator]:
-    """Return a validator class that also says of a key whose schema is `false` which key it is, and divides exactly."""
+    """Return a validator class that names the key if a schema is `false`, and that divides exactly."""
     own: dict[str, Any] = {"multipleOf": _validate_multiple} if "multipleOf" in kind.VALIDATORS else {}
-    # Drafts 3 and 4 have no such schemas, and properties of their own.
+    # Drafts 3 and 4 have no boolean schemas.
     if "const" in kind.VALIDATORS:
         own["properties"] = _validate_properties
     made: type[Validator] = extend(kind, own)  # type: ignore[no-untyped-call] # its stubs lack it
     return made
 
 
-# jsonschema divides floats: 0.29 is no multiple of 0.01 then, and prices are often asked for so.
+# jsonschema divides floats: 0.29 is not a multiple of 0.01 then, a rule often used for prices.
 def _validate_multiple(validator: Any, divisor: Any, instance: Any, _: object) -> Iterator[ValidationError]:
     if validator.is_type(instance, "number") and Fraction(str(instance)) % Fraction(str(divisor)):
         yield ValidationError(f"{instance!r} is not a multiple of {divisor!r}")
@@ -52,7 +52,7 @@ def _validate_properties(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonSchema:
-    """A validator, and how relay.toml names its file; `unchecked` are formats that nothing here knows."""
+    """A validator, and its file in relay.toml; `unchecked` are the formats it does not check."""
 
     name: str
     validator: Validator
@@ -91,11 +91,11 @@ _FOUND: Mapping[type, str] = {
     type(None): "null",
 }
 _NAME_KEYWORDS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
-_MOST_NAMES = 6  # allowed values that are listed
+_MOST_NAMES = 6  # maximum number of allowed values that are listed
 
 
 def describe_errors(errors: Iterable[ValidationError]) -> Iterator[Problem]:
-    """Return a problem for each field that an error is about; one error may be about several."""
+    """Return a problem for each field of each error; one error may concern several fields."""
     seen: set[tuple[object, ...]] = set()
     for error in errors:
         several = _MULTI_PROBLEM_KEYWORDS.get(str(error.validator))
@@ -120,7 +120,7 @@ def _is_about_a_key(error: ValidationError) -> bool:
 
 
 def _describe_missing(error: ValidationError) -> Iterator[Problem]:
-    # In draft 3 the word is beside the key that is missing, and holds true.
+    # In draft 3 `required` is next to the missing key, and is true.
     there: Any = error.instance
     required = error.validator_value if isinstance(error.validator_value, list) else []
     for key in required:

@@ -226,7 +226,7 @@ class _ConditionView:
     capture: Capture
 
     def evaluate(self, route: Route) -> _ConditionResult:
-        """Evaluate a route's condition on the events whose type it lists: together, then one at a time until one matches.
+        """Evaluate a route's condition on the events of its types: together, then one at a time until one matches.
 
         The result is an error only if it is one for each of them.
         """

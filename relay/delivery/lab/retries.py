@@ -70,7 +70,7 @@ class Retries(Experiment):
         return replace(send, good=False, note=_STOP_NOTE if stops else "")
 
     def ends_round(self, send: LabSend) -> bool:
-        """Say that a provider stops once an event is delivered, or the answer asks for it."""
+        """Return whether the event is delivered or the answer asks the provider to stop."""
         return bool(send.good) or send.note == _STOP_NOTE
 
     def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict:
@@ -109,7 +109,7 @@ def _describe_schedule(provider: str, settings: LabSettings) -> str:
 
 
 def _find_schedule(name: str) -> "tuple[str, Schedule | None, Schedule]":
-    """Return the title of a provider, its own schedule where it documents one, and the one to go by."""
+    """Return the title of a provider, its own schedule if it documents one, and the schedule to use."""
     from relay.providers.catalogue import find_provider  # noqa: PLC0415 - as above
     from relay.providers.provider import STANDARD_SCHEDULE  # noqa: PLC0415 - as above
 
@@ -139,7 +139,7 @@ def _plan_shots(event_id: int, schedule: "Schedule", settings: LabSettings) -> t
 
 
 def format_span(seconds: float) -> str:
-    """Return a time as people say it: `5 s`, `30 min`, `28 h`, `3 d`."""
+    """Return a time as text: `5 s`, `30 min`, `28 h`, `3 d`."""
     unit, size = next(
         ((unit, size) for unit, size in _UNITS if seconds >= size * (2 if size > 60.0 else 1)), _UNITS[-1]
     )

@@ -48,15 +48,15 @@ log = logging.getLogger(__name__)
 
 STOPPED = "relay was stopped before it was over"
 _POLL_SECONDS = 10.0
-_LONGEST_QUOTE = 160  # letters of an answer that a report shows
-_LONGEST_BODY = 2_000  # bytes of it that are looked at for that
+_LONGEST_QUOTE = 160  # characters of an answer in a report
+_LONGEST_BODY = 2_000  # bytes of an answer that are read for them
 
 MakeAttempt = Callable[[ClaimedDelivery, Callable[[Attempt], DeliveryState]], Awaitable[Attempt]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SendContext:
-    """Where in a run a send stands; `shared` are ids of objects that several of its events are about."""
+    """The position of a send in a run; `shared` are ids of objects that several of its events are about."""
 
     run: LabRun
     trial: int
@@ -67,9 +67,9 @@ class _SendContext:
 
 @dataclass(eq=False, kw_only=True)
 class LabRunner:
-    """Plans, begins, ends and reports runs; `run` is the long task that makes them, one after another.
+    """Plans, starts, ends and reports runs; `run` is the long task that executes them, one at a time.
 
-    `attempt(claimed, state)` makes one attempt of a delivery at once, whatever else its target has to
+    `attempt(claimed, state)` makes one attempt of a delivery at once, regardless of what its target has to
     do, writes it down with the state it leads to, and returns it.
     """
 
@@ -80,7 +80,7 @@ class LabRunner:
     attempt: MakeAttempt
 
     def __post_init__(self) -> None:
-        """Begin with no run under way."""
+        """Set up with no run in progress."""
         self._bell = asyncio.Event()
         self._current: tuple[int, asyncio.Task[None]] | None = None
         self._unwanted: set[int] = set()
@@ -90,7 +90,7 @@ class LabRunner:
         return await self.planner.plan(new)
 
     async def start(self, new: NewLabRun) -> LabRun:
-        """Begin a run, after those that wait already. Raises as `plan`."""
+        """Queue a run. Raises as `plan`."""
         planned = await self.planner.plan(new)
         id_ = await self.store.labs.add(planned, self.clock.now())
         self._publish(id_, LabState.WAITING)
@@ -98,12 +98,12 @@ class LabRunner:
         return await self.store.labs.get(id_)
 
     async def report(self, id_: int) -> LabReport:
-        """Return what a run showed so far. Raises NotFoundError."""
+        """Return the report of a run so far. Raises NotFoundError."""
         run = await self.store.labs.get(id_)
         return build_report(run, await self.store.labs.sends(id_))
 
     async def cancel(self, id_: int) -> None:
-        """End a run, and what it has under way. Raises NotFoundError, UsageError when it is over."""
+        """Cancel a run and its sends in flight. Raises NotFoundError, and UsageError if it has ended."""
         run = await self.store.labs.get(id_)
         if run.state not in ENDED_STATES and self._current is not None and self._current[0] == id_:
             self._unwanted.add(id_)
@@ -111,17 +111,17 @@ class LabRunner:
             await asyncio.wait({self._current[1]})
             if id_ not in self._unwanted:  # the run has ended itself
                 return
-            # Cancelled before its first step, a task runs none of its own code.
+            # A task that is cancelled before its first step runs none of its code.
             self._unwanted.discard(id_)
         await self.store.labs.end(id_, LabState.CANCELLED, self.clock.now())
         self._publish(id_, LabState.CANCELLED)
 
     async def recover(self) -> None:
-        """Call interrupted what an earlier relay left open: half a burst is no burst."""
+        """Mark runs that an earlier relay left unfinished as interrupted: half a burst is no burst."""
         await self.store.labs.interrupt(self.clock.now(), STOPPED)
 
     async def run(self) -> None:
-        """Make runs until cancelled."""
+        """Execute runs until cancelled."""
         while True:
             self._bell.clear()
             wait = _POLL_SECONDS
@@ -141,7 +141,7 @@ class LabRunner:
     async def _run_experiments(self, waiting: LabRun) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                # It can be cancelled from here on: while it begins, too.
+                # From here on it can be cancelled, also while it starts.
                 self._current = waiting.id, group.create_task(self._run_trials(waiting), name=f"lab run {waiting.id}")
         finally:
             self._current = None
@@ -205,7 +205,7 @@ class LabRunner:
             event, send = await self.store.events.get(shot.event_id), _plan_send(context, shot)
             try:
                 changes = self._build_changes(context, event, shot)
-            except SigningError as error:  # it could be signed when it was planned
+            except SigningError as error:  # it could be signed when the run was planned
                 await self._launch(context, [replace(send, good=False, detail=f"not sent: {error.message}")], None)
                 continue
             if one.one_delivery and before is not None:
@@ -230,7 +230,7 @@ class LabRunner:
     def _renew_ids(
         self, context: _SendContext, event: CapturedEvent, shot: PlannedSend, changes: DeliveryChanges
     ) -> DeliveryChanges:
-        """Return the changes with ids of this trial's own, and a signature made for them."""
+        """Return the changes with new ids for this trial, signed again."""
         ids, seed = find_event_ids(event), f"{context.run.id} {context.trial} {shot.role}"
         if context.experiment.fresh_each_round:
             seed = f"{seed} {context.round}"
@@ -249,7 +249,7 @@ class LabRunner:
     async def _launch(
         self, context: _SendContext, sends: Sequence[LabSend], changes: DeliveryChanges | None
     ) -> tuple[LabSend, ...]:
-        """Write sends down before they are made; without `changes`, one that is not."""
+        """Record sends before they are made; a send without `changes` is not made."""
         new = None
         if changes is not None:
             new = NewDelivery(
@@ -270,7 +270,7 @@ class LabRunner:
         *,
         more: bool = False,
     ) -> LabSend:
-        """Make a send and record its outcome; `more`: unless it is over, its delivery is tried again."""
+        """Make a send and record its outcome; with `more` its delivery is retried unless it has ended."""
         assert send.delivery_id is not None
         now, experiment = self.clock.now(), context.experiment
         delivery = Delivery(

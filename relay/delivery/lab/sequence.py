@@ -1,4 +1,4 @@
-"""Experiments with copies: the same event several times, one after another or all at once."""
+"""Experiments that send copies of an event, one at a time or all at once, or events in other orders."""
 
 from abc import abstractmethod
 from collections import Counter
@@ -21,11 +21,11 @@ from relay.model.event import EventRow
 from relay.model.lab import LabFinding, LabSend, LabSettings, PlannedSend, SendRound, ShuffledOrder, TrialVerdict
 
 _DEDUPE_HINT = "keep the ids of events you have taken, and answer 2xx to one that is among them without acting again"
-_COME_AGAIN = frozenset({409, 425, 429, 503})  # statuses that ask a sender to try again later
+_COME_AGAIN = frozenset({409, 425, 429, 503})  # statuses that ask a sender to retry later
 
 
 class _Copies(Experiment):
-    """The same event several times."""
+    """Sends the same event several times."""
 
     usual: int
     at_once: bool
@@ -51,7 +51,7 @@ class _Copies(Experiment):
         )
 
     def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict:
-        """Return failed where a copy was not taken, or the answers show that the app acted on several."""
+        """Return failed if a copy was not accepted, or the answers show that the app acted on several."""
         refused = [copy for copy in sends if not copy.good]
         answers = ", ".join(dict.fromkeys(copy.short_answer for copy in refused))
         if len(refused) == len(sends):
@@ -69,11 +69,11 @@ class _Copies(Experiment):
 
     @abstractmethod
     def _compare_answers(self, event: int, copies: Sequence[LabSend]) -> TrialVerdict:
-        """Return what the answers mean where all copies were taken."""
+        """Return the verdict if all copies were accepted."""
 
 
 class Duplicates(_Copies):
-    """Copies one after another."""
+    """Sends copies one at a time."""
 
     name = "duplicates"
     title = "Duplicates"
@@ -105,7 +105,7 @@ class Duplicates(_Copies):
 
 
 class Burst(_Copies):
-    """Copies at the same moment."""
+    """Sends copies at the same moment."""
 
     name = "burst"
     title = "Burst"
@@ -118,7 +118,7 @@ class Burst(_Copies):
     at_once = True
 
     def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict:
-        """Return unclear where nothing is wrong but that copies were asked to come again."""
+        """Return unclear if nothing is wrong except that copies were asked to be sent again."""
         asked = [copy for copy in sends if copy.status in _COME_AGAIN]
         taken = [copy for copy in sends if copy.status not in _COME_AGAIN]
         verdict = super().judge_event(event, taken or sends)
@@ -151,13 +151,13 @@ def _answer_key(send: LabSend) -> tuple[int | None, str]:
     return send.status, send.answer
 
 
-_FEW_EVENTS = 6  # events whose orders are listed rather than drawn: 720 of them
+_FEW_EVENTS = 6  # up to so many events all orders are listed (720), beyond they are drawn
 _MOST_ORDERS = 3
-_MOST_LISTED = 12  # events of an order that a sentence names
+_MOST_LISTED = 12  # events of an order that are named in a sentence
 
 
 class Shuffle(Experiment):
-    """The events in their own order first, to tell what the order is to blame for; then in others."""
+    """Sends the events in their own order first, as a baseline, then in other orders."""
 
     name = "shuffle"
     title = "Shuffled order"
@@ -170,7 +170,7 @@ class Shuffle(Experiment):
         return ("what the app keeps that no id of an event or its object tells apart is there in the next order",)
 
     def plan_rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
-        """Return a round for the order the events came in, then one for each order that the seed decides."""
+        """Return a round in the order received, then one for each order drawn by the seed."""
         ids = tuple(event.id for event in events)
         drawn = _shuffle_orders(ids, settings.times or _MOST_ORDERS, settings.seed)
         return (
@@ -182,7 +182,7 @@ class Shuffle(Experiment):
         )
 
     def judge(self, sends: Sequence[LabSend]) -> TrialVerdict:
-        """Return failed where an event was not taken in an order, and is in its own."""
+        """Return failed if an event was not accepted in another order but is in its own."""
         orders = self.list_orders(sends)
         anyway = {event for order in orders if order.original for event in order.failed}
         failed = [order for order in orders if not order.original and set(order.failed) - anyway]
@@ -223,7 +223,7 @@ class Shuffle(Experiment):
 
 
 class Delay(Experiment):
-    """Each event after a wait."""
+    """Sends each event after a wait."""
 
     name = "delay"
     title = "Delay"
@@ -251,7 +251,7 @@ def _make_round(ids: Sequence[int], role: str, label: str) -> SendRound:
 
 
 def _shuffle_orders(ids: tuple[int, ...], count: int, seed: int) -> list[tuple[int, ...]]:
-    """Return up to `count` orders other than their own, all different; the same seed always gives the same."""
+    """Return up to `count` distinct orders other than their own; the same seed always gives the same."""
     random = Random(seed)  # noqa: S311 - decides an order, keeps no secret
     if len(ids) <= _FEW_EVENTS:
         others = [order for order in permutations(ids) if order != ids]

@@ -1,4 +1,4 @@
-"""What the store alone can answer, as the API's JSON: for the API, and for a command while no relay runs."""
+"""Answers from the store alone, as the API's JSON: for the API, and for commands without a running relay."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ from relay.model.parameters import check_choice, parse_limit, parse_message_filt
 from relay.model.search import parse_query_strictly
 from relay.store.deliveries import count_states
 
-if TYPE_CHECKING:  # a command opens it only once it knows that no relay runs
+if TYPE_CHECKING:  # a command opens it only after it knows that no relay runs
     from relay.store import Store
 
 _SEARCH_SECONDS = 1.0  # that a search may take for a page
@@ -39,12 +39,12 @@ class _Numbered(Protocol):
 
 
 def find_next_before(found: Sequence[_Numbered], limit: int) -> int | None:
-    """Return where the next page begins; None after a page that is not full."""
+    """Return the cursor of the next page; None after a page that is not full."""
     return found[-1].id if len(found) == limit else None
 
 
 async def list_events(store: "Store", query: Query, now: datetime) -> Json:
-    """Return a page of the events that match, newest first. Raises UsageError."""
+    """Return a page of matching events, newest first. Raises UsageError."""
     page = await store.events.page(
         parse_query_strictly(query.get("q", ""), now),
         limit=parse_limit(query),
@@ -61,7 +61,7 @@ async def list_events(store: "Store", query: Query, now: datetime) -> Json:
 async def load_event(
     store: "Store", id_: int, find_hints: Callable[[CapturedEvent], Awaitable[list[Json] | None]]
 ) -> Json:
-    """Return an event whole. Raises NotFoundError."""
+    """Return a complete event. Raises NotFoundError."""
     event = await store.events.get(id_)
     made = await store.deliveries.of_event(id_)
     serialize = partial(serialize_event_content, event, await find_hints(event), [item.id for item in made])
@@ -70,7 +70,7 @@ async def load_event(
 
 
 def needs_diagnosis(event: CapturedEvent) -> bool:
-    """Return whether there is something to explain: what verified, or need not, explains itself."""
+    """Return whether a diagnosis is useful: events that verified or need not be verified have none."""
     if event.row.reason in ("handshake", "loop", "recovered"):
         return event.row.reason == "handshake"
     refused = event.row.outcome is EventOutcome.REJECTED
@@ -99,7 +99,7 @@ async def load_delivery(store: "Store", id_: int) -> Json:
 
 
 async def list_messages(store: "Store", query: Query, statuses: Iterable[str], now: datetime) -> Json:
-    """Return a page of the messages in one of `statuses`, "" for any, newest first. Raises UsageError."""
+    """Return a page of the messages with one of `statuses` ("" for any), newest first. Raises UsageError."""
     limit = parse_limit(query)
     criteria = parse_message_filter(query, statuses, now)
     found = await store.messages.page(criteria, before=parse_number(query, "before", None), limit=limit)
@@ -108,7 +108,7 @@ async def list_messages(store: "Store", query: Query, statuses: Iterable[str], n
 
 
 async def load_message(store: "Store", id_: int) -> Json:
-    """Return a message with every status it was reported to have. Raises NotFoundError."""
+    """Return a message with all its reported statuses. Raises NotFoundError."""
     message = await store.messages.get(id_)
     history = [
         serialize_history_entry(entry, _explain_code(message.provider, entry.code))
@@ -127,7 +127,7 @@ def _explain_code(provider: str, code: str) -> Json | None:
 
 
 async def load_store_status(store: "Store") -> Json:
-    """Return what a status says of the store."""
+    """Return the part of the status about the store."""
     outage, counts, used = await store.writer.look(), await store.events.counts(), await store.pruning.usage()
     return {
         "store": {
@@ -141,7 +141,7 @@ async def load_store_status(store: "Store") -> Json:
 
 
 async def load_message_rates(store: "Store", query: Query, now: datetime) -> Json:
-    """Return what was sent, delivered, opened and clicked, by day (UTC) and channel. Raises UsageError."""
+    """Return the counts sent, delivered, opened and clicked, by day (UTC) and channel. Raises UsageError."""
     since = find_first_day(now, parse_number(query, "days", MESSAGE_RATE_DAYS, _MAX_DAYS) or MESSAGE_RATE_DAYS)
     days = await store.messages.days(since)
     return {

@@ -1,4 +1,4 @@
-"""The services of one relay that nothing captured waits for, each handed what it needs of the relay."""
+"""Builds the services of a relay that the capture of requests does not wait for."""
 
 import secrets
 from functools import partial
@@ -26,7 +26,7 @@ from relay.tunnel.supervisor import Supervisor
 
 
 def build_forward_action(relay: RunningRelay) -> ForwardAction:
-    """Return the action that sends requests on."""
+    """Return the action that forwards requests."""
     return ForwardAction(
         rules=relay.egress_rules,
         signer=RequestSigner(relay.sources.named, relay.clock, relay.with_key_pair),
@@ -57,7 +57,7 @@ def build_handler_action(relay: RunningRelay) -> HandlerAction:
 
 
 def build_engine(relay: RunningRelay, actions: tuple[Action[Any], ...], email: EmailAction, above: int) -> Engine:
-    """Return what delivers; it leaves deliveries up to the id `above` alone."""
+    """Return the delivery engine; it leaves deliveries with ids up to `above` alone."""
     engine = Engine(
         store=relay.store,
         bus=relay.bus,
@@ -81,7 +81,7 @@ def connect_services(
     newest_batch: int,
     quiet: bool,
 ) -> None:
-    """Give a relay its services; batches up to the id `newest_batch` are left alone, and so is all when `quiet`."""
+    """Set the services of a relay; batches with ids up to `newest_batch` are left alone, all of them if `quiet`."""
     relay.tunnel = tunnel
     relay.replays = ReplayService(
         store=relay.store,
@@ -96,7 +96,7 @@ def connect_services(
     context = RecoveryContext(
         store=relay.store, bus=relay.bus, clock=relay.clock, routing=relay.routing, urls=relay.list_sender_urls
     )
-    # A vault that was opened has changed the configuration by then.
+    # An unlocked vault has changed the configuration by then.
     listing = lambda source: relay.config.catch_up(source)  # noqa: E731, PLW0108 (the attribute is replaced)
     relay.catch_ups = CatchUpJobs(context, source=relay.find_source, listing=listing)
     relay.lab = _build_lab(relay, engine)
@@ -158,7 +158,7 @@ def _build_email_dry_run(relay: RunningRelay, email: EmailAction) -> EmailDryRun
 
 
 def build_retention(relay: RunningRelay) -> Retention:
-    """Return what forgets old events."""
+    """Return the service that removes old events."""
 
     def report(notice: RetentionNotice | None) -> None:
         relay.state.retention = notice

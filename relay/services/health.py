@@ -1,4 +1,4 @@
-"""Health checks: of disk, tunnel, targets, sources and mail; and all that the Doctor page looks at."""
+"""Health checks of disk, tunnel, targets, sources and mail, for the Doctor page and `relay doctor`."""
 
 import asyncio
 import os
@@ -29,12 +29,12 @@ from relay.vault import SecretNeed, describe_missing_secrets
 if TYPE_CHECKING:  # RunningRelay calls run_health_checks
     from relay.services.relay import RunningRelay
 
-BRIEF_SECONDS = 0.7  # seconds, where a person waits for the banner
+BRIEF_SECONDS = 0.7  # seconds, because a user waits for the banner
 PATIENT_SECONDS = 5.0
 
 
 async def probe_target(target: Target, smtp: SmtpOptions | None, seconds: float) -> str:
-    """Return "" when a target can take something now, else why not. Mail without SMTP is kept, which works."""
+    """Return "" if a target can accept deliveries now, else the reason. Mail without SMTP is kept, which works."""
     try:
         async with asyncio.timeout(seconds):
             match target.options:
@@ -58,7 +58,7 @@ async def _probe_address(addresses: Iterable[egress.Address], port: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HealthFinding:
-    """What was looked at and how it is: `state` is ok, warning or failed; `fix` says what to do."""
+    """The result of a check: `state` is ok, warning or failed; `fix` says what to do."""
 
     state: str
     name: str
@@ -76,7 +76,7 @@ _NO_DISK = 100_000_000  # bytes: below this SQLite may soon fail to commit
 
 
 def check_disk(data_dir: Path) -> HealthFinding:
-    """Describe how much space is left for the data."""
+    """Check how much disk space is left for the data."""
     there = next(folder for folder in (data_dir, *data_dir.parents) if folder.is_dir())
     free = shutil.disk_usage(there).free
     detail = f"{format_size(free)} free for {data_dir}"
@@ -88,7 +88,7 @@ def check_disk(data_dir: Path) -> HealthFinding:
 
 
 def check_data_folder(data_dir: Path) -> HealthFinding:
-    """Check whether other users can get at what is kept in the data folder. It is never changed."""
+    """Check whether other users can access the data folder. Its mode is never changed."""
     if not data_dir.exists():
         parent = next(folder for folder in data_dir.parents if folder.exists())
         if not os.access(parent, os.W_OK | os.X_OK):
@@ -103,7 +103,7 @@ def check_data_folder(data_dir: Path) -> HealthFinding:
 
 
 def check_tunnel_config(config: Config) -> HealthFinding:
-    """Check whether the tunnel that is configured could be opened."""
+    """Check whether the configured tunnel could be opened."""
     options = config.tunnel
     if options.provider == "command":
         return _check_tunnel_command(options.command or "")
@@ -136,7 +136,7 @@ def _check_tunnel_command(command: str) -> HealthFinding:
 
 
 async def check_target_health(config: Config, name: str) -> HealthFinding:
-    """Check whether a target can take something now."""
+    """Check whether a target can accept deliveries now."""
     options = config.targets[name].options
     if isinstance(options, HandlerOptions):
         seen = await inspect_handlers_file(options)
@@ -153,7 +153,7 @@ async def check_target_health(config: Config, name: str) -> HealthFinding:
 
 
 async def check_mail(config: Config) -> HealthFinding:
-    """Check whether the mail server takes our mail."""
+    """Check whether the mail server accepts mail."""
     smtp = config.smtp
     if smtp is not None and smtp.locked:
         return report_warning("mail", "its credentials are in the locked vault")
@@ -170,7 +170,7 @@ async def check_mail(config: Config) -> HealthFinding:
 
 
 def check_retention(keep: RetentionLimits, notice: str, used: str = "") -> HealthFinding:
-    """Describe what retention keeps, or its `notice` of what it cannot keep to; `used` goes before the limits."""
+    """Check retention: its limits and usage, or its `notice` of a limit that it cannot keep."""
     if notice:
         return report_warning(
             "retention", notice.removesuffix("."), "raise a limit under [retention], or unpin and delete"
@@ -179,18 +179,18 @@ def check_retention(keep: RetentionLimits, notice: str, used: str = "") -> Healt
 
 
 def check_secrets(needs: Iterable[SecretNeed], names: Iterable[str]) -> tuple[HealthFinding, ...]:
-    """Return a failure for each secret that is needed and not among the `names` in the vault."""
+    """Return a failure for each needed secret that is not among the `names` in the vault."""
     missing = (sentence.partition("; ") for sentence in describe_missing_secrets(needs, names))
     return tuple(report_failure("vault", what, fix) for what, _, fix in missing)
 
 
 def report_outage(detail: str, fix: str) -> HealthFinding:
-    """Return that the store takes nothing."""
+    """Return the finding that the store accepts no writes."""
     return report_failure("data", f"no event can be kept: {detail}", fix)
 
 
 def check_source(configured: Source) -> HealthFinding:
-    """Check whether a source has what its signatures are checked with."""
+    """Check whether a source has the secrets to check signatures."""
     name = f"source {configured.name}"
     if configured.verify is VerifyMode.OFF:
         return report_warning(name, "verification is off, so anybody can send events here", 'remove verify = "off"')
@@ -218,7 +218,7 @@ _CLOCK_REASONS = ("timestamp_stale", "timestamp_future")
 
 
 async def run_health_checks(relay: "RunningRelay") -> tuple[HealthFinding, ...]:
-    """Look at ports, tunnel, data, disk, vault, clock, sources, targets and mail, in that order."""
+    """Check ports, tunnel, data, disk, vault, clock, sources, targets and mail, in that order."""
     config, notice = relay.config, relay.state.retention
     away = await asyncio.gather(*(check_target_health(config, name) for name in config.targets), check_mail(config))
     return (
@@ -267,7 +267,7 @@ def _check_vault(relay: "RunningRelay") -> tuple[HealthFinding, ...]:
 
 
 async def _check_clock(relay: "RunningRelay") -> HealthFinding:
-    """Judge this computer's clock by what others signed: nothing is asked of the network."""
+    """Check this computer's clock by signed timestamps of received events, without network access."""
     from relay.services.stats import WINDOWS, find_first_minute  # noqa: PLC0415 - `relay check` probes targets alone
 
     window = WINDOWS["24h"]

@@ -1,4 +1,4 @@
-"""The same counts as Prometheus reads them."""
+"""Metrics in the Prometheus text format."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from relay.providers.catalogue import PROVIDERS
 from relay.services.relay import RunningRelay
 from relay.services.stats import load_queues, measure_store_size
 
-_INBOX_LABEL = "inbox"  # every source that is not configured: a sender must not make labels
+_INBOX_LABEL = "inbox"  # all sources that are not configured: a sender must not create labels
 
 
 class _LoadedMetrics(Collector):
@@ -28,7 +28,7 @@ class _LoadedMetrics(Collector):
 
 
 async def render_metrics(relay: RunningRelay) -> bytes:
-    """Return everything counted since ever, and what is true at this moment, in the Prometheus text format."""
+    """Return all counters and the current gauges in the Prometheus text format."""
     await relay.meter.flush()
     totals = await relay.store.counters.totals()
     metrics = (
@@ -136,7 +136,7 @@ def _build_family(
     what: tuple[str, str, tuple[str, ...]],
     values: Iterable[tuple[tuple[str, ...], float]],
 ) -> Metric:
-    """Return a family of name, words and labels; the values of equal labels are added up."""
+    """Return a metric family; the values of equal labels are summed."""
     name, words, labels = what
     summed: defaultdict[tuple[str, ...], float] = defaultdict(float)
     for key, number in values:

@@ -1,4 +1,4 @@
-"""One running relay: what its parts share, its services by name, and what people and programs may ask of it."""
+"""A running relay: its shared state, its services by name, and the use cases of dashboard, API and CLI."""
 
 import asyncio
 import secrets
@@ -39,7 +39,7 @@ from relay.services.state import RuntimeState, load_preferences
 from relay.services.stats import Meter
 from relay.store import Store
 
-if TYPE_CHECKING:  # imported once they are needed: they would be a tenth of the start
+if TYPE_CHECKING:  # imported when needed: they would take a tenth of the start-up time
     from relay.catchup.recovery import CatchUpJobs
     from relay.delivery.bulk import BulkReplays
     from relay.delivery.email_dry_run import EmailDryRun
@@ -50,12 +50,12 @@ if TYPE_CHECKING:  # imported once they are needed: they would be a tenth of the
     from relay.services.vault_session import VaultSession
     from relay.tunnel.supervisor import Supervisor
 
-_USUAL_PORT = 8400  # of the ingress; where a file says "auto" none is known before the start
+_USUAL_PORT = 8400  # of the ingress; with "auto" it is unknown before the start
 HTTP_PORT = 80  # which a Host header leaves out
 
 
 class RunningRelay:
-    """Everything of one relay; `quiet`: of a command that soon ends, at ports of its own.
+    """The state and services of a relay; `quiet`: the relay of a short command, on its own ports.
 
     Its services are set by `relay.services.factories` before anything uses them. `config` is replaced when the vault
     is opened, locked or written to; its routes and targets stay. `login_url` leads into the dashboard,
@@ -96,13 +96,13 @@ class RunningRelay:
         self.nonce = secrets.token_urlsafe(24)
         self.ingress_url = f"http://{format_address(ingress)}"
         self.dashboard_url = f"http://{format_address(dashboard)}"
-        # A command that opens the store for a moment listens elsewhere than a relay that runs for long.
+        # A command that opens the store briefly uses other ports than a long-running relay.
         host, port = config.server.ingress
         self.usual_ingress_url = f"http://{join_host_port(host, port or _USUAL_PORT)}" if quiet else self.ingress_url
         self.config_facts = effective_facts(
             config, {"ingress": format_address(ingress), "dashboard": format_address(dashboard)}
         )
-        self._run_secrets: dict[str, LocalKey] = {}  # never written down: they end with this relay
+        self._run_secrets: dict[str, LocalKey] = {}  # never stored: they end with this relay
         self._keys = LocalKeyStore(config.server.data_dir / "keys")
         self.sources = SourceRegistry(config.sources, config.inbox, self.trust_local_key)
         by_hand = config.smtp.retry if config.smtp else None
@@ -112,7 +112,7 @@ class RunningRelay:
         self.smtp_address = config.smtp.address if config.smtp else ""
         self.allowed_recipients = config.smtp.allow_recipients if config.smtp else ()
         self.tunnel_spoke = asyncio.Event()
-        self._tunnel_url: str | None = None  # also while the tunnel is down: it may come back with it
+        self._tunnel_url: str | None = None  # also while the tunnel is down: it may return with the same URL
         self._ingress_hosts = _host_headers(ingress)
         self.meter = Meter(store, clock)
         self.state = RuntimeState(
@@ -175,7 +175,7 @@ class RunningRelay:
         return sample_types(provider) if provider else ()
 
     def explain_routes(self, event: CapturedEvent) -> tuple[RouteMatch, ...]:
-        """Say for each route whether it leads from an event to its targets, and why."""
+        """Return for each route whether it matches an event, and why."""
         return explain_routes(event, self.routing.routes)
 
     def reconnect_tunnel(self) -> None:
@@ -184,13 +184,13 @@ class RunningRelay:
             self.tunnel.reconnect()
 
     async def check_health(self) -> "tuple[HealthFinding, ...]":
-        """Look at everything this relay needs."""
+        """Run all health checks."""
         from relay.services.health import run_health_checks  # noqa: PLC0415 - see above
 
         return await run_health_checks(self)
 
     def find_source(self, name: str) -> Source:
-        """Return a source by name. Raises NotFoundError, also for a slip in the name of one that is known."""
+        """Return a source by name. Raises NotFoundError, also for a misspelled known name."""
         found = self.sources.named(name)
         if found is None or (not found.configured and find_provider(name) is None):
             near = find_slip(name, (*self.sources.by_name, *(PROVIDERS if self.config.inbox else ())))
@@ -200,7 +200,7 @@ class RunningRelay:
         return found
 
     def trust_local_key(self, source: Source) -> Source:
-        """Return the source with the key pair, or the secret for this run, that relay has for it, if any."""
+        """Return the source with relay's key pair or temporary secret for it, if any."""
         made = self._run_secrets.get(source.name)
         if made is not None and not source.secrets and not source.locked_secrets:
             return replace(source, local=made)
@@ -209,9 +209,9 @@ class RunningRelay:
         return trust_own_key(source, scheme, pem) if scheme and pem else source
 
     def with_key_pair(self, source: Source) -> Source:
-        """Return the source with a key pair of relay's own where only its provider could sign.
+        """Return the source with a key pair of relay's own if only its provider could sign.
 
-        It is made at the first need, and trusted from then on. Raises SigningError.
+        It is created when first needed, and trusted from then on. Raises SigningError.
         """
         scheme = find_pair_scheme(source)
         if scheme is None or source.local is not None:
@@ -221,9 +221,9 @@ class RunningRelay:
         return self.find_source(source.name)
 
     def _sign_sample(self, source: Source, sample: Capture) -> Capture:
-        """Return an unsigned sample for a source without a secret, signed with one made for this run.
+        """Return an unsigned sample of a source without a secret, signed with a temporary one.
 
-        It is made at the first need and trusted besides what the source takes anyway, until relay ends; a sample
+        It is created when first needed and trusted in addition until relay ends; a sample
         that no secret can sign is returned as it is.
         """
         now = self.clock.now()
@@ -235,7 +235,7 @@ class RunningRelay:
         return made.scheme.sign(made.secret, sample, now)
 
     def note_tunnel_change(self, change: TunnelChanged) -> None:
-        """Remember how the tunnel is and say so."""
+        """Store the state of the tunnel and announce it."""
         self.state.tunnel = change
         self.egress_rules.set_own_names(frozenset({urlsplit(change.public_url or "").hostname or ""} - {""}))
         if change.public_url is not None or change.state == "none":
@@ -244,7 +244,7 @@ class RunningRelay:
         self.bus.publish(change)
 
     def own_addresses(self) -> OwnAddresses:
-        """Return the addresses at which relay is reached at this moment."""
+        """Return the addresses at which relay can be reached now."""
         return OwnAddresses(tunnel=self._tunnel_url, ingress_url=self.ingress_url, ingress_hosts=self._ingress_hosts)
 
     def list_sender_urls(self, source: Source, capture: Capture) -> tuple[str, ...]:
@@ -253,7 +253,7 @@ class RunningRelay:
 
 
 def _host_headers(listening: socket.socket) -> frozenset[str]:
-    """Return every `host:port` that names a listening socket on this computer, as in a Host header."""
+    """Return each `host:port` of a listening socket on this computer, as in a Host header."""
     port = listening.getsockname()[1]
     names = {"127.0.0.1", "localhost", "[::1]", format_address(listening).rpartition(":")[0].lower()}
     bare = names if port == HTTP_PORT else set()

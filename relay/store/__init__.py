@@ -1,6 +1,6 @@
 """The database: the only package that speaks SQL.
 
-One writer with group commit, readers beside it, the delivery queue, search and migrations. It decides nothing about an
+One writer with group commit, several readers, the delivery queue, search and migrations. It decides nothing about an
 event; what it returns as stored is on disk.
 """
 

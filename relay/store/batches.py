@@ -1,4 +1,4 @@
-"""Batches and their steps: what a bulk replay still has to do, also after a restart."""
+"""Batches and their steps: the pending work of a bulk replay, which survives a restart."""
 
 import sqlite3
 from collections.abc import Callable
@@ -11,18 +11,18 @@ from relay.model.delivery import DeliveryState, NewDelivery, SignMode
 from relay.store.readers import Repository
 from relay.store.row_mappers import convert, from_micros, insert_delivery, insert_row, to_micros
 
-ChangedDeliveries = tuple[tuple[int, int], ...]  # deliveries that changed: the id of each, and of its event
+ChangedDeliveries = tuple[tuple[int, int], ...]  # deliveries that changed: (delivery id, event id)
 
 
 class Batches(Repository):
     """Reads and writes batches."""
 
     async def add(self, new: NewBatch, steps: tuple[BatchStep, ...], now: datetime) -> int:
-        """Keep a batch with all its steps and return its id."""
+        """Store a batch with all its steps and return its id."""
 
         def step(connection: sqlite3.Connection) -> int:
             plain = asdict(new)
-            del plain["include"]  # it has chosen the steps
+            del plain["include"]  # the query that chose the steps
             values = {"created_at": to_micros(now), "state": BatchState.RUNNING.value, "total": len(steps)}
             id_ = insert_row(connection, "batches", plain | values)
             connection.executemany(
@@ -44,7 +44,7 @@ class Batches(Repository):
         return tuple(_read_batch(row) for row in found)
 
     async def running(self, above: int = 0) -> tuple[Batch, ...]:
-        """Return the batches that go on, oldest first, those with ids above `above`."""
+        """Return the running batches with ids above `above`, oldest first."""
         found = await self._readers.all(
             "SELECT * FROM batches WHERE state = 'running' AND id > ? ORDER BY id", (above,)
         )
@@ -55,9 +55,9 @@ class Batches(Repository):
         return await self._readers.number("SELECT MAX(id) FROM batches")
 
     async def counts(self, batch: Batch) -> BatchCounts:
-        """Return where the steps of a batch stand now: it may have made more deliveries since `batch` was read."""
+        """Return the current progress of a batch's steps, which may be later than `batch`."""
         found = await self._readers.all(
-            # The batch and its deliveries in one statement: read apart, one of them would be older than the other.
+            # The batch and its deliveries in one statement, so that both are from the same moment.
             "SELECT made, deliveries.state, COUNT(deliveries.id) FROM batches "
             "LEFT JOIN deliveries ON batch = batches.id WHERE batches.id = ? GROUP BY deliveries.state",
             (batch.id,),
@@ -68,7 +68,7 @@ class Batches(Repository):
         return BatchCounts(waiting=batch.total - made, gone=made - sum(kept.values()), **kept)
 
     async def load_activity(self, id_: int) -> tuple[int, int | None]:
-        """Return how many deliveries of a batch are under way at this moment, and the first one that failed."""
+        """Return how many deliveries of a batch are in flight, and the first one that failed."""
         under_way = "SELECT COUNT(*) FROM deliveries WHERE batch = ? AND state IN ('pending', 'running')"
         failed = "SELECT MIN(id) FROM deliveries WHERE batch = ? AND state = 'failed'"
         return await self._readers.number(under_way, (id_,)), await self._readers.number(failed, (id_,)) or None
@@ -76,7 +76,7 @@ class Batches(Repository):
     async def advance(
         self, id_: int, count: int, build_delivery: Callable[[str], NewDelivery], now: datetime
     ) -> ChangedDeliveries:
-        """Turn the next steps into deliveries due now; return the id of each and of its event.
+        """Turn the next steps into deliveries due now; return their ids and those of their events.
 
         `build_delivery` makes the delivery to a target. Nothing happens unless the batch goes on; a step whose
         event is gone is passed over.
@@ -101,9 +101,9 @@ class Batches(Repository):
         return await self._writer.write(step)
 
     async def end(self, id_: int, state: BatchState, now: datetime, detail: str = "") -> ChangedDeliveries:
-        """End a batch that goes on, and give up what waits of it; return what that was.
+        """End a running batch and cancel its pending deliveries; return those.
 
-        Raises UsageError when it does not go on.
+        Raises UsageError if it is not running.
         """
 
         def step(connection: sqlite3.Connection) -> ChangedDeliveries:
@@ -125,7 +125,7 @@ class Batches(Repository):
         return await self._writer.write(step)
 
     async def resume(self, id_: int, now: datetime, *, stop_on_failure: bool) -> ChangedDeliveries:
-        """Let a batch that was ended go on where it was: what was given up is due again, and returned.
+        """Resume an ended batch: its cancelled deliveries are due again and returned.
 
         One that stops at failures sends first what failed. Raises UsageError when it goes on already,
         or is done.

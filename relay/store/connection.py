@@ -14,7 +14,7 @@ from relay.errors import StoreBusyError, StoreError, log_level
 from relay.model.clock import Clock
 from relay.platform import is_of_another_user, make_private, open_private
 
-STORE_PAUSE = 1.0  # seconds before a store that failed is asked again
+STORE_PAUSE = 1.0  # seconds before a failed write is tried again
 _log = logging.getLogger(__name__)
 
 FileCheck = Callable[[sqlite3.Connection, Path], object]
@@ -31,7 +31,7 @@ _WRITER_SETTINGS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA journal_size_limit = 67108864",
     "PRAGMA cache_size = -4096",
-    # What a statement would undo is kept in memory: a batch of random keys would write it to a file of its own.
+    # Statement journals stay in memory: a batch of random keys would write them to a temporary file.
     "PRAGMA temp_store = MEMORY",
     # The writer checkpoints between batches, so that no sender waits for it.
     "PRAGMA wal_autocheckpoint = 0",
@@ -39,7 +39,7 @@ _WRITER_SETTINGS = (
 
 
 def connect(path: Path, check: FileCheck) -> sqlite3.Connection:
-    """Open `path` for writing, made 0600 if it is new; `check` is asked first whether it may be used.
+    """Open `path` for writing, created with mode 0600 if new; `check` is called first to validate it.
 
     Raises StoreError naming the path and the reason, also that of `check`. A file that is refused is left
     as it is, byte for byte: it is looked at without a right to write.
@@ -67,12 +67,12 @@ def connect(path: Path, check: FileCheck) -> sqlite3.Connection:
 
 
 def build_reader_settings() -> tuple[str, ...]:
-    """Return the statements that a reading connection starts with."""
+    """Return the statements that set up a reading connection."""
     return (*_SETTINGS, "PRAGMA query_only = ON", "PRAGMA cache_size = -1024")
 
 
 def explain_error(error: sqlite3.Error, path: Path) -> StoreError:
-    """Turn what SQLite said into a sentence with a hint."""
+    """Return a StoreError with a message and a hint for an error of SQLite."""
     name = read_error_name(error)
     if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")) and (found := _find_full_disk(name, path)) is not None:
         return found
@@ -93,7 +93,7 @@ def explain_error(error: sqlite3.Error, path: Path) -> StoreError:
 
 
 def inspect_file(path: Path, check: FileCheck, *, checks_pages: bool = True) -> bool:
-    """Look at a file that may be there without changing anything; return whether it is sound as far as was checked.
+    """Inspect a file, which may not exist, without changing anything; return whether no fault was found.
 
     Raises as `connect` does.
     """
@@ -126,7 +126,7 @@ def inspect_file(path: Path, check: FileCheck, *, checks_pages: bool = True) -> 
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:
-    # Plain mode=ro makes or changes the -shm file of a database in WAL mode; these ways write nothing at all.
+    # Plain mode=ro creates or changes the -shm file of a database in WAL mode; these modes write nothing.
     if not _has_content(path, "-wal"):
         ways = "immutable=1"
     elif _has_content(path, "-shm"):
@@ -147,14 +147,14 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
 
 def _has_content(path: Path, suffix: str) -> bool:
     try:
-        # SQLite keeps them beside the real file where `path` is a link.
+        # SQLite keeps them next to the real file if `path` is a link.
         return Path(f"{path.resolve()}{suffix}").stat().st_size > 0
     except OSError:
         return False
 
 
 def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
-    # quick_check of a large file would hold up the start: 200 opcodes x 1000 keeps it under two seconds.
+    # quick_check of a large file would delay the start: this limit keeps it under two seconds.
     budget = iter(range(20_000))
     connection.set_progress_handler(lambda: next(budget, None) is None, 10_000)
     try:
@@ -183,7 +183,7 @@ def _damaged_error(path: Path, why: str) -> StoreError:
     )
 
 
-# Errors of SQLite, by their names, that every transaction would meet.
+# Names of SQLite errors that affect every transaction.
 _OUTAGES = (
     "SQLITE_BUSY",
     "SQLITE_CANTOPEN",
@@ -195,17 +195,17 @@ _OUTAGES = (
     "SQLITE_READONLY",
 )
 _QUIET_SECONDS = 2.0  # seconds without a failure after which an outage is over
-_MIN_FREE_BYTES = 1_000_000  # bytes: with less, a commit may fail any moment
+_MIN_FREE_BYTES = 1_000_000  # bytes: with less, a commit may fail at any moment
 
 
 class StoreMovedError(StoreError):
-    """The database's file is not where it was opened: what is written to it would not be found again."""
+    """The database file is no longer where it was opened: what is written to it would be lost."""
 
 
 class Outages:
-    """Knows whether the last transaction could be kept.
+    """Tracks whether transactions can be committed.
 
-    `on_change` is called with what is wrong when an outage begins or has another cause, with None when it ends.
+    `on_change` is called with the error when an outage starts or its cause changes, and with None when it ends.
     """
 
     def __init__(self) -> None:
@@ -214,10 +214,10 @@ class Outages:
         self._failed_at = 0.0
 
     def note(self, outage: StoreError | None, *, has_written: bool) -> None:
-        """Take in how a transaction ended: None where it was kept, or failed for a reason of its own.
+        """Record the end of a transaction: None if it was committed or failed for a reason of its own.
 
-        What wrote nothing proves nothing. On a disk that is nearly full a small write may pass between larger
-        ones that fail, so an outage ends only when nothing has failed for a moment.
+        A transaction that wrote nothing proves nothing. On a nearly full disk a small write may succeed between larger
+        ones that fail, so an outage ends only after a moment without failures.
         """
         now = time.monotonic()
         if outage is not None:
@@ -230,7 +230,7 @@ class Outages:
 
 
 def explain_outage(error: BaseException, path: Path) -> StoreError | None:
-    """Return what is wrong with the whole store, marked as an outage; None for a fault of one step alone."""
+    """Return the error as an outage of the whole store; None if it concerns one step only."""
     if isinstance(error, StoreMovedError):
         found: StoreError = error
     elif isinstance(error, sqlite3.Error) and read_error_name(error).startswith(_OUTAGES):
@@ -242,7 +242,7 @@ def explain_outage(error: BaseException, path: Path) -> StoreError | None:
 
 
 def is_commit_at_risk(path: Path, inode: int) -> bool:
-    """Say, without writing, whether the next commit is likely to fail: moved away, read-only, no space."""
+    """Return, without writing, whether the next commit will probably fail: file moved, read-only, no space."""
     try:
         status = path.stat()
         mounted = os.statvfs(path)
@@ -254,7 +254,7 @@ def is_commit_at_risk(path: Path, inode: int) -> bool:
 
 
 def _find_full_disk(name: str, path: Path) -> StoreError | None:
-    """Return that the disk is full, or the file may not grow, where an error of that name means that."""
+    """Return an error that the disk is full or the file may not grow, if an error of that name means that."""
     try:
         free = shutil.disk_usage(path.parent).free
     except OSError:
@@ -272,14 +272,14 @@ def _find_full_disk(name: str, path: Path) -> StoreError | None:
 
 
 def read_error_name(error: sqlite3.Error) -> str:
-    """Return SQLite's own name of an error, such as `SQLITE_BUSY`; "" where it has none."""
+    """Return SQLite's name of an error, such as `SQLITE_BUSY`; "" if it has none."""
     return getattr(error, "sqlite_errorname", "") or ""
 
 
 async def keep_trying(
     clock: Clock, message: str, write: Callable[[], Awaitable[object]], *, only_outages: bool = False
 ) -> None:
-    """Write, however long the store takes nothing. Raises StoreError that is no outage, where only those count."""
+    """Retry a write until it succeeds. With `only_outages`, raise a StoreError that is not an outage."""
     while True:
         try:
             await write()

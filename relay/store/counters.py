@@ -1,4 +1,4 @@
-"""Counts by the minute, kept in the transactions of what they count: nothing is counted twice, nothing is lost."""
+"""Counters by the minute, updated in the transactions that they count: none is counted twice or lost."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -15,15 +15,15 @@ _INSERT = (
 
 
 class Counters(Repository):
-    """Reads and writes what was counted."""
+    """Reads and writes counters."""
 
     async def add(self, tallies: Iterable[CounterValue]) -> None:
-        """Count what no transaction of its own counts."""
+        """Add counts that belong to no other transaction."""
         listed = tuple(tallies)
         await self._writer.write(lambda connection: add_counts(connection, listed))
 
     async def since(self, minute: int, step: int = 1) -> tuple[CounterValue, ...]:
-        """Return what was counted from a minute (since 1970) on, `step` minutes together under their first."""
+        """Return the counts from a minute (since 1970) on, summed by `step` minutes under the first of them."""
         found = await self._readers.all(
             "SELECT minute / ?1 * ?1 AS start, kind, source, name, result, reason, bucket, SUM(count), SUM(took) "
             "FROM tallies WHERE minute >= ?2 GROUP BY start, kind, source, name, result, reason, bucket",
@@ -33,11 +33,11 @@ class Counters(Repository):
         return tuple(CounterValue(CounterLabel(*row[:7]), row[7], row[8]) for row in found)
 
     async def totals(self) -> tuple[CounterValue, ...]:
-        """Return everything ever counted, with minute 0."""
+        """Return all counts ever, under minute 0."""
         return await self.since(0, step=2**62)
 
     async def dead_letters(self) -> dict[str, int]:
-        """Return how many deliveries have failed for good, by target; those to typed-in addresses together."""
+        """Return how many deliveries failed permanently, by target; those to typed addresses together."""
         found = await self._readers.all(
             f"SELECT CASE WHEN target LIKE '%://%' THEN '{TYPED_ADDRESS}' ELSE target END AS name, COUNT(*) "
             "FROM deliveries WHERE state = 'failed' AND lab IS NULL GROUP BY name"
@@ -45,7 +45,7 @@ class Counters(Repository):
         return {row[0]: row[1] for row in found}
 
     async def fold(self, before: int) -> int:
-        """Move what was counted before a minute into minute 0, some rows at a time; return how many those were."""
+        """Move counts from before a minute into minute 0, a few rows at a time; return how many rows."""
 
         def step(connection: sqlite3.Connection) -> int:
             old = connection.execute(
@@ -64,7 +64,7 @@ class Counters(Repository):
 
 
 def add_counts(connection: sqlite3.Connection, tallies: Iterable[CounterValue]) -> None:
-    """Count inside a transaction that is under way; equal labels are added up first."""
+    """Add counts within the current transaction; equal labels are summed first."""
     summed: dict[CounterLabel, tuple[int, float]] = {}
     for tally in tallies:
         number, took = summed.get(tally.label, (0, 0.0))

@@ -27,7 +27,7 @@ from relay.store.writer import Item, T, Together, Writer
 
 
 class Store:
-    """relay's database: what reads and writes each kind of row."""
+    """relay's database: a repository for each kind of row."""
 
     def __init__(self, path: Path, writer: Writer, readers: Readers) -> None:
         self.path = path
@@ -45,14 +45,14 @@ class Store:
         self.pruning = Pruning(writer, readers)
 
     async def work_behind_commits(self) -> int:
-        """Index a batch of events, and sort keys in unless more events wait; return how much was done."""
+        """Index a batch of events, and sort in keys unless events wait; return how much was done."""
         indexed = await self.indexer.step()
         return indexed if indexed == INDEX_BATCH else indexed + await self.keys.sort_in()
 
 
 @asynccontextmanager
 async def open_store(data_dir: Path, *, is_read: bool = False) -> AsyncIterator[Store]:
-    """Open `data_dir`/relay.db, made if it is not there, and hold it until the block ends.
+    """Open `data_dir`/relay.db, created if missing, and lock it until the block ends.
 
     One that `is_read` only is opened for writing at the first write: nothing of what it holds changes without one. The
     log of a relay that was killed is still copied into the file, and a file of an older version is brought up to date.
@@ -86,7 +86,7 @@ class _LateWriter(Writer):
             await super().__aexit__(*details)
 
     async def write_together(self, together: Together[Item, T], item: Item, *, is_durable: bool = True) -> T:
-        """Write as any writer does. Raises StoreError also where the file cannot be opened for it."""
+        """Write as any writer does. Raises StoreError also if the file cannot be opened for writing."""
         async with self._opening:
             if not self._is_open:
                 await super().__aenter__()
@@ -95,14 +95,14 @@ class _LateWriter(Writer):
 
 
 def _is_up_to_date(path: Path) -> bool:
-    """Return whether a file can be read as it is. Raises StoreError for one that cannot be used at all."""
+    """Return whether a file can be read unchanged. Raises StoreError if it cannot be used at all."""
     plans: list[MigrationPlan] = []
     is_sound = inspect_file(path, lambda *file: plans.append(plan_migration(*file)), checks_pages=False)
     return is_sound and any(plan == MigrationPlan(recorded=plan.recorded) for plan in plans)
 
 
 def prepare_data_dir(data_dir: Path) -> None:
-    """Make the data folder, 0700; one that is there already keeps its rights and its owner.
+    """Create the data folder with mode 0700; an existing one keeps its mode and owner.
 
     Raises StoreError naming the path and the reason.
     """
@@ -117,7 +117,7 @@ def prepare_data_dir(data_dir: Path) -> None:
 
 
 def build_busy_error(data_dir: Path) -> StoreBusyError:
-    """Return the error that another relay holds the store of `data_dir`, with the number of its process."""
+    """Return the error that another relay uses the store of `data_dir`, with its process id."""
     try:
         holder = (data_dir / "lock").read_text(encoding="ascii", errors="replace")[:20].strip() or "unknown"
     except OSError:
@@ -127,7 +127,7 @@ def build_busy_error(data_dir: Path) -> StoreBusyError:
 
 @contextmanager
 def _hold_data_dir(data_dir: Path) -> Iterator[None]:
-    # flock dies with its process, so no lock is ever stale; the pid inside is for the message only.
+    # flock ends with its process, so no lock is ever stale; the pid inside is only for the message.
     prepare_data_dir(data_dir)
     try:
         handle = open_private(data_dir / "lock", os.O_RDWR | NO_FOLLOW)
@@ -141,7 +141,7 @@ def _hold_data_dir(data_dir: Path) -> Iterator[None]:
             lock_file(handle)
         except OSError as error:
             raise build_busy_error(data_dir) from error
-        with suppress(OSError):  # a full disk, of which the database speaks
+        with suppress(OSError):  # a full disk, which the database reports itself
             os.ftruncate(handle, 0)
             os.lseek(handle, 0, os.SEEK_SET)
             os.write(handle, f"{os.getpid()}\n".encode())

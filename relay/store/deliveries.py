@@ -1,4 +1,4 @@
-"""Deliveries and their attempts: the durable queue behind everything that leaves."""
+"""Deliveries and their attempts: the durable queue of everything that relay sends."""
 
 import json
 import sqlite3
@@ -18,7 +18,7 @@ from relay.store.row_mappers import DELIVERY_COLUMNS, from_micros, insert_delive
 
 _LISTED = "id IN (SELECT value FROM json_each(?))"
 _ENDED_BATCH = "batches WHERE id = deliveries.batch AND state IN ('cancelled', 'stopped')"
-# What ran when its bulk replay was ended is not tried again; what a person retries after that is, so it stays younger.
+# A delivery in flight when its bulk replay was ended is not retried, unless a user retries it later.
 _GIVEN_UP = f"EXISTS (SELECT 1 FROM {_ENDED_BATCH} AND finished_at >= deliveries.due_at)"
 _FIRST_DUE = f"max(created_at, coalesce((SELECT finished_at + 1 FROM {_ENDED_BATCH}), 0))"
 
@@ -39,16 +39,16 @@ class Deliveries(Repository):
         return await self._writer.write(step)
 
     async def claim_due(self, now: datetime, limits: ClaimLimits) -> tuple[ClaimedDelivery, ...]:
-        """Mark what is due and may run now as RUNNING and return it, oldest first."""
+        """Mark due deliveries that may run now as RUNNING and return them, oldest first."""
         if limits.total <= 0:
             return ()
-        # What a power cut undoes of it is pending again, as it would be made at the next start.
+        # If a power cut undoes it, the deliveries are pending, as after a restart.
         return await self._writer.write(
             lambda connection: claim_deliveries(connection, to_micros(now), limits), is_durable=False
         )
 
     async def settle_all(self, records: Sequence["AttemptRecord"]) -> None:
-        """Write attempts down, each with the new state of its delivery, in one transaction; a delivery may be gone."""
+        """Record attempts with the new states of their deliveries in one transaction; a delivery may be deleted."""
         rows = [row_mappers.dump_attempt(one.attempt, keeps_body=not one.sends_event) for one in records]
         states = [
             (
@@ -66,17 +66,17 @@ class Deliveries(Repository):
         await self._writer.write(lambda connection: _record_attempts(connection, records, rows, states))
 
     async def recover(self, above: int = 0) -> int:
-        """Make what was RUNNING when relay died PENDING again, and due what was put off; return how many ran."""
-        # Without an attempt: the limit that it waits for may be another one in relay.toml by now.
+        """Make deliveries that were RUNNING when relay died PENDING, and postponed ones due; return how many ran."""
+        # Without an attempt: the limit it waits for may have changed in relay.toml.
         put_off = "state = 'pending' AND attempts = 0 AND due_at > created_at AND id > ?"
         await self._writer.execute(f"UPDATE deliveries SET due_at = {_FIRST_DUE} WHERE {put_off}", (above,))
-        # What the lab sent is no use later: its place in the run is gone.
+        # Deliveries of the lab are useless later: their run has ended.
         state = f"CASE WHEN lab IS NOT NULL OR {_GIVEN_UP} THEN 'cancelled' ELSE 'pending' END"
         sql = f"UPDATE deliveries SET state = {state} WHERE state = 'running' AND id > ?"
         return await self._writer.execute(sql, (above,))
 
     async def release(self, ids: Iterable[int], state: DeliveryState = DeliveryState.PENDING) -> None:
-        """Give claimed deliveries back unattempted, or up: `state` is where they stand then."""
+        """Release or cancel claimed deliveries without an attempt; `state` is their new state."""
         sql = (
             f"UPDATE deliveries SET state = CASE WHEN {_GIVEN_UP} THEN 'cancelled' ELSE ? END "
             "WHERE id = ? AND state = 'running'"
@@ -85,14 +85,14 @@ class Deliveries(Repository):
         await self._writer.write(lambda connection: connection.executemany(sql, values).rowcount)
 
     async def oldest(self) -> dict[str, datetime]:
-        """Return when the oldest delivery that waits for each target was made."""
+        """Return when the oldest pending delivery of each target was created."""
         found = await self._readers.all(
             "SELECT target, MIN(created_at) FROM deliveries WHERE state = 'pending' GROUP BY target"
         )
         return {row[0]: from_micros(row[1]) for row in found}
 
     async def slowest(self, since: datetime, count: int) -> tuple[Delivery, ...]:
-        """Return those of the latest 20 000 deliveries, made since then, whose last attempt took longest."""
+        """Return the deliveries with the slowest last attempt, of the latest 20 000 created since then."""
         found = await self._readers.all(
             f"SELECT {DELIVERY_COLUMNS} FROM (SELECT * FROM deliveries ORDER BY id DESC LIMIT 20000) "
             "WHERE created_at >= ? AND took IS NOT NULL ORDER BY took DESC, id DESC LIMIT ?",
@@ -101,7 +101,7 @@ class Deliveries(Repository):
         return tuple(row_mappers.read_delivery(row) for row in found)
 
     async def postpone(self, id_: int, due_at: datetime, detail: str) -> None:
-        """Give a claimed delivery back unattempted, due later, with the reason."""
+        """Release a claimed delivery without an attempt, due later, with the reason."""
         sql = (
             f"UPDATE deliveries SET state = CASE WHEN {_GIVEN_UP} THEN 'cancelled' ELSE 'pending' END, due_at = ?, "
             "detail = ? WHERE id = ? AND state = 'running'"
@@ -110,13 +110,13 @@ class Deliveries(Repository):
         await self._writer.execute(sql, values)
 
     async def next_due(self, after: datetime, above: int = 0, held: Iterable[str] = ()) -> datetime | None:
-        """Return when the next delivery falls due that is not due at `after`; `above` and `held` as in ClaimLimits."""
+        """Return when the next delivery is due after `after`; `above` and `held` as in ClaimLimits."""
         row = await self._readers.one(NEXT_DUE, (to_micros(after), above, json.dumps(list(held))))
         return from_micros(row[0]) if row and row[0] is not None else None
 
     async def make_due(self, target: str, now: datetime) -> int:
-        """Make due what waits because `target` gave no answer, as old as it is; return how many that were."""
-        # Handlers and mail servers answer without a status: what they asked to wait keeps waiting.
+        """Make deliveries due that wait because `target` did not answer, keeping their age; return how many."""
+        # Handlers and mail servers answer without a status: deliveries they asked to delay keep waiting.
         sql = (
             f"UPDATE deliveries SET due_at = min({_FIRST_DUE}, ?1) WHERE state = 'pending' AND target = ?2 "
             "AND due_at > ?1 AND attempts > 0 AND status IS NULL AND action = 'forward'"
@@ -135,7 +135,7 @@ class Deliveries(Repository):
         return row_mappers.read_delivery(row)
 
     async def attempts(self, id_: int) -> tuple[Attempt, ...]:
-        """Return every attempt of a delivery in order; bodies equal to the event's are filled in."""
+        """Return all attempts of a delivery in order; bodies equal to the event's are filled in."""
         found = await self._readers.all(
             "SELECT attempts.delivery_id, number, started_at, attempts.took, outcome, attempts.detail, request, "
             "coalesce(sent_body, event_bytes.body) AS sent_body, response, got_body, output FROM attempts "
@@ -157,7 +157,7 @@ class Deliveries(Repository):
         limit: int = 50,
         lab: bool = True,
     ) -> tuple[Delivery, ...]:
-        """Return deliveries newest first, those that fit every filter given; the lab's too where `lab`."""
+        """Return deliveries that match every given filter, newest first; those of the lab only if `lab`."""
         where, values = _match_columns(state=state, event_id=event, target=target, batch=batch)
         where += "" if lab else " AND lab IS NULL"
         if before is not None:
@@ -178,7 +178,7 @@ class Deliveries(Repository):
         return (await self.of_events([id_]))[id_]
 
     async def rows(self, ids: Iterable[int]) -> tuple[Delivery, ...]:
-        """Return those of the deliveries that there are, newest first."""
+        """Return the existing deliveries of these ids, newest first."""
         return await self._select(f"{_LISTED} ORDER BY id DESC", (json.dumps(list(ids)),))
 
     async def first_waiting(self, target: str) -> int | None:
@@ -189,12 +189,12 @@ class Deliveries(Repository):
     async def counts(
         self, *, event: int | None = None, target: str | None = None, batch: int | None = None, lab: bool = True
     ) -> dict[str, int]:
-        """Return how many deliveries are in each state, of those that fit every filter given."""
+        """Return how many deliveries that match every given filter are in each state."""
         where, values = _match_columns(event_id=event, target=target, batch=batch)
         sql = f"SELECT state, COUNT(*) FROM deliveries WHERE {where} GROUP BY state"
         if not lab:
-            # Taken off, because leaving them out would read every row rather than the index; in the same statement,
-            # because one that starts between two of them would be taken off a state that it was not counted in.
+            # Subtracted, because excluding them would read every row instead of the index; in the same statement,
+            # because one that starts between two statements would be subtracted from a state it was not counted in.
             sql += (
                 f" UNION ALL SELECT state, -COUNT(*) FROM deliveries WHERE {where} AND lab IS NOT NULL GROUP BY state"
             )
@@ -205,7 +205,7 @@ class Deliveries(Repository):
         return counts
 
     async def waiting(self) -> dict[str, int]:
-        """Return how many deliveries wait for each target."""
+        """Return how many deliveries are pending for each target."""
         found = await self._readers.all(
             "SELECT target, COUNT(*) FROM deliveries WHERE state = 'pending' GROUP BY target"
         )
@@ -217,33 +217,33 @@ class Deliveries(Repository):
         return await self._change(id_, sql, (to_micros(now), id_), "is running at this moment")
 
     async def cancel(self, id_: int) -> Delivery:
-        """Give a waiting delivery up. Raises NotFoundError, or UsageError when it is not waiting."""
+        """Cancel a pending delivery. Raises NotFoundError, or UsageError if it is not pending."""
         sql = "UPDATE deliveries SET state = 'cancelled' WHERE id = ? AND state = 'pending'"
         return await self._change(id_, sql, (id_,), "is not waiting, so there is nothing to cancel")
 
     async def retry_all(
         self, state: str, target: str | None, now: datetime, *, batch: int | None = None
     ) -> tuple[Delivery, ...]:
-        """Make every delivery in that state (to that target, of that batch) due now, with a fresh budget."""
+        """Make all deliveries in that state (to that target, of that batch) due now, with a full budget of attempts."""
         sql = "UPDATE deliveries SET state = 'pending', due_at = ?, spared = attempts WHERE state = ?"
         return await self._change_all(sql, (to_micros(now), state), target, batch)
 
     async def cancel_all(self, target: str | None) -> tuple[Delivery, ...]:
-        """Give up every waiting delivery (to that target)."""
+        """Cancel all pending deliveries (to that target)."""
         return await self._change_all("UPDATE deliveries SET state = 'cancelled' WHERE state = ?", ("pending",), target)
 
     async def _change_all(
         self, sql: str, parameters: tuple[Any, ...], target: str | None, batch: int | None = None
     ) -> tuple[Delivery, ...]:
         where, values = _match_columns(target=target, batch=batch)
-        where += " AND lab IS NULL"  # what the lab sent was meant to fail, and is no use again
+        where += " AND lab IS NULL"  # deliveries of the lab were meant to fail and are not retried
 
         def step(connection: sqlite3.Connection) -> list[int]:
             found = connection.execute(f"{sql} AND {where} RETURNING id", (*parameters, *values))
             return [row[0] for row in found]
 
         changed = await self._writer.write(step)
-        # What was changed is changed: an answer that comes late says so, none would hide it.
+        # The change is committed: a late response reports it, an error would hide it.
         return await self._select(f"{_LISTED} ORDER BY id", (json.dumps(changed),), deadline=30.0)
 
     async def _select(
@@ -261,20 +261,20 @@ class Deliveries(Repository):
 
 
 def _match_columns(**wanted: object) -> tuple[str, tuple[object, ...]]:
-    """Return a condition on columns, and its values; a column that None is given for may hold anything."""
+    """Return a condition on columns, and its values; a column given as None matches anything."""
     given = {name: value for name, value in wanted.items() if value is not None}
     return " AND ".join(f"{name} = ?" for name in given) or "1", tuple(given.values())
 
 
 def count_states(deliveries: Iterable[Delivery]) -> Counter[str]:
-    """Return how many of these deliveries are in each state, those of the lab apart: they may be meant to fail."""
+    """Return how many of these deliveries are in each state, without those of the lab, which may be meant to fail."""
     return Counter(delivery.state.value for delivery in deliveries if delivery.lab is None)
 
 
 class AttemptRecord(NamedTuple):
-    """An attempt of a delivery, and where that stands after it.
+    """An attempt of a delivery, and the state of the delivery after it.
 
-    `spared`: the budget of attempts is not charged for this one. `sends_event`: the body it sent is the event's, and
+    `spared`: it does not count towards the budget of attempts. `sends_event`: the body it sent is the event's, and
     not kept twice.
     """
 
@@ -287,7 +287,7 @@ class AttemptRecord(NamedTuple):
 
     @property
     def settled(self) -> Delivery:
-        """Return the delivery as it stands after the attempt."""
+        """Return the delivery in its state after the attempt."""
         attempt = self.attempt
         return replace(
             self.delivery,
@@ -303,7 +303,7 @@ class AttemptRecord(NamedTuple):
 
     @property
     def counted(self) -> CounterValue:
-        """Return how the attempt is counted: the last one that a policy allows is not retried, so it has failed."""
+        """Return how the attempt is counted: the last one that a policy allows is not retried and counts as failed."""
         delivery, attempt = self.delivery, self.attempt
         ended = attempt.outcome == "retry" and self.state is DeliveryState.FAILED
         label = CounterLabel(
@@ -336,7 +336,7 @@ def _record_attempts(
         "due_at = ?, attempts = ?, detail = ?, status = ?, took = ?, spared = spared + ?, asked = 0 WHERE id = ?",
         states,
     )
-    if changed.rowcount < len(records):  # nothing is counted of a delivery that is gone
+    if changed.rowcount < len(records):  # nothing is counted for a deleted delivery
         ids = json.dumps([one.delivery.id for one in records])
         sql = "SELECT id FROM deliveries WHERE id IN (SELECT value FROM json_each(?))"
         found = {id_ for (id_,) in connection.execute(sql, (ids,))}

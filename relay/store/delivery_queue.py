@@ -1,4 +1,4 @@
-"""Which deliveries may run now: due, within the limits of their target, in order where order is kept."""
+"""The queue: deliveries that may run now, within the limits of their target and in order if it keeps order."""
 
 import json
 import sqlite3
@@ -12,13 +12,13 @@ from relay.model.values import dataclass
 from relay.store.row_mappers import DELIVERY_COLUMNS, WHOLE_EVENTS, read_delivery, read_whole_event
 
 _SELECT = f"SELECT {DELIVERY_COLUMNS} FROM"
-# Named, because without statistics SQLite prefers the index on state alone, and reads the whole queue.
+# The index is named, because without statistics SQLite prefers the one on state and reads the whole queue.
 _QUEUE = "deliveries INDEXED BY deliveries_queue WHERE state = 'pending'"
 _ASKED = "deliveries INDEXED BY deliveries_asked WHERE state = 'pending' AND asked = 1"
 _PENDING = "deliveries INDEXED BY deliveries_pending WHERE state = 'pending'"
 _RUNNING = "deliveries INDEXED BY deliveries_running WHERE state = 'running'"
 _FIRST_TARGET = f"SELECT MIN(target) FROM {_QUEUE}"
-# Leaps from target to target along the index: DISTINCT would read the whole queue.
+# Skips from target to target along the index: DISTINCT would read the whole queue.
 _TARGETS = (
     f"WITH RECURSIVE waiting(target) AS ({_FIRST_TARGET} UNION ALL "
     f"SELECT ({_FIRST_TARGET} AND target > waiting.target) FROM waiting WHERE waiting.target IS NOT NULL)"
@@ -35,7 +35,7 @@ NEXT_DUE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockedWork:
-    """What must not be tried, however due: it needs secrets that are in the locked vault.
+    """The deliveries that must not be tried because they need secrets from the locked vault.
 
     Nothing at `targets`, nothing by `actions`, and at a target of `signing` nothing of the sources it
     names, whose signature could not be made again, but for what is to go out as received.
@@ -46,14 +46,14 @@ class BlockedWork:
     signing: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def holds(self, delivery: Delivery) -> bool:
-        """Return whether a delivery waits."""
+        """Return whether a delivery has to wait."""
         is_signed = delivery.changes.sign is not SignMode.ORIGINAL
         return delivery.action in self.actions or (
             is_signed and delivery.source in self.signing.get(delivery.target, ())
         )
 
     def clause(self, target: str) -> tuple[str, tuple[str, ...]]:
-        """Return what picks deliveries that do not wait, as SQL, with its values."""
+        """Return an SQL condition for deliveries that need not wait, and its values."""
         sources = self.signing.get(target, frozenset())
         actions, held = (",".join("?" * len(values)) for values in (self.actions, sources))
         sql = f" AND action NOT IN ({actions})" if actions else ""
@@ -66,7 +66,7 @@ NOTHING_BLOCKED = BlockedWork()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimLimits:
-    """How much may be claimed: in all, for each target, and what already runs there.
+    """How much may be claimed: in all and for each target, and how much runs there already.
 
     `most` is how much may run at once at a target where that is not `each`. `held` names targets
     that are down: only what somebody waits to see tried is tried there. What is due more than
@@ -86,21 +86,21 @@ class ClaimLimits:
     waits: BlockedWork = NOTHING_BLOCKED
 
     def count_free(self, target: str) -> int:
-        """Return how many more may run at a target."""
+        """Return how many more deliveries may run at a target."""
         return self.most.get(target, self.each) - self.running.get(target, 0)
 
 
 class ClaimedDelivery(NamedTuple):
-    """A delivery that may run, and what it delivers; None if that is gone."""
+    """A delivery that may run, and its event; None if that was deleted."""
 
     delivery: Delivery
     event: CapturedEvent | None
 
 
 def claim_deliveries(connection: sqlite3.Connection, now: int, limits: ClaimLimits) -> tuple[ClaimedDelivery, ...]:
-    """Mark what is due at `now` (microseconds since 1970) and may run as RUNNING; return it by id."""
+    """Mark deliveries due at `now` (microseconds since 1970) that may run as RUNNING; return them by id."""
     claimed: list[tuple[Any, ...]] = []
-    # Whose share is smallest goes first: targets that hang must not keep the others out.
+    # The target with the smallest share goes first: targets that hang must not block the others.
     waiting = connection.execute(f"{_TARGETS} SELECT target FROM waiting WHERE target IS NOT NULL").fetchall()
     for target in sorted((row[0] for row in waiting), key=lambda name: limits.running.get(name, 0)):
         if target in limits.waits.targets:
@@ -112,7 +112,7 @@ def claim_deliveries(connection: sqlite3.Connection, now: int, limits: ClaimLimi
     claimed.sort()  # by id, the first column
     ids = json.dumps([row[0] for row in claimed])
     connection.execute("UPDATE deliveries SET state = 'running' WHERE id IN (SELECT value FROM json_each(?))", (ids,))
-    # In the same trip: asking for each event apart cost a quarter of all that a delivery costs.
+    # In the same statement: reading each event separately took a quarter of a delivery's time.
     ids = json.dumps(list({row[1] for row in claimed}))
     found = connection.execute(f"{WHOLE_EVENTS} WHERE events.id IN (SELECT value FROM json_each(?))", (ids,))
     events = {row[0]: read_whole_event(row) for row in found}
@@ -132,7 +132,7 @@ def _find_due(connection: sqlite3.Connection, target: str, now: int, limits: Cla
 def _find_queue_heads(
     connection: sqlite3.Connection, target: str, now: int, limits: ClaimLimits
 ) -> list[tuple[Any, ...]]:
-    """Return the first waiting delivery of each source, where it is due and nothing of that source runs."""
+    """Return the first pending delivery of each source, if it is due and nothing of that source runs."""
     first = f"SELECT MIN(source) FROM {_PENDING} AND target = :target"
     sql = (
         f"WITH RECURSIVE waiting(source) AS ({first} UNION ALL "
@@ -149,8 +149,8 @@ def _find_queue_heads(
         "asked": int(target in limits.held),
     }
     heads = connection.execute(sql, values).fetchall()
-    # The lab goes past every queue, and a retry schedule of its may run for hours: nothing waits for it. Nor for what
-    # an earlier run of relay was killed at, where that is left alone.
+    # The lab bypasses queues, and its retry schedules may run for hours: nothing waits for it. Nor for deliveries
+    # that ran when an earlier relay was killed, if those are left alone.
     busy = f"SELECT 1 FROM {_RUNNING} AND target = ? AND source = ? AND id > ? AND lab IS NULL"
     return [
         row
@@ -165,7 +165,7 @@ def _compute_max_due(now: int, limits: ClaimLimits) -> int:
 
 
 _UNDER_WAY = (DeliveryState.PENDING, DeliveryState.RUNNING)
-# An event that was delivered again is itself a duplicate of the one before it.
+# An event that was delivered again is a duplicate of the one before it.
 _EARLIER = """
 WITH RECURSIVE tries(id) AS (
   VALUES (?) UNION SELECT duplicate_of FROM events JOIN tries USING (id) WHERE duplicate_of IS NOT NULL
@@ -177,7 +177,7 @@ WHERE reason = 'routed' AND lab IS NULL ORDER BY deliveries.id
 
 @dataclass(frozen=True, slots=True)
 class AwaitedDelivery:
-    """The delivery whose answer a sender waits for: the first one after that many `attempts`."""
+    """The delivery whose response a sender waits for: the first response after that many `attempts`."""
 
     delivery: int
     attempts: int
@@ -185,9 +185,9 @@ class AwaitedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class EarlierTries:
-    """The outcome of earlier tries: `awaited` is under way, `planned` is what has to be delivered again.
+    """The outcome of earlier tries: `awaited` is in flight, `planned` has to be delivered again.
 
-    Neither, where the target has taken the event already.
+    Both are empty if the target has accepted the event already.
     """
 
     awaited: AwaitedDelivery | None = None
@@ -199,7 +199,7 @@ def resolve_earlier_tries(
 ) -> EarlierTries:
     """Return the outcome of a further try of `event`, whose sender waits for the target `answerer`.
 
-    What waits for that target is made due at `now` (microseconds since 1970). A target that took the
+    Pending deliveries to that target are made due at `now` (microseconds since 1970). A target that accepted the
     event, or still is to get it, does not get it twice.
     """
     by_target: dict[str, list[tuple[int, DeliveryState, int]]] = {}

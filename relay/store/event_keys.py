@@ -1,4 +1,4 @@
-"""Which event has an idempotency key. Later events of the source with the same key are its duplicates.
+"""Idempotency keys and their events. Later events of the source with the same key are duplicates.
 
 Keys are mostly random: in a table in their order each one writes a page, a seventh of what an event costs. So a key is
 appended to `new_keys`, in the order of events, and found through memory; `sort_in` moves it to `keys` behind commits.
@@ -18,8 +18,8 @@ SourceKey = tuple[str, str]
 """A source and a key."""
 
 _MAX_RECENT = 50_000  # keys found through memory, about 130 bytes each; more are sorted in at once
-_MIN_RECENT = 1_000  # keys that are worth sorting in
-_BATCH = 500  # keys sorted in by one commit: some milliseconds of the writer's time
+_MIN_RECENT = 1_000  # minimum number of keys for a sort
+_BATCH = 500  # keys sorted in by one commit: a few milliseconds of the writer's time
 _AT_ONCE = 500  # keys looked up in one statement
 _NEW_HOLDER = (
     "SELECT id, outcome = 'ignored' FROM new_keys JOIN events ON id = event_id WHERE new_keys.source = ? AND key = ?"
@@ -28,14 +28,14 @@ _NEW_HOLDER = (
 
 @dataclass(frozen=True, slots=True)
 class KeyHolder:
-    """The event that has a key. One that was `ignored` gives it up to the first that is not."""
+    """The event that has a key. An `ignored` event loses it to the first that is not ignored."""
 
     id: int
     ignored: bool
 
 
 class EventKeys(Repository):
-    """Reads and writes keys. What takes a connection runs inside the writer's transaction.
+    """Reads and writes keys. Methods that take a connection run inside the writer's transaction.
 
     Memory says by a key's hash that `new_keys` may have it, and for which event. Only transactions read and change
     it, and after one that was rolled back it is read from the table again.
@@ -44,7 +44,7 @@ class EventKeys(Repository):
     def __init__(self, writer: Writer, readers: Readers) -> None:
         super().__init__(writer, readers)
         self._recent: dict[int, int] = {}
-        self._rollbacks = -1  # of the writer when memory was read
+        self._rollbacks = -1  # number of rollbacks when memory was read
 
     def find_holders(self, connection: sqlite3.Connection, claims: list[SourceKey]) -> dict[SourceKey, KeyHolder]:
         """Return the events that have those keys."""
@@ -54,7 +54,7 @@ class EventKeys(Repository):
             id_ = recent.get(hash(claim))
             if id_ is None:
                 continue
-            # By the key alone where two keys have one hash, or that event is deleted.
+            # By the key alone if two keys have the same hash, or that event is deleted.
             row = connection.execute(f"{_NEW_HOLDER} AND event_id = ?", (*claim, id_)).fetchone()
             row = row or connection.execute(_NEW_HOLDER, claim).fetchone()
             if row is not None:
@@ -69,7 +69,7 @@ class EventKeys(Repository):
         return found
 
     def claim(self, connection: sqlite3.Connection, claims: dict[SourceKey, int]) -> None:
-        """Give keys that no event has to the events with those ids."""
+        """Assign unclaimed keys to the events with those ids."""
         recent = self._load_recent(connection)
         if len(recent) > _MAX_RECENT:
             rows = [value for claim, id_ in claims.items() for value in (*claim, id_)]
@@ -85,7 +85,7 @@ class EventKeys(Repository):
         connection.execute("DELETE FROM new_keys WHERE event_id = ?", (holder.id,))
 
     async def sort_in(self) -> int:
-        """Move a batch of keys to their places, and return how many; 0 means that there are few."""
+        """Move a batch of keys to the sorted table and return how many; 0 means that there are few."""
         if self._rollbacks == self._writer.rollbacks and len(self._recent) < _MIN_RECENT:
             return 0
         return await self._writer.write(self._move, is_durable=False)
@@ -120,13 +120,13 @@ class EventKeys(Repository):
             if recent.get(hash((source, key))) == id_:
                 del recent[hash((source, key))]
         if len(moved) < _BATCH:
-            recent.clear()  # what it has left is of events that were deleted
+            recent.clear()  # the remaining ones are of deleted events
         return len(moved)
 
 
 @cache
 def _build_key_query(size: int) -> str:
-    # Walked from the list into the index; `(source, key) IN (…)` would read every key there is.
+    # A join from the list into the index; `(source, key) IN (…)` would read all keys.
     return (
         f"WITH claims (source, key) AS (VALUES {','.join(['(?,?)'] * size)}) SELECT keys.source, keys.key, event_id, "
         "(SELECT outcome = 'ignored' FROM events WHERE id = event_id) "

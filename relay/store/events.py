@@ -23,10 +23,10 @@ from relay.store.row_mappers import EVENT_COLUMNS, to_micros
 from relay.store.search import CompiledQuery, compile_query
 from relay.store.writer import Callback, Writer
 
-_WINDOW = 20_000  # events looked through at a time where something is filtered
-_BODIES = 2_000  # the same, where that means reading bodies
+_WINDOW = 20_000  # events examined at a time by a filtered search
+_BODIES = 2_000  # the same, if bodies have to be read
 _INDEXING = 0.3  # seconds that a search waits for older events to be indexed
-_AT_ONCE = 500  # events in one statement, or one page, of something done to many
+_AT_ONCE = 500  # events in one statement or page of a bulk operation
 _MAX_ID = 2**62
 _HINT = "relay events lists them"
 
@@ -43,7 +43,7 @@ class EventPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventCounts:
-    """Kept counters: never a COUNT over all events."""
+    """Stored counters: never a COUNT over all events."""
 
     events: int
     rejected: int
@@ -72,32 +72,32 @@ class Events(Repository):
     def add_nowait(self, insert: EventInsert, callback: Callback) -> None:
         """Store a prepared event as `add` does, without a task or a future: see `Writer.submit`.
 
-        `callback(stored, None)` is called on the loop's thread once the event is on disk, `callback(None, error)`
+        `callback(stored, None)` is called on the loop's thread when the event is on disk, `callback(None, error)`
         when nothing could be kept.
         """
         self._writer.submit(self._insert, insert, callback, is_light=insert.is_light)
 
     async def add_imported(self, imported: Sequence["ImportedEvent"], now: datetime) -> tuple[int | None, ...]:
-        """Store exported events in one transaction; return the id of each, None for what was here already.
+        """Store exported events in one transaction; return the id of each, None for those that existed already.
 
-        `now` is what retention counts their age from.
+        `now` is the time from which retention counts their age.
         """
         return await self._writer.write(
             lambda connection: tuple([_insert_import(self._keys, connection, one, to_micros(now)) for one in imported])
         )
 
     async def get(self, id_: int) -> CapturedEvent:
-        """Return an event whole. Raises NotFoundError."""
+        """Return a complete event. Raises NotFoundError."""
         row = await self._get(f"{row_mappers.WHOLE_EVENTS} WHERE events.id = ?", id_, "event", _HINT)
         return row_mappers.read_whole_event(row)
 
     async def row(self, id_: int) -> EventRow | None:
-        """Return the narrow row of an event, or None."""
+        """Return the list row of an event, or None."""
         found = await self.rows((id_,))
         return found[0] if found else None
 
     async def rows(self, ids: Iterable[int]) -> tuple[EventRow, ...]:
-        """Return the narrow rows of those ids that exist, newest first."""
+        """Return the list rows of the existing ids, newest first."""
         listed = [limit_id(id_) for id_ in ids]
         marks = ",".join("?" * len(listed))
         found = await self._readers.all(
@@ -116,14 +116,14 @@ class Events(Repository):
     ) -> EventPage:
         """Return events that match, newest first, with ids below `before` and above `after`.
 
-        Looks for at most `patience` seconds; what it found by then comes back with `searched_to`.
+        Searches for at most `patience` seconds; then returns the matches so far with `searched_to`.
         """
         started = time.perf_counter()
         compiled = compile_query(query)
         oldest, newest = 1, _MAX_ID
         if query.has_words:
-            # What an older relay indexed in another way is found as far as it has been indexed again. What comes
-            # meanwhile waits for the next search: without its words it would match where they are excluded.
+            # Events indexed differently by an older relay are found once they are indexed again. Events that arrive
+            # now are left to the next search: without their words they would match where those are excluded.
             indexed = await self._indexer.catch_up(_INDEXING)
             oldest, newest = indexed.low, indexed.high
         if before is not None or compiled.everything:
@@ -135,7 +135,7 @@ class Events(Repository):
         window = _BODIES if compiled.opens_bodies else _WINDOW
         found: list[EventRow] = []
         while high > low + 1 and len(found) <= limit:
-            # Without filters the walk ends by its own limit; with them, a window at a time.
+            # Without filters the statement has its own limit; with filters, one window at a time.
             floor = low if compiled.everything else max(low, high - window - 1)
             found += await self._window(compiled, limit + 1 - len(found), floor, high)
             high = floor + 1
@@ -147,7 +147,7 @@ class Events(Repository):
     async def iterate(
         self, query: Query = EVERYTHING, *, before: int | None = None, after: int | None = None, most: float = inf
     ) -> AsyncIterator[EventRow]:
-        """Give the events that match, newest first, no more than `most`, with ids below `before` and above `after`."""
+        """Yield at most `most` matching events, newest first, with ids below `before` and above `after`."""
         while most > 0:
             page = await self.page(query, limit=int(min(most, _AT_ONCE)), before=before, after=after)
             for row in page.rows:
@@ -157,7 +157,7 @@ class Events(Repository):
                 break
 
     async def count(self, query: Query, limit: int = 10_000) -> int:
-        """Return how many events match, counting no further than `limit`."""
+        """Return how many events match, counting up to `limit`."""
         compiled = compile_query(query)
         if compiled.everything:
             return (await self.counts()).events
@@ -167,7 +167,7 @@ class Events(Repository):
         return await self._readers.number(f"SELECT COUNT(*) FROM ({matching})", (*compiled.parameters, limit))
 
     async def counts(self) -> EventCounts:
-        """Return the kept counters and how many events have failed or waiting deliveries."""
+        """Return the stored counters and how many events have failed or pending deliveries."""
         found = await self._readers.all(
             "SELECT name, value FROM counters WHERE name IN ('events', 'rejected') UNION ALL "
             "SELECT 'failing', COUNT(DISTINCT event_id) FROM deliveries WHERE state = 'failed' AND lab IS NULL "
@@ -184,23 +184,23 @@ class Events(Repository):
         )
 
     async def annotate_all(self, ids: Iterable[int], *, pinned: bool) -> None:
-        """Pin or unpin those of the events that there are."""
+        """Pin or unpin the existing events of these ids."""
         await self._each("UPDATE events SET pinned = ? WHERE id IN (SELECT value FROM json_each(?))", ids, pinned)
 
     async def delete_all(self, ids: Iterable[int]) -> None:
-        """Forget those of the events that there are, with their deliveries and attempts."""
+        """Delete the existing events of these ids, with their deliveries and attempts."""
         await self._each("DELETE FROM events WHERE id IN (SELECT value FROM json_each(?))", ids)
 
     async def answered(self, id_: int, status: int) -> None:
-        """Write down what the provider was answered where that was not known before. Raises NotFoundError."""
+        """Record the response to the provider if it was not known before. Raises NotFoundError."""
         await self._change("UPDATE events SET status = ? WHERE id = ?", (status, limit_id(id_)), id_)
 
     async def delete(self, id_: int) -> None:
-        """Forget an event with its deliveries and attempts. Raises NotFoundError."""
+        """Delete an event with its deliveries and attempts. Raises NotFoundError."""
         await self._change("DELETE FROM events WHERE id = ?", (limit_id(id_),), id_)
 
     async def _each(self, sql: str, ids: Iterable[int], *values: Any) -> None:
-        # A few at a time: what comes in meanwhile is not kept waiting for ten thousand.
+        # A few at a time, so that new events need not wait for ten thousand deletions.
         listed = [limit_id(id_) for id_ in ids]
         for start in range(0, len(listed), _AT_ONCE):
             parameters = (*values, json.dumps(listed[start : start + _AT_ONCE]))
@@ -234,7 +234,7 @@ class Events(Repository):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedEvent:
-    """An event to keep, known by `digest`; `original_id` is its number in the store it was exported from."""
+    """An event to import, identified by `digest`; `original_id` is its id in the exporting store."""
 
     event: NewEvent
     digest: bytes
@@ -259,7 +259,7 @@ def _insert_import(keys: EventKeys, connection: sqlite3.Connection, imported: Im
 def _is_imported(connection: sqlite3.Connection, imported: ImportedEvent, received_at: int) -> bool:
     if connection.execute("SELECT 1 FROM imports WHERE digest = ?", (imported.digest,)).fetchone():
         return True
-    # An export read back into the store it came from.
+    # An export that is imported into its own store.
     row = connection.execute(
         "SELECT received_at, source FROM events WHERE id = ?", (limit_id(imported.original_id),)
     ).fetchone()

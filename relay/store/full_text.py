@@ -1,4 +1,4 @@
-"""The full-text index, filled behind the commits: what is new at once, what an older relay indexed bit by bit."""
+"""The full-text index, filled after the commits: new events at once, those of an older relay gradually."""
 
 import asyncio
 import re
@@ -17,8 +17,8 @@ from relay.store.row_mappers import load_headers
 from relay.store.writer import Writer
 
 INDEX_BATCH = 200  # events indexed in one commit: about 10 ms of the writer's time
-# Of the text that is indexed. The index keeps none of it, and an event's words leave it by that very text,
-# so another way to make it needs another number here: everything is indexed again then.
+# Version of the indexed text. The index does not store it, and removing an event needs the same text,
+# so a change of how it is made needs a new number here: everything is indexed again then.
 _TEXT_VERSION = 2
 _EMPTY = (
     "DROP TABLE words",
@@ -28,14 +28,14 @@ _EMPTY = (
 
 @dataclass(frozen=True, slots=True)
 class IndexedRange:
-    """Which events are in the index: all from `low` to `high`; `low` is 1 where nothing older is left."""
+    """The range of indexed events, `low` to `high`; `low` is 1 if no older events are left."""
 
     low: int
     high: int
 
 
 class Indexer(Repository):
-    """Fills the index behind the commits: inside them it would cost a third of the throughput.
+    """Fills the index after the commits: inside them it would cost a third of the throughput.
 
     New events come first, then those before `low`, newest first.
     """
@@ -45,16 +45,16 @@ class Indexer(Repository):
         self._turn = asyncio.Lock()
 
     async def prepare(self) -> None:
-        """Empty an index whose text was made in another way than now; call once before anything is indexed."""
+        """Empty an index whose text has another version; call once before anything is indexed."""
         form = _TEXT_VERSION * 4 + 2 * ("br" in find_installed_decoders()) + ("zstd" in find_installed_decoders())
         row = await self._readers.one("SELECT value FROM counters WHERE name = 'indexed_as'")
         if row is None or row[0] != form:
             await self._writer.write(lambda connection: _restart_index(connection, form))
 
     async def catch_up(self, patience: float | None = None) -> IndexedRange:
-        """Index what is there by now, older events for at most `patience` seconds; return what is indexed then."""
+        """Index the existing events, older ones for at most `patience` seconds; return the indexed range."""
         ends = None if patience is None else time.monotonic() + patience
-        newest = await self._readers.number("SELECT MAX(id) FROM events")  # those that come meanwhile might never end
+        newest = await self._readers.number("SELECT MAX(id) FROM events")  # new events might never end
         while True:
             async with self._turn:
                 reached = await self._reached()
@@ -64,7 +64,7 @@ class Indexer(Repository):
                     return await self._reached()
 
     async def step(self) -> int:
-        """Index one batch and return how many events it held; 0 means there is nothing left."""
+        """Index one batch and return its number of events; 0 means that nothing is left."""
         async with self._turn:
             reached = await self._reached()
             return await self._index(reached, await self._new(reached))
@@ -82,9 +82,9 @@ class Indexer(Repository):
         if not found and reached.low > 1:
             await self._writer.write(lambda connection: _set_counter(connection, "indexed_from", 1))
         if found:
-            # Thousands of escapes to undo take a while, and the event loop has other work.
+            # Decoding thousands of escapes takes long, and the event loop must not block.
             texts = await asyncio.to_thread(lambda: [(row["id"], build_searchable_text(*row[1:])) for row in found])
-            # A power cut takes the words and the mark of how far they are together.
+            # A power cut undoes the words and the mark of the range together.
             await self._writer.write(lambda connection: _insert_texts(connection, texts), is_durable=False)
         return len(found)
 
@@ -124,7 +124,7 @@ MAX_TEXT = 256 * 1024  # characters of a body whose words are found
 _PACKED = 1_000_000  # bytes of a packed body that are unpacked
 WORD_PATTERN = re.compile(r"[^\W_]+")
 
-# Every column that `searchable_text` reads, the body no longer than it needs.
+# The columns that `searchable_text` reads, the body limited to what it needs.
 TEXT_COLUMNS = (
     "type, path, query, headers, substr(body, 1, CASE WHEN instr(lower(CAST(headers AS TEXT)), 'content-encoding:') "
     f"THEN {_PACKED} ELSE {MAX_TEXT} END) AS body"
@@ -132,12 +132,12 @@ TEXT_COLUMNS = (
 
 _ESCAPE = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\.", re.DOTALL)
 _SPACES = frozenset("nrtbf")
-# Scripts that put no space between words: Thai to Khmer, kana, Han. The index knows no words of theirs.
+# Scripts without spaces between words: Thai to Khmer, kana, Han. The index has no words for them.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 
 
 def build_searchable_text(type_: str, path: bytes, query: bytes, headers: bytes, body: bytes | None) -> str:
-    """Return the text whose words are found for an event; the same for as long as the event is there."""
+    """Return the searchable text of an event; it never changes for an event."""
     pairs = load_headers(headers)
     target = f"{decode_text(path)}?{decode_text(query)}" if query else decode_text(path)
     payload = Payload.of_request(pairs, body or b"", query.decode("latin-1"))  # substr() of an empty blob is NULL
@@ -153,15 +153,15 @@ def contains_text(text: str, phrase: str) -> bool:
 
 
 def contains_phrase(text: str, phrase: str, *, closed: bool) -> bool:
-    """Return whether words and signs follow each other in a text; the last word may go on unless `closed`.
+    """Return whether a phrase occurs in a text; its last word may be a prefix unless `closed`.
 
-    Between words alone there may be anything but words; JSON's quotes never count.
+    Between words any characters except words may occur; JSON's quotes are ignored.
     """
     return _compile_phrase(phrase, closed).search(_fold_text(text)) is not None
 
 
 def has_unindexed(text: str) -> bool:
-    """Return whether the index alone cannot find a text: it has no words, or words without spaces between."""
+    """Return whether the index alone cannot find a text: it has no words, or no spaces between words."""
     return not WORD_PATTERN.search(text) or _UNSPACED.search(text) is not None
 
 
@@ -195,7 +195,7 @@ def _build_body_text(payload: Payload) -> str:
 
 
 def _unescape_json(text: str) -> str:
-    """Return JSON text with its escapes undone in place; it may be cut, JSON lines, or hold JSON as text."""
+    """Return JSON text with its escapes decoded; it may be cut, JSON lines, or contain JSON as text."""
     text = _ESCAPE.sub(_decode_escape, text) if "\\" in text else text
     return _ESCAPE.sub(_decode_escape, text) if "\\u" in text else text
 

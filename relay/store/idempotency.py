@@ -1,4 +1,4 @@
-"""Idempotency keys of an app that receives webhooks itself: a small file that its processes share."""
+"""Idempotency keys of an app with relay embedded: a small file shared by its processes."""
 
 import os
 import sqlite3
@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS received (
 ) STRICT, WITHOUT ROWID
 """
 _INDEX = "CREATE INDEX IF NOT EXISTS received_until ON received (until)"
-# One statement is one transaction: of several processes one alone gets a row back.
+# A statement is a transaction: of several processes exactly one gets a row back.
 _CLAIM = """
 INSERT INTO received VALUES (:source, :key, 0, :until)
 ON CONFLICT DO UPDATE SET done = 0, until = :until WHERE until <= :now
@@ -46,7 +46,7 @@ DELETE FROM received WHERE (source, key) IN (SELECT source, key FROM received WH
 class SqliteKeyStore:
     """Claims in a SQLite file, safe for threads, processes and forks.
 
-    A claim that is not settled ends after `lease` seconds, which must be more than any handler takes; what
+    A claim that is not settled expires after `lease` seconds, which must exceed any handler's time; what
     was handled is remembered for KEY_RETENTION. Raises StoreError where the file cannot be used.
     """
 
@@ -67,11 +67,11 @@ class SqliteKeyStore:
             ) from error
         with self._opened():
             pass
-        # Servers fork after they loaded an app: every process opens the file for itself.
+        # Servers fork after loading an app: every process opens the file itself.
         self.close()
 
     def claim(self, source: str, key: str) -> Claim:
-        """Claim a key, or say that it is busy or done. Raises StoreError."""
+        """Claim a key, or return that it is busy or done. Raises StoreError."""
         now = self._now()
         parameters = {"source": source, "key": key, "now": now, "until": now + int(self.lease * _SECOND)}
         with self._opened() as connection:
@@ -81,11 +81,11 @@ class SqliteKeyStore:
             if connection.execute(_CLAIM, parameters).fetchall():
                 return Claim.MINE
             row = connection.execute(_STATE, parameters).fetchone()
-        # Given up between the two statements: the sender's next try finds it free.
+        # Released between the two statements: the sender's next try finds it free.
         return Claim.DONE if row is not None and row[0] else Claim.BUSY
 
     def settle(self, source: str, key: str, done: bool) -> None:
-        """Keep a claim for good, or give it up. Raises StoreError."""
+        """Make a claim permanent, or release it. Raises StoreError."""
         parameters = {"source": source, "key": key, "until": self._now() + int(KEY_RETENTION * _SECOND)}
         with self._opened() as connection:
             connection.execute(_KEEP if done else _GIVE_UP, parameters)
@@ -99,7 +99,7 @@ class SqliteKeyStore:
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
         """Close the file: since 3.13 Python warns about a connection that was left open."""
-        # At the interpreter's end the names of this module may be gone, the default of a parameter is not.
+        # At interpreter shutdown the module's globals may be gone; a parameter's default is not.
         if self._connection is not None and self._pid == getpid():
             self._connection.close()
 
@@ -109,8 +109,8 @@ class SqliteKeyStore:
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         if self._pid != os.getpid():
-            # A fork has its parent's connection, which it must neither use nor close, and perhaps a lock
-            # that is never opened.
+            # A fork inherits its parent's connection, which it must neither use nor close, and perhaps a lock
+            # that is never released.
             self._lock, self._pid = threading.Lock(), os.getpid()
             self._inherited, self._connection = self._connection, None
         with self._lock:
@@ -127,7 +127,7 @@ class SqliteKeyStore:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Processes that start together meet a file that another is just making or closing: SQLite finds half of it.
+    # Processes that start together may find a file that another is just creating or closing.
     for pause in _PAUSES:
         try:
             return connect(path, _refuse_foreign)

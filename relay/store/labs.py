@@ -1,4 +1,4 @@
-"""Runs of the delivery lab and their sends: what an app was sent, and what it answered."""
+"""Runs of the delivery lab and their sends: the requests to an app and its answers."""
 
 import json
 import sqlite3
@@ -22,7 +22,7 @@ class Labs(Repository):
     """Reads and writes runs of the lab."""
 
     async def add(self, planned: PlannedLabRun, now: datetime) -> int:
-        """Keep a run that waits to begin and return its id."""
+        """Store a queued run and return its id."""
         values: dict[str, Any] = {
             name: value if isinstance(value, str) else json.dumps(value) for name, value in asdict(planned).items()
         }
@@ -41,7 +41,7 @@ class Labs(Repository):
         return tuple(_read_run(row) for row in found)
 
     async def next_waiting(self) -> LabRun | None:
-        """Return the oldest run that waits to begin."""
+        """Return the oldest queued run."""
         row = await self._readers.one(f"{_RUNS} WHERE state = 'waiting' ORDER BY id LIMIT 1")
         return _read_run(row) if row else None
 
@@ -53,19 +53,19 @@ class Labs(Repository):
         return tuple(LabSend(**convert(row, started_at=from_micros, good=bool)) for row in found)
 
     async def begin(self, id_: int) -> bool:
-        """Let a waiting run begin; return False where it was ended meanwhile."""
+        """Start a queued run; return False if it was ended since."""
         sql = "UPDATE lab_runs SET state = 'running' WHERE id = ? AND state = 'waiting'"
         return bool(await self._writer.execute(sql, (id_,)))
 
     async def advance(self, id_: int, ended: int) -> None:
-        """Say that the first `ended` trials of a run are over."""
+        """Record that the first `ended` trials of a run have ended."""
         sql = "UPDATE lab_runs SET ended = ? WHERE id = ?"
         await self._writer.execute(sql, (ended, id_))
 
     async def launch(
         self, id_: int, sends: Sequence[LabSend], new: NewDelivery | None, now: datetime
     ) -> tuple[LabSend, ...]:
-        """Write down sends about to be made; return them with their places and deliveries.
+        """Record sends before they are made; return them with their indices and deliveries.
 
         Each that has no delivery yet makes `new`; None makes none. A send whose event is gone is over at once, and
         says so.
@@ -81,7 +81,7 @@ class Labs(Repository):
         await self._writer.write_together(_update_sends, (id_, send))
 
     async def end(self, id_: int, state: LabState, now: datetime, detail: str = "") -> None:
-        """End a run; what it has under way is given up. Raises UsageError when it is over already."""
+        """End a run and cancel its sends in flight. Raises UsageError if it has ended already."""
 
         def step(connection: sqlite3.Connection) -> None:
             changed = connection.execute(
@@ -95,7 +95,7 @@ class Labs(Repository):
         await self._writer.write(step)
 
     async def interrupt(self, now: datetime, detail: str) -> int:
-        """End every run that an earlier relay left open; return how many those were."""
+        """End all runs that an earlier relay left open; return how many."""
 
         def step(connection: sqlite3.Connection) -> int:
             connection.execute(

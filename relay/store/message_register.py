@@ -13,7 +13,7 @@ from relay.store.row_mappers import insert_row, to_micros
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRegistration:
-    """A message as registered: `created` is False where it was there already; `moved` are all that changed."""
+    """A registered message: `created` is False if it existed already; `moved` are all messages that changed."""
 
     id: int
     created: bool
@@ -41,7 +41,7 @@ def register_message(connection: sqlite3.Connection, new: NewMessage, created_at
     message = _insert_message(connection, new, created_at)
     if id_:
         remember_ids(connection, message, new.provider, (id_,), MatchWay.EXTERNAL_ID)
-    # What was taken for this message may now be found to be another.
+    # A status assigned to this message may now turn out to belong to another.
     touched = [message] if mistaken is None else [message, mistaken]
     return MessageRegistration(
         id=message, created=True, moved=tuple(_apply_waiting(connection, one) for one in touched)
@@ -49,7 +49,7 @@ def register_message(connection: sqlite3.Connection, new: NewMessage, created_at
 
 
 def add_own_message(connection: sqlite3.Connection, new: NewMessage, source: bytes, created_at: int) -> int:
-    """Write down a mail that relay sent itself; sent again, its id leads to the latest. Inside a transaction.
+    """Record a mail that relay sent itself; if sent again, its id refers to the latest. Inside a transaction.
 
     One that failed here and was tried again is the same mail, and keeps its number; of one that a provider reported
     about there are two.
@@ -71,7 +71,7 @@ def add_own_message(connection: sqlite3.Connection, new: NewMessage, source: byt
 
 
 def _find_registered(connection: sqlite3.Connection, provider: str, id_: str) -> int | None:
-    """Return the message that is registered under this very id, or was found by the id it carries."""
+    """Return the message registered under this id, or found by the id it carries."""
     sql = (
         "SELECT message_id FROM external_ids WHERE external_id = ? AND provider = ? "
         "AND way IN ('external_id', 'embedded') ORDER BY way DESC LIMIT 1"
@@ -81,7 +81,7 @@ def _find_registered(connection: sqlite3.Connection, provider: str, id_: str) ->
 
 
 def _undo_time_match(connection: sqlite3.Connection, provider: str, id_: str) -> int | None:
-    """Take from a message what it was given by time alone, now that the id is known to be another's.
+    """Remove from a message the statuses matched by time alone, if their id is now known to be another's.
 
     Returns that message. Only where the source looks at ids at all: else time is all there is.
     """
@@ -119,7 +119,7 @@ def _insert_message(
 
 
 def _apply_waiting(connection: sqlite3.Connection, message: int) -> MessageChanged:
-    """Give a message the statuses that came before it, each matched by the rules of its own source."""
+    """Attach the statuses that arrived before a message, each matched by the rules of its source."""
     row = connection.execute(
         "SELECT id, provider, external_id, embedded_id, recipient FROM messages WHERE id = ?", (message,)
     ).fetchone()
@@ -136,10 +136,10 @@ def _apply_waiting(connection: sqlite3.Connection, message: int) -> MessageChang
 
 
 def _find_waiting(connection: sqlite3.Connection, known: _Known, way: MatchWay) -> list[tuple[int, str, str]]:
-    """Return the waiting statuses that a message is found by in one way: ids, reporters, reported ids."""
+    """Return the waiting statuses that match a message in one way: ids, reporters, reported ids."""
     if way is MatchWay.TIMESTAMP:
         return _find_waiting_by_time(connection, known)
-    # A status may be known by more ids than one; it was kept under the usual one of them.
+    # A status may have several ids; it was stored under the usual one.
     under = (
         "SELECT id, provider, external_id FROM history WHERE message_id IS NULL AND external_id = ? "
         "AND external_id <> '' AND instr(ways, ?) AND ? IN (provider, ?, ?)"
@@ -160,7 +160,7 @@ def _find_waiting(connection: sqlite3.Connection, known: _Known, way: MatchWay) 
 
 
 def _find_waiting_by_time(connection: sqlite3.Connection, known: _Known) -> list[tuple[int, str, str]]:
-    """Return the nearest waiting status to a message's recipient; other statuses of its id come along."""
+    """Return the nearest waiting status for a message's recipient, with the other statuses of its id."""
     marks = ",".join("?" * len(known.recipients))
     rows = connection.execute(
         "SELECT h.id, h.provider, h.external_id FROM waiting_keys k JOIN history h ON h.id = k.history_id "
@@ -171,5 +171,5 @@ def _find_waiting_by_time(connection: sqlite3.Connection, known: _Known) -> list
         "AND instr(h.ways, e.way)) ORDER BY abs(coalesce(h.at, h.received_at) - m.sent_at), h.id",
         (known.id, *known.recipients),
     ).fetchall()
-    # Without an id nothing tells one message's statuses from another's.
+    # Without an id the statuses of different messages cannot be told apart.
     return rows[:1] if rows and rows[0][2] else rows

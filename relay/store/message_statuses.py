@@ -15,7 +15,7 @@ OWN_PROVIDERS = ("smtp", "outbox")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackingResult:
-    """What an event did: the messages it moved, and whether none of its statuses found a message."""
+    """The effect of an event: the messages it changed, and whether none of its statuses found a message."""
 
     moved: tuple[MessageChanged, ...] = ()
     unknown: bool = False
@@ -23,7 +23,7 @@ class TrackingResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Arrival:
-    """One status on its way in: what which event reports, and how its message may be found."""
+    """A status to apply: the event that reports it, and how its message may be found."""
 
     report: StatusReport
     event_id: int
@@ -36,7 +36,7 @@ class _Arrival:
 
     @property
     def window(self) -> int:
-        """Return how far a message may lie off, in microseconds."""
+        """Return the time window for matching a message, in microseconds."""
         return round(self.tracked.matching.window * 1_000_000)
 
     @property
@@ -45,12 +45,12 @@ class _Arrival:
 
     @property
     def time(self) -> int:
-        """Return when it happened, as far as anybody knows."""
+        """Return when it happened, as far as known."""
         return self.received_at if self.at is None else self.at
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """Return whose messages it may be of."""
+        """Return the providers whose messages it may concern."""
         own = OWN_PROVIDERS if self.report.channel == "email" else ()
         return (self.report.provider, *own)
 
@@ -58,7 +58,7 @@ class _Arrival:
 def apply_statuses(
     connection: sqlite3.Connection, event_id: int, received_at: int, tracked: MessageTracking
 ) -> TrackingResult:
-    """Write down what an event tells and move the messages it is about; inside the writer's transaction."""
+    """Record the statuses of an event and update their messages; inside the writer's transaction."""
     moved: dict[int, MessageChanged] = {}
     known = False
     for report in tracked.reports:
@@ -74,7 +74,7 @@ def apply_statuses(
 
 
 def is_message_known(connection: sqlite3.Connection, received_at: int, tracked: MessageTracking) -> bool:
-    """Return whether any of the messages that an event reports about is there; changes nothing."""
+    """Return whether any of the messages that an event reports about exists; changes nothing."""
     arrivals = (
         _Arrival(report=report, event_id=0, received_at=received_at, tracked=tracked) for report in tracked.reports
     )
@@ -104,7 +104,7 @@ def update_status(connection: sqlite3.Connection, message: int) -> MessageChange
 def remember_ids(
     connection: sqlite3.Connection, message: int, provider: str, ids: Iterable[str], way: MatchWay
 ) -> None:
-    """Remember the ids a message has at a provider, so that what comes later finds it by them."""
+    """Store the ids of a message at a provider, so that later statuses find it."""
     connection.executemany(
         "INSERT OR IGNORE INTO external_ids (external_id, provider, way, message_id) VALUES (?, ?, ?, ?)",
         [(id_, provider, way.value, message) for id_ in ids],
@@ -112,13 +112,13 @@ def remember_ids(
 
 
 def attach_waiting(connection: sqlite3.Connection, message: int, waiting: Iterable[int], way: MatchWay) -> int:
-    """Give waiting statuses to their message and return how many of them are news to it."""
+    """Attach waiting statuses to their message and return how many are new to it."""
     taken = 0
     for id_ in waiting:
         sql = "UPDATE OR IGNORE history SET message_id = ?, way = ? WHERE id = ? AND message_id IS NULL"
         taken += connection.execute(sql, (message, way.value, id_)).rowcount
         connection.execute("DELETE FROM waiting_keys WHERE history_id = ?", (id_,))
-        # What is left was reported for this message before.
+        # The rest was reported for this message before.
         connection.execute("DELETE FROM history WHERE id = ? AND message_id IS NULL", (id_,))
     return taken
 
@@ -130,7 +130,7 @@ def find_waiting_under(connection: sqlite3.Connection, provider: str, ids: Itera
 
 
 def _find_message(connection: sqlite3.Connection, arrival: _Arrival) -> tuple[int, MatchWay] | None:
-    """Return the message a status is of, and how it was found: the first of the configured ways that finds one."""
+    """Return the message of a status and how it was found, by the first configured way that finds one."""
     report = arrival.report
     finders = {
         MatchWay.EXTERNAL_ID: lambda: _find_by_ids(connection, report.external_ids, arrival.providers),
@@ -138,7 +138,7 @@ def _find_message(connection: sqlite3.Connection, arrival: _Arrival) -> tuple[in
         MatchWay.TIMESTAMP: lambda: _find_by_time(connection, arrival),
     }
     for way in arrival.ways:
-        # What was found in this way once stays found: by its id, however late the next status comes.
+        # A message found once is found again by its id, however late the next status arrives.
         message = _find_by_ids(connection, report.external_ids, (report.provider,), way) or finders[way]()
         if message is not None:
             return message, way
@@ -148,7 +148,7 @@ def _find_message(connection: sqlite3.Connection, arrival: _Arrival) -> tuple[in
 def _find_by_ids(
     connection: sqlite3.Connection, ids: Iterable[str], providers: tuple[str, ...], way: MatchWay = MatchWay.EXTERNAL_ID
 ) -> int | None:
-    """Return the message that a provider was found to know by an id in that way: the first id that finds one."""
+    """Return the message that a provider knows by an id in that way, by the first id that finds one."""
     sql = "SELECT message_id FROM external_ids WHERE external_id = ? AND provider = ? AND way = ?"
     for id_, provider in product(ids, providers):
         row = connection.execute(sql, (id_, provider, way.value)).fetchone()
@@ -162,7 +162,7 @@ def _find_by_embedded_id(connection: sqlite3.Connection, arrival: _Arrival) -> i
     if not id_:
         return None
     marks = ",".join("?" * len(arrival.providers))
-    # An id of the sender's own may have been used before: the mail of that time is meant.
+    # A sender's own id may have been used before: the message nearest in time is meant.
     row = connection.execute(
         f"SELECT id FROM messages WHERE embedded_id = ? AND provider IN ({marks}) "
         "ORDER BY abs(sent_at - ?), id DESC LIMIT 1",
@@ -174,7 +174,7 @@ def _find_by_embedded_id(connection: sqlite3.Connection, arrival: _Arrival) -> i
 
 
 def _find_by_number(connection: sqlite3.Connection, arrival: _Arrival, text: str) -> int | None:
-    """Return the message of that number of ours, where it went to the same recipient: small numbers are common."""
+    """Return the message with that relay id, if it went to the same recipient: small numbers are common."""
     people = arrival.report.recipients
     if not (text.isascii() and text.isdigit()) or len(text) > 18 or not people:
         return None
@@ -188,7 +188,7 @@ def _find_by_number(connection: sqlite3.Connection, arrival: _Arrival, text: str
 
 
 def _find_by_time(connection: sqlite3.Connection, arrival: _Arrival) -> int | None:
-    """Return the message to the same recipient that was sent nearest in time, and has no other id."""
+    """Return the message to the same recipient that was sent nearest in time and has no other id."""
     people = arrival.report.recipients
     if not people:
         return None
@@ -215,7 +215,7 @@ def _find_by_time(connection: sqlite3.Connection, arrival: _Arrival) -> int | No
 
 
 def _insert_status(connection: sqlite3.Connection, arrival: _Arrival, message: int, way: MatchWay) -> bool:
-    """Add a status to its message's history, and what waited under the same id; say whether any was news."""
+    """Add a status, and those waiting under the same id, to a message's history; return whether any was new."""
     report = arrival.report
     news = _insert_history(connection, arrival, message, way.value) is not None
     remember_ids(connection, message, report.provider, report.external_ids, way)
@@ -224,7 +224,7 @@ def _insert_status(connection: sqlite3.Connection, arrival: _Arrival, message: i
 
 
 def _insert_waiting(connection: sqlite3.Connection, arrival: _Arrival) -> None:
-    """Keep a status whose message is not registered, with what it may be found by."""
+    """Store a status whose message is not registered, with the data it may be found by."""
     id_, report = _insert_history(connection, arrival, None, ""), arrival.report
     held = {
         MatchWay.EXTERNAL_ID: report.external_ids,
@@ -239,7 +239,7 @@ def _insert_waiting(connection: sqlite3.Connection, arrival: _Arrival) -> None:
 
 
 def _insert_history(connection: sqlite3.Connection, arrival: _Arrival, message: int | None, way: str) -> int | None:
-    """Write a status down and return its id; None where the same was reported before."""
+    """Store a status and return its id; None if the same was reported before."""
     report = arrival.report
     values = (
         message,
@@ -251,7 +251,7 @@ def _insert_history(connection: sqlite3.Connection, arrival: _Arrival, message: 
         report.code,
         report.detail,
         report.provider,
-        next(iter(report.external_ids), ""),  # the id that a waiting status is known by
+        next(iter(report.external_ids), ""),  # the id under which a status waits
         ",".join(arrival.ways),
         arrival.window,
     )

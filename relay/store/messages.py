@@ -1,4 +1,4 @@
-"""Outgoing mail and SMS in the store: each message, what was reported about it, and how many have which status."""
+"""Outgoing mail and SMS in the store: each message, its reported statuses, and counts by status."""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -44,7 +44,7 @@ class Messages(Repository):
     """Reads and writes messages."""
 
     async def add(self, new: NewMessage, source: bytes, created_at: datetime) -> int:
-        """Write down a mail that relay sent itself and return its id; the same Message-ID may come again.
+        """Record a mail that relay sent itself and return its id; the same Message-ID may occur again.
 
         `source` is the whole mail as RFC 5322 bytes.
         """
@@ -64,7 +64,7 @@ class Messages(Repository):
         return _read_message(await self._get(f"SELECT {_COLUMNS} FROM messages WHERE id = ?", id_, "message", hint))
 
     async def history(self, id_: int, limit: int = 500) -> tuple[HistoryEntry, ...]:
-        """Return what was reported about a message, the latest `limit` of it in the order received."""
+        """Return the latest `limit` statuses reported for a message, in the order received."""
         found = await self._readers.all(
             f"SELECT {list_columns(HistoryEntry)} FROM history WHERE message_id = ? ORDER BY id DESC LIMIT ?",
             (limit_id(id_), limit),
@@ -108,19 +108,19 @@ class Messages(Repository):
         )
 
     async def counts(self, since: datetime) -> dict[str, MessageCounts]:
-        """Return the messages sent since, by channel; a channel without any is left out."""
+        """Return the counts of messages sent since, by channel; channels without messages are left out."""
         found = await self._readers.all(f"SELECT channel, {_COUNT_COLUMNS} GROUP BY 1", (to_micros(since),))
         return {channel: _read_counts(numbers) for channel, *numbers in found}
 
     async def standing(self) -> tuple[StatusCount, ...]:
-        """Return how many messages of each channel and provider stand at each status, of all that there are."""
+        """Return how many of all messages have each status, by channel and provider."""
         found = await self._readers.all(
             "SELECT channel, provider, status, COUNT(*) AS count FROM messages GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         )
         return tuple(StatusCount(**dict(row)) for row in found)
 
     async def unmatched(self) -> int:
-        """Return how many statuses wait for somebody to register their message."""
+        """Return how many statuses wait for their message to be registered."""
         return await self._readers.number("SELECT COUNT(*) FROM history WHERE message_id IS NULL")
 
 
@@ -145,8 +145,8 @@ def _read_counts(numbers: list[int]) -> MessageCounts:
 
 
 _HOUR = timedelta(hours=1)
-# A mail of this very delivery counts too: it was handed over, and the outcome was not written
-# down. Only a file of the outbox can be written again without anybody getting it twice.
+# A mail of this same delivery counts too: it was handed over, but the outcome was not recorded.
+# Only a file of the outbox can be written again without a recipient getting it twice.
 _FIND_SAME = (
     f"SELECT {list_columns(SentMail)} FROM sent_mails WHERE event_id = ?1 AND template = ?2 AND kept <= ?3 "
     "AND (delivery_id = ?4 OR NOT ?5) AND NOT (kept AND state = 'handing' AND delivery_id = ?4) AND ?6 "
@@ -173,17 +173,17 @@ def _read_history_entry(row: sqlite3.Row) -> HistoryEntry:
 
 
 class SentMails(Repository):
-    """Reads and writes which mails went out."""
+    """Reads and writes the record of sent mails."""
 
     async def standing(self, claim: MailClaim, now: datetime) -> SentMail | MailLimitReached | None:
-        """Return what would keep a mail back, None for nothing."""
+        """Return why a mail would be held back, None if it would not."""
         same, recent = [await self._readers.all(*query) for query in _build_queries(claim, now)]
         return _find_obstacle(claim, same, recent)
 
     async def claim(self, claim: MailClaim, now: datetime) -> SentMail | MailLimitReached | None:
-        """Write down that a mail is about to be handed over; return what keeps it back, None for nothing.
+        """Record that a mail is about to be handed over; return why it is held back, None if it is not.
 
-        Of two that claim the same at the same moment one is kept back.
+        Of two simultaneous claims of the same mail one is held back.
         """
         again = claim.forced or not claim.once
         values = (claim.delivery_id, claim.event_id, claim.template, claim.recipients, claim.kept, again)
@@ -198,16 +198,16 @@ class SentMails(Repository):
         return await self._writer.write(step)
 
     async def confirm(self, delivery_id: int) -> None:
-        """Write down that a claimed mail went out."""
+        """Record that a claimed mail was sent."""
         await self._writer.execute("UPDATE sent_mails SET state = 'sent' WHERE delivery_id = ?", (delivery_id,))
 
     async def release(self, delivery_id: int) -> None:
-        """Write down that a claimed mail certainly did not go out."""
+        """Record that a claimed mail was certainly not sent."""
         await self._writer.execute("DELETE FROM sent_mails WHERE delivery_id = ?", (delivery_id,))
 
 
 def _build_queries(claim: MailClaim, now: datetime) -> tuple[tuple[str, tuple[object, ...]], ...]:
-    """Return the queries for the same mail, and for how many left within the hour."""
+    """Return the queries for the same mail, and for the number of mails sent within the hour."""
     same = (claim.event_id, claim.template, claim.kept, claim.delivery_id, claim.forced, claim.once)
     recent = (claim.template, to_micros(now - _HOUR), to_micros(now), claim.per_hour or 0)
     return (_FIND_SAME, same), (_FIND_RECENT, recent)

@@ -1,4 +1,4 @@
-"""Brings a database file up to date: each migrations/NNNN_name.sql once, known by its name.
+"""Migrates a database file: applies each migrations/NNNN_name.sql once, identified by its name.
 
 The table `migrations` records what was applied, so that a migration may get another number. Databases
 written before there was such a table only counted their migrations, and the numbers moved since: what
@@ -17,7 +17,7 @@ from relay.errors import StoreError
 from relay.model.values import dataclass
 from relay.platform import create_private
 
-_INTERNAL_PREFIXES = ("sqlite_", "words_")  # of SQLite, and what the full-text index keeps for itself
+_INTERNAL_PREFIXES = ("sqlite_", "words_")  # tables of SQLite itself and of the full-text index
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def _quote(name: str) -> str:
     return f'"{doubled}"'
 
 
-APPLICATION_ID = 0x52454C41  # "RELA": tells our files from any other SQLite file
+APPLICATION_ID = 0x52454C41  # "RELA": identifies relay's files among SQLite files
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _RECORD = "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY) WITHOUT ROWID"
 
@@ -85,7 +85,7 @@ class Migration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationPlan:
-    """What a database needs: `found` is applied but not recorded yet, `repairs` makes it what it should be."""
+    """The steps a database needs: `found` are applied but not recorded, `repairs` restores missing parts."""
 
     recorded: tuple[str, ...] = ()
     found: tuple[str, ...] = ()
@@ -96,13 +96,13 @@ class MigrationPlan:
 
 @cache
 def load_migrations() -> tuple[Migration, ...]:
-    """Return every migration in the order of its number."""
+    """Return all migrations in the order of their numbers."""
     files = sorted(_MIGRATIONS.glob("[0-9]*.sql"))
     return tuple(Migration(file.stem.partition("_")[2], file.read_text(encoding="utf-8")) for file in files)
 
 
 def plan_migration(connection: sqlite3.Connection, path: Path) -> MigrationPlan:
-    """Return what a database needs, without writing to it.
+    """Return the steps a database needs, without writing to it.
 
     Raises StoreError for a file that is not relay's, or that another version of relay wrote.
     """
@@ -128,9 +128,9 @@ def plan_migration(connection: sqlite3.Connection, path: Path) -> MigrationPlan:
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Apply what is missing, one transaction a migration, after a backup of a file that holds anything.
+    """Apply missing migrations, one transaction each, after a backup of a file that is not empty.
 
-    A new file gets all of them in one transaction, as each waits for the disk.
+    A new file gets all of them in one transaction, because each transaction waits for the disk.
     Raises StoreError as `plan_migration` does; such a file is left untouched.
     """
     plan = plan_migration(connection, path)
@@ -168,7 +168,7 @@ def _plan_unrecorded(connection: sqlite3.Connection, path: Path, migrations: tup
 
 
 def _find_applied(actual: Schema, migrations: tuple[Migration, ...]) -> tuple[str, ...]:
-    """Return the names of the migrations whose tables and columns are there.
+    """Return the names of the migrations whose tables and columns exist.
 
     One that adds neither is known by its indexes, as far as they are kept by those that follow.
     """
@@ -187,7 +187,7 @@ def _find_applied(actual: Schema, migrations: tuple[Migration, ...]) -> tuple[st
 
 @cache
 def _build_schema(migrations: tuple[Migration, ...]) -> Schema:
-    """Return the schema that these migrations make. Raises sqlite3.Error where one needs another."""
+    """Return the schema that these migrations create. Raises sqlite3.Error if one of them needs another."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as scratch:
         for migration in migrations:
             scratch.executescript(migration.script)
@@ -212,7 +212,7 @@ def _back_up(connection: sqlite3.Connection, path: Path) -> None:
         return
     half = backup.with_suffix(".part")
     try:
-        # SQLite fills an empty file, and so the copy is private from its first byte on.
+        # SQLite fills an existing empty file, so the copy is private from its first byte.
         os.close(create_private(half))
         connection.execute("VACUUM INTO ?", (str(half),))
         half.rename(backup)
@@ -228,7 +228,7 @@ def _back_up(connection: sqlite3.Connection, path: Path) -> None:
 def _apply_statements(
     connection: sqlite3.Connection, statements: tuple[str, ...], names: tuple[str, ...], version: int
 ) -> None:
-    # One transaction holds the changes and their record, so an interrupted upgrade simply runs again.
+    # The changes and their record are one transaction, so an interrupted upgrade simply runs again.
     script = "\n".join(statements)
     records = "\n".join(f"INSERT OR IGNORE INTO migrations VALUES ('{name}');" for name in names)
     try:

@@ -1,4 +1,4 @@
-"""New events on their way in: a whole batch with its deliveries, in a handful of statements."""
+"""Inserts batches of new events with their deliveries, in a few statements."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ _LIGHT_BODY = 8 * 1024  # bytes
 
 @dataclass(slots=True, kw_only=True)
 class StoredEvent:
-    """The outcome of a new event, its deliveries, and the messages it moved.
+    """The outcome of a new event, its deliveries, and the messages it changed.
 
     `id` is the older one's where it was not kept. `unknown` is the status to answer with where it reports
     about no message that is known, 0 for anything else. `awaited` is the delivery whose answer the
@@ -44,7 +44,7 @@ class StoredEvent:
 
     @property
     def build_row(self) -> Callable[[], EventRow] | None:
-        """Return what makes its row without asking the store, and holds no bytes; None where no row is at hand."""
+        """Return a function that builds its row without the store and without the bytes; None if there is no row."""
         return None
 
 
@@ -71,13 +71,13 @@ class EventInsert(StoredEvent):
 
     @property
     def build_row(self) -> Callable[[], EventRow]:
-        """Return what makes its row; a signal that waits may hold it."""
+        """Return a function that builds its row; a queued signal may keep it."""
         values = (self.id, *self.columns, self.outcome, self.duplicate_of)
         return partial(row_mappers.read_inserted_event, values, self.unknown)
 
     @property
     def is_light(self) -> bool:
-        """Return whether it takes some microseconds to write."""
+        """Return whether it takes only microseconds to write."""
         return self.tracked is None and len(self.stored[2]) <= _LIGHT_BODY
 
 
@@ -149,7 +149,7 @@ def insert_events(keys: EventKeys, connection: sqlite3.Connection, batch: list[E
         if item.id:
             _reset(item)
     taken = keys.find_holders(connection, [item.claim for item in batch if item.claim is not None])
-    # Ids are known beforehand: there is one writer, and AUTOINCREMENT counts up by one.
+    # Ids are known in advance: there is one writer, and AUTOINCREMENT counts up by one.
     last = dict(connection.execute("SELECT name, seq FROM sqlite_sequence WHERE name IN ('events', 'deliveries')"))
     first_id = next_id = last.get("events", 0) + 1
     claimed: dict[SourceKey, int] = {}
@@ -170,7 +170,7 @@ def insert_events(keys: EventKeys, connection: sqlite3.Connection, batch: list[E
         kept.append(item)
         results.append(item)
         next_id += 1
-    # Flat from the start: a tuple for each row would cost more than all else in here.
+    # One flat list: a tuple for each row would cost more than everything else here.
     rows: list[Any] = []
     stored: list[Any] = []
     for item in kept:
@@ -189,13 +189,13 @@ def insert_events(keys: EventKeys, connection: sqlite3.Connection, batch: list[E
 
 
 def _reset(item: EventInsert) -> None:
-    """Put an event back as prepared: it was in a batch that failed, and may be no duplicate by itself."""
+    """Reset an event to its prepared state: it was in a batch that failed, and alone may not be a duplicate."""
     item.outcome, item.planned, item.queued = item.prepared
     item.duplicate_of, item.awaited, item.deliveries, item.moved, item.unknown = None, None, (), (), 0
 
 
 def _take_key(connection: sqlite3.Connection, item: EventInsert, holder: KeyHolder, *, stored_below: int) -> bool:
-    """Decide the outcome of an event whose key another one has; return whether it has the key from now on."""
+    """Decide the outcome of an event whose key another event has; return whether it takes over the key."""
     delivers = item.outcome is EventOutcome.ACCEPTED and not item.deliver_duplicates
     if delivers and holder.ignored:
         return True
@@ -226,7 +226,7 @@ def _insert_deliveries(connection: sqlite3.Connection, kept: list[EventInsert], 
             made[item.id] = item
     insert_rows(connection, "deliveries", rows, count)
     for item in kept:
-        # Whose answer a sender waits for: its own delivery's, or that of another try in the same batch.
+        # The delivery whose response a sender waits for: its own, or that of another try in the same batch.
         first = item.duplicate_of if item.outcome is EventOutcome.DUPLICATE else item.id
         if item.answerer and first in made:
             pairs = zip(made[first].planned, made[first].deliveries, strict=True)
@@ -248,7 +248,7 @@ def _count_events(connection: sqlite3.Connection, kept: list[EventInsert]) -> No
 
 
 def _apply_statuses(connection: sqlite3.Connection, kept: list[EventInsert]) -> None:
-    """Move the messages that events report about, with the events themselves: a retry would be a duplicate."""
+    """Update the messages that events report on, in the same transaction: a retry would be a duplicate."""
     for item in kept:
         if item.tracked is None:
             continue

@@ -1,4 +1,4 @@
-"""Events that came while the vault was locked: which those are, and what became of them once they were checked.
+"""Events received while the vault was locked: listing them, and recording the result of their check.
 
 The one place where a stored event's verdict changes, and it changes once.
 """
@@ -19,14 +19,14 @@ from relay.store.readers import Readers, Repository
 from relay.store.row_mappers import insert_delivery, to_micros
 from relay.store.writer import Writer
 
-# Word for word as the index says it, or SQLite would not use it.
+# Exactly as in the index, or SQLite would not use it.
 _PENDING = "reason = 'vault_locked' AND outcome <> 'rejected'"
 _FROM_PENDING = f"FROM events INDEXED BY events_locked WHERE {_PENDING}"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedEvent:
-    """An event as it was checked now, with the deliveries that it causes."""
+    """An event after its check, with the deliveries that it causes."""
 
     id: int
     event: NewEvent
@@ -34,7 +34,7 @@ class CheckedEvent:
 
 
 def build_checked_event(id_: int, event: NewEvent, planned: tuple[NewDelivery, ...]) -> CheckedEvent:
-    """Return what is stored of an event: without its body, so that many of them may wait for one commit."""
+    """Return the data to store for an event, without its body, so that many of them may wait for one commit."""
     return CheckedEvent(id_, replace(event, capture=replace(event.capture, body=b""), events=None), planned)
 
 
@@ -46,12 +46,12 @@ class PendingVerification(Repository):
         self._keys = keys
 
     async def page(self, after: int, last: int, limit: int) -> tuple[tuple[int, str], ...]:
-        """Return ids and sources of events that wait, above `after` and up to `last`, as they came."""
+        """Return ids and sources of waiting events above `after` and up to `last`, in the order received."""
         sql = f"SELECT id, source {_FROM_PENDING} AND id > ? AND id <= ? ORDER BY id LIMIT ?"
         return tuple((row[0], row[1]) for row in await self._readers.all(sql, (after, last, limit)))
 
     async def last(self) -> int:
-        """Return the newest event that waits; 0 when none does."""
+        """Return the id of the newest waiting event; 0 if there is none."""
         return await self._readers.number(f"SELECT MAX(id) {_FROM_PENDING}")
 
     async def count(self) -> int:
@@ -59,7 +59,7 @@ class PendingVerification(Repository):
         return await self._readers.number(f"SELECT COUNT(*) {_FROM_PENDING}")
 
     async def settle(self, batch: list[CheckedEvent], now: datetime) -> tuple[StoredEvent, ...]:
-        """Write verdicts down, with the keys they claim and their deliveries, in one transaction.
+        """Store verdicts, the keys they claim and their deliveries in one transaction.
 
         A key that another event has makes the event its duplicate. An event that is gone, or does not
         wait any more, is passed over; the others come back as they stand now, in order.

@@ -1,4 +1,4 @@
-"""Removing old events: which are the oldest that may go, how much is kept, and removing some with all their rows."""
+"""Removes old events: the oldest that may be removed, the current usage, and the removal of all their rows."""
 
 import asyncio
 import sqlite3
@@ -10,7 +10,7 @@ from relay.store import row_mappers
 from relay.store.full_text import TEXT_COLUMNS, build_searchable_text
 from relay.store.readers import Repository
 
-# Neither what a person pinned nor what is still waiting for a target.
+# Neither pinned events nor those with pending deliveries.
 _PRUNABLE = (
     "pinned = 0 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.event_id = events.id "
     "AND deliveries.state IN ('pending', 'running'))"
@@ -19,7 +19,7 @@ _PRUNABLE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunableEvent:
-    """An event that may go; `size` is that of its body in bytes. One that was imported is as old as its import."""
+    """An event that may be removed; `size` of its body in bytes. The age of an imported event counts from its import."""
 
     id: int
     kept_since: datetime
@@ -28,7 +28,7 @@ class PrunableEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreUsage:
-    """How many events there are, how many bytes the database holds, and how many of its file are free."""
+    """The number of events, the bytes of the database, and the free bytes of its file."""
 
     events: int
     used: int
@@ -39,7 +39,7 @@ class Pruning(Repository):
     """Finds the events that may be removed, and removes them."""
 
     async def usage(self) -> StoreUsage:
-        """Return what is kept; free pages of the file hold nothing and count for nothing."""
+        """Return the usage; free pages of the file do not count."""
         row = await self._readers.one(
             "SELECT value, page_count * page_size, freelist_count * page_size FROM counters, pragma_page_count, "
             "pragma_page_size, pragma_freelist_count WHERE name = 'events'"
@@ -48,7 +48,7 @@ class Pruning(Repository):
         return StoreUsage(events=events, used=whole - free, free=free)
 
     async def oldest(self, after: int, limit: int) -> tuple[PrunableEvent, ...]:
-        """Return the oldest events above the number `after` that may go. Raises TimeoutError."""
+        """Return the oldest events with ids above `after` that may be removed. Raises TimeoutError."""
         found = await self._readers.all(
             "SELECT id, max(received_at, coalesce((SELECT at FROM imports WHERE event_id = events.id), 0)) AS since, "
             f"size FROM events WHERE id > ? AND {_PRUNABLE} ORDER BY id LIMIT ?",
@@ -59,7 +59,7 @@ class Pruning(Repository):
         )
 
     async def remove(self, ids: tuple[int, ...], rule: str) -> tuple[int, ...]:
-        """Remove those events that may still go, with all that hangs on them, and return which those were."""
+        """Remove the events that may still be removed, with all their rows, and return them."""
         found = await self._readers.all(
             f"SELECT id, {TEXT_COLUMNS} FROM events JOIN event_bytes ON event_id = id WHERE id IN "
             f"({_build_marks(ids)})",
@@ -69,28 +69,28 @@ class Pruning(Repository):
         return await self._writer.write(lambda connection: _remove(connection, texts, rule))
 
     async def free_pages(self, pages: int) -> None:
-        """Cut so many free pages off the file, where it was made so that this is possible."""
-        # A pragma's argument cannot be bound; it is a whole number of ours.
+        """Cut that many free pages off the file, if it was created with auto_vacuum."""
+        # A pragma's argument cannot be bound; it is an integer.
         sql = f"PRAGMA incremental_vacuum({int(pages)})"
         await self._writer.write(lambda connection: len(connection.execute(sql).fetchall()))
 
     async def removed(self) -> dict[str, int]:
-        """Return, for each of RULES, the highest event that it removed; 0 where it removed none."""
+        """Return, for each of RULES, the highest event id that it removed; 0 if none."""
         found = await self._readers.all("SELECT name, value FROM counters WHERE name LIKE 'removed\\_%' ESCAPE '\\'")
         return {row[0].removeprefix("removed_"): row[1] for row in found}
 
     async def newest(self) -> int:
-        """Return the highest number that any event ever had; 0 where there was none."""
+        """Return the highest id that any event ever had; 0 if there was none."""
         return await self._readers.number("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
 
     async def is_replay_running(self) -> bool:
-        """Return whether a bulk replay is under way, which may still need any event."""
+        """Return whether a bulk replay is running, which may still need any event."""
         return await self._readers.one("SELECT 1 FROM batches WHERE state = 'running' LIMIT 1") is not None
 
 
 def _remove(connection: sqlite3.Connection, texts: dict[int, str], rule: str) -> tuple[int, ...]:
     listed = tuple(texts)
-    # Asked again inside the transaction: somebody may have pinned one since, or replayed it.
+    # Checked again inside the transaction: an event may have been pinned or replayed since.
     found = connection.execute(
         f"SELECT id FROM events WHERE id IN ({_build_marks(listed)}) AND {_PRUNABLE} ORDER BY id", listed
     )
@@ -101,7 +101,7 @@ def _remove(connection: sqlite3.Connection, texts: dict[int, str], rule: str) ->
         connection.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()[0]
         for name in ("indexed_from", "indexed_to")
     )
-    # The index keeps no text of its own: its words go by the text they came from.
+    # The index stores no text: removing an event's words needs the original text.
     words: list[tuple[Any, ...]] = [(id_, texts[id_]) for id_ in going if low <= id_ <= high]
     connection.executemany("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", words)
     connection.execute(f"DELETE FROM events WHERE id IN ({_build_marks(going)})", going)

@@ -1,4 +1,4 @@
-"""Reading connections: a few, each on its own thread, none of which can write or run for ever."""
+"""Reading connections: a few, each on its own thread, without the right to write and with a time limit."""
 
 import asyncio
 import sqlite3
@@ -16,12 +16,12 @@ from relay.errors import NotFoundError
 from relay.store.connection import build_reader_settings, explain_error, read_error_name
 from relay.store.writer import Writer
 
-READ_DEADLINE = 1.0  # seconds that any one read may take
+READ_DEADLINE = 1.0  # seconds that a read may take
 _CONNECTIONS = 3
 
 
 class _Reader(aiosqlite.Connection):
-    """A connection and the moment at which what it is doing is cut off."""
+    """A connection with the deadline of its current query."""
 
     def __init__(self, path: Path, functions: Iterable[Callable[..., Any]]) -> None:
         super().__init__(partial(self._open, path, functions), iter_chunk_size=64)
@@ -30,13 +30,13 @@ class _Reader(aiosqlite.Connection):
         self._made: sqlite3.Connection | None = None
 
     def stop(self) -> asyncio.Future[Any] | None:
-        """End the thread; `stopped` is done once it has nothing more to say to the loop."""
+        """End the thread; `stopped` is done when it makes no more calls to the loop."""
         self._tx.put_nowait((None, self._close_made))
         self.stopped = super().stop()
         return self.stopped
 
     def _open(self, path: Path, functions: Iterable[Callable[..., Any]]) -> sqlite3.Connection:
-        # All at once and on the connection's own thread: each of these calls would be another trip to it.
+        # All in one call on the connection's thread: separate calls would each switch threads.
         connection = sqlite3.connect(path, isolation_level=None)
         try:
             connection.row_factory = sqlite3.Row
@@ -52,13 +52,13 @@ class _Reader(aiosqlite.Connection):
         return connection
 
     def _close_made(self) -> None:
-        # aiosqlite forgets a connection whose opening is cancelled while its thread makes it.
+        # aiosqlite loses a connection if its opening is cancelled while its thread creates it.
         if self._made is not None:
             self._made.close()
 
 
 class Readers:
-    """A small pool of reading connections; `functions` are those that SQL calls by their names."""
+    """A small pool of reading connections; `functions` can be called from SQL by their names."""
 
     def __init__(self, path: Path, functions: Iterable[Callable[..., Any]] = (), size: int = _CONNECTIONS) -> None:
         self._path = path
@@ -69,7 +69,7 @@ class Readers:
 
     async def __aenter__(self) -> Self:
         """Open the connections. Raises StoreError."""
-        # The threads of connections are no daemons: one that is left open would keep the process alive for ever.
+        # The threads are not daemons: an open connection would keep the process alive forever.
         async with AsyncExitStack() as stack:
             for _ in range(self._size):
                 reader = _Reader(self._path, self._functions)
@@ -87,9 +87,9 @@ class Readers:
         await self._opened.aclose()
 
     async def all(self, sql: str, parameters: Iterable[Any] = (), deadline: float = READ_DEADLINE) -> list[sqlite3.Row]:
-        """Return every row of a query.
+        """Return all rows of a query.
 
-        Raises StoreError when it fails, and TimeoutError when it takes longer than `deadline` seconds.
+        Raises StoreError if it fails, and TimeoutError if it takes longer than `deadline` seconds.
         """
         async with self._lent() as reader:
             reader.ends = time.monotonic() + deadline
@@ -103,7 +103,7 @@ class Readers:
                 raise explain_error(error, self._path) from error
 
     async def number(self, sql: str, parameters: Iterable[Any] = ()) -> int:
-        """Return the one number of a query; 0 for NULL and for no row."""
+        """Return the number that a query selects; 0 for NULL and for no row."""
         row = await self.one(sql, parameters)
         return int(row[0] or 0) if row else 0
 
@@ -122,19 +122,19 @@ class Readers:
 
 
 def limit_id(id_: int) -> int:
-    """Return an id, or one that no row has for a number that SQLite cannot hold."""
+    """Return an id, or one that no row has if SQLite cannot store the number."""
     return max(-1, min(id_, 2**62))
 
 
 class Repository:
-    """What reads and writes rows of one kind."""
+    """Reads and writes rows of one kind."""
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers
 
     async def _get(self, sql: str, id_: int, noun: str, hint: str) -> sqlite3.Row:
-        """Return the row of an id, the one parameter of `sql`. Raises NotFoundError."""
+        """Return the row of an id, which is the only parameter of `sql`. Raises NotFoundError."""
         row = await self._readers.one(sql, (limit_id(id_),))
         if row is None:
             raise NotFoundError(f"no {noun} {id_}", hint=hint)

@@ -1,4 +1,4 @@
-"""Rows to values and back: the one place that knows how a value lies in a table."""
+"""Row mappers: convert rows to values and back; no other module knows how values are stored."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ from relay.model.delivery import (
 from relay.model.event import Capture, CapturedEvent, Check, EventOutcome, EventRow, Headers, Verdict, Verification
 from relay.model.request_items import RequestItems
 
-# Read in a table: to call the class costs four times as much, for each of a thousand rows.
+# A dict lookup: calling the enum class takes four times as long, for each of a thousand rows.
 _OUTCOMES = {one.value: one for one in EventOutcome}
 _VERDICTS = {one.value: one for one in Verdict}
 _REASONS = {one.value: one for one in DeliveryReason}
@@ -51,7 +51,7 @@ MAX_ROWS = 64  # rows of one statement
 
 
 class _Table(NamedTuple):
-    """How rows get into a table: `nulls` are its columns for which "" is NULL, `blobs` those that may come as text."""
+    """How rows are inserted: `nulls` are columns for which "" means NULL, `blobs` those that may be given as text."""
 
     verb: str
     columns: str
@@ -79,7 +79,7 @@ _TABLES = {
 
 
 def list_columns(kind: type) -> str:
-    """Return the columns that hold the fields of a dataclass, which have the same names."""
+    """Return the columns for the fields of a dataclass, which have the same names."""
     return ", ".join(one.name for one in fields(kind))
 
 
@@ -90,7 +90,7 @@ def insert_row(connection: sqlite3.Connection, table: str, values: Mapping[str, 
 
 
 def insert_rows(connection: sqlite3.Connection, table: str, values: list[Any], count: int) -> None:
-    """Insert rows of a table above, whose values follow each other, with a statement for each MAX_ROWS of them."""
+    """Insert rows, given as one flat list of values, with a statement for each MAX_ROWS of them."""
     for at in range(0, count, MAX_ROWS):
         rows, width = min(count - at, MAX_ROWS), len(values) // count
         some = values[at * width : (at + rows) * width] + [0] * (round_up(rows) - rows) * width
@@ -105,7 +105,7 @@ def insert_delivery(connection: sqlite3.Connection, event_id: int, source: str, 
 
 @cache
 def _build_insert(table: str, size: int) -> str:
-    """Return a statement for up to `size` rows; one whose first value is 0 is no row."""
+    """Return a statement for up to `size` rows; rows whose first value is 0 are ignored."""
     verb, columns, nulls, blobs = _TABLES[table]
     names = columns.split(", ")
     selected = [
@@ -121,7 +121,7 @@ def _build_insert(table: str, size: int) -> str:
 
 
 def round_up(rows: int) -> int:
-    """Return for how many rows to make a statement: few sizes, for to parse one costs more than to run it."""
+    """Return the number of rows of a statement: only few sizes, because parsing one costs more than running it."""
     return rows if rows <= 4 else -(-rows // 8) * 8
 
 
@@ -136,13 +136,13 @@ def from_micros(micros: int) -> datetime:
 
 
 def convert(row: sqlite3.Row, **readers: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return a row by column, the named columns read; NULL stays None."""
+    """Return a row as a dict with the named columns converted; NULL stays None."""
     plain: dict[str, Any] = dict(row)
     return plain | {name: read(plain[name]) for name, read in readers.items() if plain[name] is not None}
 
 
 def read_event_row(row: sqlite3.Row | tuple[Any, ...]) -> EventRow:
-    """Read one row of EVENT_COLUMNS, which are in the order of the fields."""
+    """Return an event from a row of EVENT_COLUMNS, which are in the order of the fields."""
     (id_, received_at, *names, outcome, verdict, reason, method, path, query) = row[:12]
     (content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample) = row[12:21]
     (summary, recovered, sent_at, types, item_count) = row[21:]
@@ -156,7 +156,7 @@ def read_event_row(row: sqlite3.Row | tuple[Any, ...]) -> EventRow:
 
 
 def read_inserted_event(values: tuple[Any, ...], unknown: int) -> EventRow:
-    """Read what was inserted as one row of events; `unknown` is the status that it got afterwards, 0 for none."""
+    """Return an event from its inserted values; `unknown` is the status it got afterwards, 0 for none."""
     table = _TABLES["events"]
     row = dict(zip(table.columns.split(", "), values, strict=True)) | {"pinned": False, "note": ""}
     row |= {name: None for name in table.nulls if row[name] == ""}
@@ -166,7 +166,7 @@ def read_inserted_event(values: tuple[Any, ...], unknown: int) -> EventRow:
 
 
 def read_whole_event(values: sqlite3.Row | tuple[Any, ...]) -> CapturedEvent:
-    """Read one row of WHOLE_EVENTS."""
+    """Return a complete event from a row of WHOLE_EVENTS."""
     (*narrow, url, headers, body, checks, problems, batch) = values
     row = read_event_row(tuple(narrow))
     capture = Capture(
@@ -191,17 +191,17 @@ def read_whole_event(values: sqlite3.Row | tuple[Any, ...]) -> CapturedEvent:
 
 
 def format_headers(headers: Headers) -> str:
-    """Return headers as they stood on the wire, `name:value` a line."""
+    """Return headers as text, one `name:value` per line."""
     return "".join([f"{name}:{value}\n" for name, value in headers])
 
 
 def load_headers(data: bytes) -> Headers:
-    """Read what `format_headers` wrote, in Latin-1."""
+    """Return headers from the text of `format_headers`, in Latin-1."""
     pairs = [line.partition(":") for line in data.decode("latin-1").split("\n") if line]
     return tuple([(name, value) for name, _, value in pairs])
 
 
-# What json.dumps does with text, without its search for what else a value may be.
+# As json.dumps encodes text, without its checks for other types.
 _quote = json.encoder.encode_basestring_ascii
 _CONSTANTS = {True: "true", False: "false", None: "null"}
 
@@ -217,7 +217,7 @@ def dump_checks(verification: Verification) -> str:
 
 @lru_cache(maxsize=256)
 def load_checks(text: str) -> tuple[Check, ...]:
-    """Read what `dump_checks` wrote."""
+    """Return the steps from the JSON of `dump_checks`."""
     return tuple(
         Check(name=name, passed=passed, detail=detail, result=result)
         for name, passed, detail, result in json.loads(text)
@@ -225,22 +225,22 @@ def load_checks(text: str) -> tuple[Check, ...]:
 
 
 def dump_problems(problems: tuple[Problem, ...]) -> str:
-    """Return what is wrong with an event as JSON."""
+    """Return the problems of an event as JSON."""
     return json.dumps([asdict(problem) for problem in problems]) if problems else "[]"
 
 
 def load_problems(text: str) -> tuple[Problem, ...]:
-    """Read what `dump_problems` wrote."""
+    """Return the problems from the JSON of `dump_problems`."""
     return () if text == "[]" else tuple(Problem(**plain) for plain in json.loads(text))
 
 
 def dump_batch(batch: RequestItems | None) -> str:
-    """Return where the events of a request are as JSON; "" where it is one event itself."""
+    """Return the locations of a request's events as JSON; "" if the request is one event."""
     return json.dumps(batch.plain(), separators=(",", ":")) if batch else ""
 
 
 def dump_changes(changes: DeliveryChanges) -> str:
-    """Return what differs as JSON; bytes as base64."""
+    """Return the changes of a replay as JSON; bytes as base64."""
     if changes is NO_CHANGES or changes == NO_CHANGES:
         return "{}"
     plain = {name: value for name, value in asdict(changes).items() if value not in (None, ())}
@@ -250,14 +250,14 @@ def dump_changes(changes: DeliveryChanges) -> str:
 
 
 def dump_delivery(source: str, new: NewDelivery, due_at: int) -> tuple[Any, ...]:
-    """Return a new delivery in the order of the table's columns, without its event."""
+    """Return the values of a new delivery in column order, without its event."""
     state = "pending" if new.lab is None else "running"
     what = (source, new.target, new.action, new.reason._value_, dump_changes(new.changes), state, due_at, due_at)
     return *what, int(new.asked), "" if new.batch is None else new.batch, "" if new.lab is None else new.lab
 
 
 def load_changes(text: str) -> DeliveryChanges:
-    """Read what `dump_changes` wrote."""
+    """Return the changes from the JSON of `dump_changes`."""
     if text == "{}":
         return NO_CHANGES
     plain: dict[str, Any] = json.loads(text)
@@ -272,7 +272,7 @@ def load_changes(text: str) -> DeliveryChanges:
 
 
 def read_delivery(row: sqlite3.Row | tuple[Any, ...]) -> Delivery:
-    """Read one row of DELIVERY_COLUMNS, which are in the order of the fields."""
+    """Return a delivery from a row of DELIVERY_COLUMNS, which are in the order of the fields."""
     (reason, changes, state, created_at, due_at) = row[5:10]
     moments = (from_micros(created_at), from_micros(due_at))
     what = (*row[:5], _REASONS[reason], load_changes(changes), _STATES[state], *moments)
@@ -281,7 +281,7 @@ def read_delivery(row: sqlite3.Row | tuple[Any, ...]) -> Delivery:
 
 
 def dump_attempt(attempt: Attempt, *, keeps_body: bool) -> tuple[Any, ...]:
-    """Return an attempt in the order of the table's columns; without the body it sent, unless `keeps_body`."""
+    """Return the values of an attempt in column order; with the sent body only if `keeps_body`."""
     sent, got = attempt.request, attempt.response
     return (
         attempt.delivery_id,
@@ -298,13 +298,13 @@ def dump_attempt(attempt: Attempt, *, keeps_body: bool) -> tuple[Any, ...]:
     )
 
 
-@lru_cache(maxsize=64)  # a target answers much alike
+@lru_cache(maxsize=64)  # a target's answers are mostly alike
 def _dump_response(status: int, headers: Headers, cut: bool, notes: tuple[str, ...]) -> str:
     return json.dumps({"status": status, "headers": headers, "cut": cut, "notes": notes})
 
 
 def read_attempt(row: sqlite3.Row) -> Attempt:
-    """Read one row of the table attempts."""
+    """Return an attempt from a row of the table attempts."""
     return Attempt(
         delivery_id=row["delivery_id"],
         number=row["number"],
@@ -319,7 +319,7 @@ def read_attempt(row: sqlite3.Row) -> Attempt:
 
 
 def _read_message(text: str, body: bytes | None) -> dict[str, Any]:
-    """Return the fields of a request or response: its body has a column of its own, the others are JSON in another."""
+    """Return the fields of a request or response: its body is one column, the others are JSON in another."""
     plain: dict[str, Any] = json.loads(text)
     lists = {"headers": _read_headers(plain["headers"]), "notes": tuple(plain.get("notes", ()))}
     return plain | lists | {"body": body or b""}

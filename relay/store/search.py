@@ -25,12 +25,12 @@ from relay.store.full_text import (
 )
 from relay.store.row_mappers import load_headers, to_micros
 
-_MAX_ENUMERATED = 100  # numbers of a range that are looked up one by one
+_MAX_ENUMERATED = 100  # size up to which the numbers of a range are looked up individually
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledQuery:
-    """A query as SQL: the table to walk, and what must hold."""
+    """A query as SQL: the table to scan and the conditions."""
 
     table: str
     where: tuple[str, ...]
@@ -38,12 +38,12 @@ class CompiledQuery:
 
     @property
     def opens_bodies(self) -> bool:
-        """Return whether finding out means reading the bytes of each event."""
+        """Return whether the conditions have to read the bytes of each event."""
         return any("event_bytes" in clause for clause in self.where)
 
     @property
     def everything(self) -> bool:
-        """Return whether nothing is filtered at all."""
+        """Return whether the query has no filter."""
         return not self.where
 
 
@@ -70,7 +70,7 @@ def compile_query(query: Query) -> CompiledQuery:
 
 
 def _build_match(term: Term) -> str:
-    """Return what the index is asked for a term that it must hold, or for each of its alternatives; "" for others."""
+    """Return the full-text expression for a term and its alternatives; "" if it has none."""
     if term.any_of:
         parts = [_build_match(one) for one in term.any_of]
         whole = all(parts) and not any(_is_phrase(one) for one in term.any_of)
@@ -81,13 +81,13 @@ def _build_match(term: Term) -> str:
 
 
 def _match_words(term: Term) -> str:
-    # The last word may be unfinished, because people search while they type.
+    # The last word may be incomplete, because people search while they type.
     *found, last = WORD_PATTERN.findall(term.value)
     return " AND ".join([*(f'"{word}"' for word in found), f'"{last}"' + ("" if term.closed else " *")])
 
 
 def _is_phrase(term: Term) -> bool:
-    # A single word is one for the index alone.
+    # A single word needs only the index.
     return not term.key and term.quoted and WORD_PATTERN.fullmatch(term.value.strip()) is None
 
 
@@ -108,7 +108,7 @@ def _build_text_condition(term: Term) -> tuple[str, list[Any]]:
     indexed = "events.id IN (SELECT rowid FROM words WHERE words MATCH ?)"
     if not _is_phrase(term):
         return indexed, [_match_words(term)]
-    # The index keeps no positions (detail = none), which would make it twice as large.
+    # The index has no positions (detail = none), which would double its size.
     adjacent = _in_bytes(f"phrase_matches(?, ?, {_TEXT})")
     return f"({indexed} AND {adjacent})", [_match_words(term), term.value, int(term.closed)]
 
@@ -123,7 +123,7 @@ _HAS = {
     "message": "events.id IN (SELECT event_id FROM messages)",
 }
 _IS = {
-    "duplicate": "(duplicate_of IS NOT NULL OR outcome = 'duplicate')",  # an imported one does not say of which
+    "duplicate": "(duplicate_of IS NOT NULL OR outcome = 'duplicate')",  # an imported event does not name its original
     "replay": "events.id IN (SELECT event_id FROM deliveries WHERE deliveries.reason = 'replay')",
     "sample": "sample = 1",
     "pinned": "pinned = 1",
@@ -140,7 +140,7 @@ def _build_clause(term: Term) -> tuple[str, list[Any]]:
 
 
 def _build_number_clause(value: str) -> tuple[str, list[Any]]:
-    # One lookup for all single numbers: an OR for each would go as deep as SQLite lets expressions go.
+    # One lookup for all single numbers: an OR for each would reach SQLite's limit for expression depth.
     single: list[int] = []
     ranges: list[int] = []
     for low, high in parse_spans(value):
@@ -163,7 +163,7 @@ def _match_name(column: str, value: str) -> tuple[str, list[Any]]:
 
 
 def _build_type_clause(value: str) -> tuple[str, list[Any]]:
-    # A request that holds several events has the types of all; for most there is no list to look at.
+    # A request with several events has the types of all of them; most requests have no such list.
     clause, values = _match_name("events.type", value)
     one, _ = _match_name("one.value", value)
     several = f"types IS NOT NULL AND EXISTS (SELECT 1 FROM json_each(types) AS one WHERE {one})"
@@ -233,13 +233,13 @@ _OPERATORS: dict[str, Callable[[Decimal, Decimal], bool]] = {
 
 
 def path_matches(path: bytes, pattern: str) -> bool:
-    """Return whether a path fits the pattern, as it came or with its escapes undone."""
+    """Return whether a path matches the pattern, as received or unescaped."""
     text = decode_text(path)
     return any(fnmatchcase(shown, pattern.replace("[", "[[]")) for shown in (text, unquote(text)))
 
 
 def header_matches(headers: bytes, name: str, pattern: str) -> bool:
-    """Return whether a header of that name fits the pattern."""
+    """Return whether a header of that name matches the pattern."""
     return any(
         key.lower() == name and _matches_pattern(decode_header_text(value), pattern)
         for key, value in load_headers(headers)
@@ -247,32 +247,32 @@ def header_matches(headers: bytes, name: str, pattern: str) -> bool:
 
 
 def query_fits(query: bytes, name: str, pattern: str) -> bool:
-    """Return whether a parameter of that name fits the pattern."""
+    """Return whether a query parameter of that name matches the pattern."""
     return any(_matches_pattern(value, pattern) for value in _find_parameters(query, name))
 
 
 def query_compares(query: bytes, name: str, comparison: str) -> bool:
-    """Return whether a parameter of that name is a number for which a comparison such as `>10` holds."""
+    """Return whether a query parameter of that name satisfies a comparison such as `>10`."""
     return any(_compares(value, comparison) for value in _find_parameters(query, name))
 
 
 def payload_fits(headers: bytes, body: bytes, query: bytes, path: str, pattern: str) -> bool:
-    """Return whether a value at a dotted path of the payload fits the pattern."""
+    """Return whether a value at a dotted path of the payload matches the pattern."""
     return any(_equals(value, pattern) for value in _find_values(headers, body, query, path))
 
 
 def payload_compares(headers: bytes, body: bytes, query: bytes, path: str, comparison: str) -> bool:
-    """Return whether a value at a dotted path of the payload is a number for which a comparison holds."""
+    """Return whether a value at a dotted path of the payload satisfies a comparison."""
     return any(_compares(value, comparison) for value in _find_values(headers, body, query, path))
 
 
 def text_matches(phrase: str, *columns: Any) -> bool:
-    """Return whether an event holds a text letter for letter; `columns` are those of its searchable text."""
+    """Return whether an event contains a text exactly; `columns` are those of its searchable text."""
     return contains_text(build_searchable_text(*columns), phrase)
 
 
 def phrase_matches(phrase: str, closed: int, *columns: Any) -> bool:
-    """Return whether words follow each other in an event; the last may go on unless `closed`."""
+    """Return whether an event contains a phrase; its last word may be a prefix unless `closed`."""
     return contains_phrase(build_searchable_text(*columns), phrase, closed=bool(closed))
 
 
@@ -300,7 +300,7 @@ def _find_values(headers: bytes, body: bytes, query: bytes, path: str) -> tuple[
     payload = Payload.of_request(load_headers(headers), body, query.decode("latin-1"), exact=True)
     keys = _split_path(path)
     value = payload.at(*keys, missing=_MISSING)
-    # A form's fields may be there several times, and be called `user[email]`.
+    # A form's fields may be repeated, and named like `user[email]`.
     fields = tuple(text for name, text in payload.fields if name == path or _split_path(name) == keys)
     return fields if value is _MISSING else (value, *fields)
 
@@ -323,7 +323,7 @@ def _compares(value: object, comparison: str) -> bool:
 
 
 def _parse_number(value: object) -> Decimal | None:
-    # A float would take 9007199254740993 for 9007199254740992.
+    # As a float, 9007199254740993 would equal 9007199254740992.
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         return None
     text = str(value)

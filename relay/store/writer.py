@@ -1,4 +1,4 @@
-"""Group commit: what waits together is committed together, by the loop where that is quick, else by one thread."""
+"""Group commit: waiting writes are committed together, by the loop if that is quick, else by a thread."""
 
 import asyncio
 import sqlite3
@@ -19,24 +19,24 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 Step = Callable[[sqlite3.Connection], T]
 Together = Callable[[sqlite3.Connection, list[Item]], list[T]]
-# Called on the loop's thread with the value once it is committed, or with None and what kept it from being so.
+# Called on the loop's thread with the value when it is committed, or with None and the error.
 Callback = Callable[[Any, BaseException | None], None]
 _Outcome = tuple[Any, BaseException | None]
 _Work = tuple[Together[Any, Any], Any, bool, bool]  # what writes, what is written, is_durable, is_light
 
 _CHECKPOINT_EVERY = 2.0  # seconds
-# A commit waits for as many as the last one had, and as waited behind it, but not for long: measured with 16 senders,
-# that takes two thirds of the CPU for each event that commits of half as many take. So few are served at once.
+# A commit waits briefly for as many items as the last one had and as waited behind it: measured with 16 senders,
+# this takes two thirds of the CPU per event of commits of half the size. With fewer items it does not wait.
 _FEW = 2
 _GATHER_SECONDS = 0.0007
-# While commits take no longer than this on average, the loop makes those of light items itself: it would do nothing
-# else meanwhile but hand the interpreter over and back, which cost a fifth of all that a request costs.
+# While commits take no longer than this on average, the loop itself commits light items: it would otherwise
+# only hand the interpreter over and back, which took a fifth of a request's time.
 _QUICK_SECONDS = 0.005
-# How long a commit waits for another program's lock, in milliseconds: once one has waited in vain, senders
-# are not held up any longer. The loop does not wait.
+# How long a commit waits for another program's lock, in milliseconds: after one timeout, senders
+# are not delayed any longer. The loop does not wait.
 _WAIT = 5000
 _WAIT_IN_OUTAGE = 200
-_NORMAL = 1  # of PRAGMA synchronous: a commit is handed to the system, and not waited for until it is on the disk
+_NORMAL = 1  # of PRAGMA synchronous: a commit is passed to the system without waiting for the disk
 _PROBE = "UPDATE counters SET value = value WHERE name = 'events'"
 
 
@@ -51,7 +51,7 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.outages = Outages()
-        self.rollbacks = 0  # transactions of which nothing was kept
+        self.rollbacks = 0  # rolled-back transactions
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._waiting: list[_Work] = []
         self._callbacks: list[Callback] = []
@@ -65,7 +65,7 @@ class Writer:
         self._inode = 0
         self._is_out = False
         self._patience = _WAIT  # of PRAGMA busy_timeout
-        self._took = 0.0  # seconds of a transaction, on average over the last ten or so
+        self._took = 0.0  # average seconds of the last ten or so transactions
         self._has_written = False
         self._level: int | None = None  # of PRAGMA synchronous, while commits do not wait for the disk
 
@@ -73,7 +73,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._open)
         self._checkpoint_at = self._loop.time() + _CHECKPOINT_EVERY
-        # A daemon, so that a relay that could not close its store still ends.
+        # A daemon, so that a relay that could not close its store still exits.
         self._thread = Thread(target=self._serve, name="relay-store", daemon=True)
         self._thread.start()
         return self
@@ -82,8 +82,8 @@ class Writer:
         try:
             while self._busy or self._waiting or not self._copied.is_set():
                 with suppress(StoreError):
-                    await self.write(lambda _: None)  # behind whatever was submitted, also by callbacks
-                await self._copied.wait()  # more may be submitted meanwhile
+                    await self.write(lambda _: None)  # after all submitted items, also those of callbacks
+                await self._copied.wait()  # more may have been submitted
         finally:
             self._is_closed = True
             self._jobs.put(None)
@@ -99,7 +99,7 @@ class Writer:
         return await self.write_together(lambda connection, _: [step(connection)], None, is_durable=is_durable)
 
     async def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> int:
-        """Run one statement in a transaction and return how many rows it changed. Raises as `write` does."""
+        """Run a statement in a transaction and return how many rows it changed. Raises as `write` does."""
         return await self.write(lambda connection: connection.execute(sql, parameters).rowcount)
 
     async def write_together(self, together: Together[Item, T], item: Item, *, is_durable: bool = True) -> T:
@@ -143,7 +143,7 @@ class Writer:
             self._plan()
 
     async def probe(self) -> StoreError | None:
-        """Write a row as it is, and return what keeps the store from keeping anything; None where nothing does."""
+        """Rewrite a row unchanged and return the outage of the store; None if there is none."""
         try:
             await self.execute(_PROBE)
         except StoreError as error:
@@ -151,13 +151,13 @@ class Writer:
         return self.outages.now
 
     async def look(self) -> StoreError | None:
-        """Return what `probe` does, but write only where there is an outage, or a sign of one."""
+        """Return as `probe` does, but write only if there is an outage or a sign of one."""
         if self.outages.now is not None or is_commit_at_risk(self.path, self._inode):
             return await self.probe()
         return None
 
     def _plan(self) -> None:
-        """See that what waits is sent: with the next turn of the loop, or a moment later while more is expected."""
+        """Schedule a commit: in the next iteration of the loop, or a moment later if more items are expected."""
         if self._expected <= _FEW or len(self._waiting) >= self._expected:
             self._loop.call_soon(self._send)
         else:
@@ -167,13 +167,13 @@ class Writer:
         if self._busy or not self._waiting:
             return
         works, callbacks, self._waiting, self._callbacks, self._busy = self._waiting, self._callbacks, [], [], True
-        if self._is_closed:  # its closing was cancelled, and the other thread may be at the connection's end
+        if self._is_closed:  # its closing was cancelled, and the other thread may be closing the connection
             self._settle(callbacks, [(None, StoreError("the store is closed"))] * len(works))
             return
         is_resting = self._copied.is_set()
         try:
             values = self._commit_here(works) if is_resting else None
-        except BaseException:  # Ctrl-C: what waits has to hear of it, or the store would never close
+        except BaseException:  # Ctrl-C: waiting items have to be told, or the store would never close
             error = StoreError(f"{self.path}: a commit was interrupted", hint="senders will try again")
             self._settle(callbacks, [(None, error)] * len(works))
             raise
@@ -182,13 +182,13 @@ class Writer:
         else:
             self._settle(callbacks, list(zip(values, repeat(None))))
         if is_resting and self._loop.time() > self._checkpoint_at:
-            # Behind the commit and not in it; by the clock, because the log's file never shrinks.
+            # After the commit, not in it; by time, because the log file never shrinks.
             self._checkpoint_at = self._loop.time() + _CHECKPOINT_EVERY
             self._loop.run_in_executor(None, self._copy_pages)
             self._copied.clear()
 
     def _commit_here(self, works: list[_Work]) -> list[Any] | None:
-        """Commit on the loop's thread while the other one rests; None leaves it to that, with nothing kept."""
+        """Commit on the loop's thread while the other thread is idle; None leaves it to that, rolled back."""
         if self._took > _QUICK_SECONDS or self.outages.now is not None or not all(is_light for *_, is_light in works):
             return None
         try:
@@ -199,13 +199,13 @@ class Writer:
 
     def _settle(self, callbacks: list[Callback], found: list[_Outcome]) -> None:
         self._busy = False
-        # Senders that were just answered may write again at once, as do those that wait already.
+        # Senders that were just answered may write again at once, as may those already waiting.
         self._expected = len(callbacks) + len(self._waiting)
         if self._waiting:
             self._plan()
         last = found[-1][1]
         outage = last if isinstance(last, StoreError) and last.is_outage else None
-        # Below a million free bytes a small write may pass where an event would not.
+        # With less than a million free bytes a small write may succeed although an event would not.
         proves = self._has_written and not (self.outages.now and is_commit_at_risk(self.path, self._inode))
         self.outages.note(outage, has_written=proves)
         for callback, (value, error) in zip(callbacks, found, strict=True):
@@ -215,7 +215,7 @@ class Writer:
                 context = {"message": "a callback of the store's writer failed", "exception": fault}
                 self._loop.call_exception_handler(context)
 
-    # What follows runs on other threads: to open the file, to copy pages from its log, and on the store's own.
+    # The rest runs on other threads: opening the file, copying pages from its log, and the store's own.
 
     def _copy_pages(self) -> None:
         """Copy what the log holds into the file while commits go on, then have the writer copy the rest.
@@ -224,9 +224,9 @@ class Writer:
         the writer's part the log would grow for as long as they keep coming.
         """
         try:
-            # Into no other file that was put in its place: the log is found by its name, and would overwrite that one.
+            # Never into a file that replaced it: the log is found by name and would overwrite that file.
             if self._find_inode() == self._inode:
-                address = f"{self.path.absolute().as_uri()}?mode=rw"  # never makes a file where there is none any more
+                address = f"{self.path.absolute().as_uri()}?mode=rw"  # never creates a file if it is missing
                 with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
                     connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         finally:
@@ -246,7 +246,7 @@ class Writer:
             outcomes = self._commit(works)
         except BaseException as error:  # noqa: BLE001 - a fault of the writer itself: what waits has to hear of it
             outcomes = [(None, error)] * len(works)
-        with suppress(RuntimeError):  # the loop is closed: there is nothing left to call
+        with suppress(RuntimeError):  # the loop is closed: no callback can run
             self._loop.call_soon_threadsafe(self._settle, callbacks, outcomes)
 
     def _open(self) -> None:
@@ -268,7 +268,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever a step raised belongs to its own caller
             outage = explain_outage(error, self.path)
             if outage is not None:
-                # It is none of these steps' fault: tried one by one, each would wait and fail by itself.
+                # The steps are not at fault: tried one at a time, each would wait and fail.
                 self._is_out = True
                 return [(None, outage) for _ in works]
             if len(works) == 1:
@@ -276,7 +276,7 @@ class Writer:
         else:
             self._is_out = False
             return list(zip(values, repeat(None)))
-        # One bad step must not take the others with it: each again, alone.
+        # One bad step must not fail the others: each is tried again alone.
         return [outcome for work in works for outcome in self._commit([work])]
 
     def _set_patience(self, milliseconds: int) -> None:
@@ -288,7 +288,7 @@ class Writer:
         connection, began = self._sound(), time.perf_counter()
         self._set_synchronous(connection, is_durable=any(is_durable for _, _, is_durable, _ in works))
         changes = connection.total_changes
-        groups: dict[Together[Any, Any], list[int]] = {}  # where the items are that each function gets
+        groups: dict[Together[Any, Any], list[int]] = {}  # the positions of each function's items
         for place, (together, *_) in enumerate(works):
             groups.setdefault(together, []).append(place)
         try:
@@ -309,7 +309,7 @@ class Writer:
         return values
 
     def _set_synchronous(self, connection: sqlite3.Connection, *, is_durable: bool) -> None:
-        """Have the next commit wait for the disk, or not; set before it, so that none that should wait does not."""
+        """Set whether the next commit waits for the disk; called before it, so that a durable one always waits."""
         if is_durable and self._level is not None:
             connection.execute(f"PRAGMA synchronous = {self._level}")
             self._level = None
@@ -322,13 +322,13 @@ class Writer:
         if self._connection is None:
             raise StoreError("the store is closed")
         if (inode := self._find_inode()) != self._inode:
-            # Never acknowledge into a file that cannot be found again.
+            # Never acknowledge a write to a file that cannot be found again.
             why = "was deleted or moved away" if inode == 0 else "was replaced"
             raise StoreMovedError(f"{self.path} {why} while relay runs", hint="put it back, or restart relay")
         return self._connection
 
     def _find_inode(self) -> int:
-        """Return which file is at the path now; 0 for none."""
+        """Return the inode at the path; 0 if there is no file."""
         try:
             return self.path.stat().st_ino
         except OSError:
@@ -339,7 +339,7 @@ class Writer:
             if self._connection is not None:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.Error:
-            return  # the next one will do; the commits themselves are safe
+            return  # the next one will succeed; the commits themselves are safe
         finally:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._copied.set)

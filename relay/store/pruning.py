@@ -19,7 +19,7 @@ _PRUNABLE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunableEvent:
-    """An event that may be removed; `size` of its body in bytes. The age of an imported event counts from its import."""
+    """An event that may be removed; `size` of its body in bytes. An imported event is as old as its import."""
 
     id: int
     kept_since: datetime

@@ -1,4 +1,4 @@
-"""What an action is: one thing that can be done with an event, once."""
+"""The interface of an action."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,28 +13,28 @@ Options_contra = TypeVar("Options_contra", contravariant=True)
 
 
 class Action(Protocol[Options_contra]):
-    """Touches the outside world once per call; the engine decides when to call again.
+    """Makes one attempt per call; the engine decides when to call again.
 
-    Derive from it: an action with no far end inherits `reachable`.
+    A base class: an action without a remote end inherits `reachable`.
     """
 
     name: str
 
     async def run(self, event: CapturedEvent, delivery: Delivery, options: Options_contra) -> ActionResult:
-        """Act, and return the outcome. An exception counts as a Retry."""
+        """Make an attempt and return the outcome. An exception counts as a Retry."""
         ...
 
     async def reachable(self, options: Options_contra) -> bool:  # noqa: ARG002 - for those that have a far end
-        """Return whether the far end takes connections, without doing anything there."""
+        """Return whether the remote end accepts connections, without sending anything."""
         return True
 
 
-KEPT_BODY = 64 * 1024  # bytes of an answer that an attempt keeps
-LARGEST_RESPONSE = 5_000_000  # bytes of an answer that is passed on whole
+KEPT_BODY = 64 * 1024  # bytes of a response that an attempt keeps
+LARGEST_RESPONSE = 5_000_000  # bytes of a response that is passed on completely
 
 
 class AwaitedResponses:
-    """The deliveries whose answer a sender waits for at this moment, and the large ones that came."""
+    """The deliveries whose response a sender waits for, and their large responses."""
 
     def __init__(self) -> None:
         self._waiting: Counter[int] = Counter()
@@ -42,7 +42,7 @@ class AwaitedResponses:
 
     @contextmanager
     def awaiting(self, delivery: int) -> Iterator[None]:
-        """Keep the whole answer to a delivery while the block runs."""
+        """Keep the whole response to a delivery until the block ends."""
         self._waiting[delivery] += 1
         try:
             yield
@@ -53,11 +53,11 @@ class AwaitedResponses:
                 self._whole.pop(delivery, None)
 
     def limit(self, delivery: int) -> int:
-        """Return how many bytes of the answer to a delivery are of use."""
+        """Return how many bytes of the response to a delivery are needed."""
         return LARGEST_RESPONSE if delivery in self._waiting else KEPT_BODY
 
     def shorten(self, delivery: int, response: ReceivedResponse) -> ReceivedResponse:
-        """Return as much of an answer as an attempt keeps; the whole is kept for a sender that waits for it."""
+        """Return the part of a response that an attempt keeps; all of it is kept for a waiting sender."""
         if len(response.body) <= KEPT_BODY:
             return response
         if delivery in self._waiting:
@@ -65,5 +65,5 @@ class AwaitedResponses:
         return replace(response, body=response.body[:KEPT_BODY], cut=True)
 
     def find(self, delivery: int) -> ReceivedResponse | None:
-        """Return the large answer that came to a delivery, if one did."""
+        """Return the large response to a delivery, if there was one."""
         return self._whole.get(delivery)

@@ -1,4 +1,4 @@
-"""Once for each event and template: what was mailed already is not mailed again unless that is forced."""
+"""Sends a mail once for each event and template, unless a second one is forced."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -13,12 +13,12 @@ from relay.store.connection import keep_trying
 
 ClaimQuery = Callable[[MailClaim, datetime], Awaitable[SentMail | MailLimitReached | None]]
 
-_MOST_RECHECKS = 2  # of a claim that no process seems to hold
+_MOST_RECHECKS = 2  # of a claim without a living process
 _RECHECK_SECONDS = 1.0  # seconds until a mail that is being handed over is checked again
 
 
 class MailDeduplication:
-    """Claims a mail in the store before it is handed over, and writes down whether it went out.
+    """Claims a mail in the store before it is handed over, and records whether it was sent.
 
     A claim that a dead relay left behind is a mail that may have arrived: it counts as sent.
     """
@@ -29,22 +29,22 @@ class MailDeduplication:
         self._under_way: set[int] = set()
 
     async def refuse(self, claim: MailClaim) -> None:
-        """Raise SentAlreadyError, or MailError for a full hour, for what somebody asks for and would not be sent."""
+        """Raise SentAlreadyError, or MailError if the hourly limit is reached, for a requested mail."""
         back = await self._find_obstacle(self._sent.standing, claim)
         if back is not None:
             kind = MailError if isinstance(back, MailLimitReached) else SentAlreadyError
             raise kind(self._describe(back, claim.template), hint=_resend_hint(back, claim))
 
     async def find_refusal(self, claim: MailClaim) -> Outcome | None:
-        """Return the outcome of a mail that cannot go out now, before anything is done for it."""
+        """Return the outcome of a mail that cannot be sent now, before it is rendered."""
         try:
             return self._build_outcome(await self._find_obstacle(self._sent.standing, claim), claim)
         except (StoreError, TimeoutError):
-            return None  # `take` asks again, and sends nothing while the store does not answer
+            return None  # `take` checks again, and sends nothing while the store fails
 
     async def take(self, claim: MailClaim) -> Outcome | None:
-        """Claim a mail that is about to be handed over; an outcome keeps it back."""
-        # Set before the claim is in the store: whatever reads it there knows that it is under way.
+        """Claim a mail that is about to be handed over; a returned outcome holds it back."""
+        # Set before the claim is stored: whoever reads the claim knows that it is in progress.
         self._under_way.add(claim.delivery_id)
         try:
             back = await self._find_obstacle(self._sent.claim, claim)
@@ -60,11 +60,11 @@ class MailDeduplication:
         return claim.delivery_id in self._under_way
 
     def forget_claim(self, claim: MailClaim) -> None:
-        """Forget a mail whose outcome is unknown: it may have arrived."""
+        """Drop the claim of a mail whose outcome is unknown: it may have arrived."""
         self._under_way.discard(claim.delivery_id)
 
     async def settle(self, claim: MailClaim, outcome: Outcome) -> Outcome:
-        """Write down whether a claimed mail went out; return its outcome, which is final where it is unknown."""
+        """Record whether a claimed mail was sent; return its outcome, which is final if unknown."""
         try:
             match outcome:
                 case AttemptSucceeded():
@@ -78,7 +78,7 @@ class MailDeduplication:
         return outcome
 
     async def _find_obstacle(self, ask: ClaimQuery, claim: MailClaim) -> SentMail | MailLimitReached | None:
-        """Return what keeps a mail back, read again where it was settled between the read and now."""
+        """Return why a mail is held back, read again if it was settled in the meantime."""
         back = await ask(claim, self._clock.now())
         for _ in range(_MOST_RECHECKS):
             if not isinstance(back, SentMail) or back.state is MailState.SENT or back.delivery_id in self._under_way:

@@ -1,4 +1,4 @@
-"""The egress policy: which URL, and which addresses behind its name, relay may connect to."""
+"""The egress policy: the URLs, and the addresses behind their names, that relay may connect to."""
 
 import asyncio
 import ipaddress
@@ -26,8 +26,8 @@ _PROBE_SECONDS = 2.0
 _PORTS = {"http": 80, "https": 443}
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\\]")
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
-_NUMERIC = re.compile(r"(.*\.)?(\d+|0x[0-9a-f]*)")  # by its last label, as browsers judge it
-# What clouds answer credentials at, beside 169.254.169.254, which is link-local anyway:
+_NUMERIC = re.compile(r"(.*\.)?(\d+|0x[0-9a-f]*)")  # by its last label, as browsers do
+# Metadata addresses of clouds besides 169.254.169.254, which is link-local anyway:
 # AWS and GCP over IPv6, Alibaba, Azure, Oracle.
 _METADATA = frozenset(
     ipaddress.ip_address(text)
@@ -46,12 +46,12 @@ _FORMS_HINT = "use http://localhost:3000/webhooks"
 
 
 class UnknownHostError(TargetError):
-    """A name that has no address, at this moment."""
+    """A name that currently has no address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EgressRules:
-    """What may be dialled. A pair is a lower-case host with a port.
+    """The addresses that may be called. A pair is a lower-case host with a port.
 
     `typed`: the URL was typed in rather than configured, so it must be loopback or one of
     `configured` or `allowed`. `own` is where relay itself listens, `own_names` the names under
@@ -66,23 +66,23 @@ class EgressRules:
 
 
 class EgressPolicy:
-    """The rules in force, for a URL that was typed in or is configured."""
+    """The current rules, for a typed or a configured URL."""
 
     def __init__(self, rules: EgressRules) -> None:
         self._by_typed = {typed: replace(rules, typed=typed) for typed in (False, True)}
 
     def __call__(self, typed: bool) -> EgressRules:
-        """Return what may be dialled at this moment."""
+        """Return the current rules."""
         return self._by_typed[typed]
 
     def set_own_names(self, names: frozenset[str]) -> None:
-        """Take other names under which the world reaches relay."""
+        """Replace the public names of relay."""
         self._by_typed = {typed: replace(rules, own_names=names) for typed, rules in self._by_typed.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """A checked URL in parts, and the judged addresses: connect to those and to nothing else.
+    """A checked URL in parts, and its allowed addresses: connect to those and to nothing else.
 
     `host` is lower-case and without brackets; a number in any spelling is a plain address.
     `path` and `query` are ASCII, percent-encoded, `path` starting with a slash.
@@ -100,7 +100,7 @@ class Destination:
     loopback: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        """Compute what each request needs."""
+        """Compute the values that each request needs."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         authority = host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
         object.__setattr__(self, "authority", authority)
@@ -108,14 +108,14 @@ class Destination:
         object.__setattr__(self, "loopback", is_loopback)
 
     def url(self, path: str | None = None, query: str | None = None) -> str:
-        """Return the whole address, with another path and query where given."""
+        """Return the whole address, optionally with another path and query."""
         path = self.path if path is None else path
         query = self.query if query is None else query
         return f"{self.scheme}://{self.authority}{path}{'?' if query else ''}{query}"
 
 
 async def resolve(host: str, port: int, seconds: float = RESOLVE_SECONDS) -> tuple[Address, ...]:
-    """Return every address of a name. Raises UnknownHostError, also after `seconds`."""
+    """Return all addresses of a name. Raises UnknownHostError, also after `seconds`."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(seconds):
@@ -128,9 +128,9 @@ async def resolve(host: str, port: int, seconds: float = RESOLVE_SECONDS) -> tup
 
 
 async def check_target(url: str, rules: EgressRules, resolve: Resolve = resolve) -> Destination:
-    """Return where `url` leads, every address behind its name judged.
+    """Return the destination of `url` after checking every address of its name.
 
-    Raises TargetError with the rule that it breaks, UnknownHostError where the name has no address.
+    Raises TargetError with the rule that it breaks, UnknownHostError if the name has no address.
     """
     parts = check_syntax(url, rules)
     addresses = parts.addresses or await resolve(parts.host, parts.port)
@@ -149,20 +149,20 @@ async def check_target(url: str, rules: EgressRules, resolve: Resolve = resolve)
 
 
 async def probe_connection(hosts: Iterable[str], port: int) -> bool:
-    """Return whether one of the hosts takes a connection; nothing is sent over it."""
+    """Return whether one of the hosts accepts a connection; nothing is sent over it."""
     for host in hosts:
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 _, writer = await asyncio.open_connection(host, port)
         except OSError:
             continue
-        # Asked for often enough, a port without a listener is some day the caller's own: TCP then connects
-        # a socket with itself, and a program that wants to listen there finds the port in use.
+        # If tried often enough, a port without a listener becomes the caller's own: TCP then connects
+        # a socket to itself, and a program that wants to listen there finds the port in use.
         itself = writer.get_extra_info("sockname") == writer.get_extra_info("peername")
         if not itself:
             writer.close()
             return True
-        # Reset rather than closed, or the port would stay taken for a minute.
+        # Reset instead of closed, or the port would stay in use for a minute.
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
         with suppress(OSError):
@@ -171,9 +171,9 @@ async def probe_connection(hosts: Iterable[str], port: int) -> bool:
 
 
 def check_syntax(url: str, rules: EgressRules = EgressRules()) -> Destination:
-    """Return the parts of `url` with no name looked up, so `addresses` is empty unless the host is one.
+    """Return the parts of `url` without a lookup, so `addresses` is empty unless the host is an address.
 
-    For the moment when a configuration is read. Raises TargetError for what no lookup can change.
+    Used when a configuration is read. Raises TargetError for errors that no lookup can change.
     """
     destination = _parse(url)
     for address in destination.addresses or _well_known_addresses(destination.host):
@@ -184,7 +184,7 @@ def check_syntax(url: str, rules: EgressRules = EgressRules()) -> Destination:
 
 
 def complete_url(text: str) -> str:
-    """Return an address as people type it with the scheme they left out: `3000`, `:3000/x`, `localhost:3000/x`.
+    """Return a typed address with the scheme that was left out: `3000`, `:3000/x`, `localhost:3000/x`.
 
     A host without a port is only completed where it is this computer; anything else is returned as it is.
     """
@@ -236,7 +236,7 @@ def _parse_host(host: str, url: str) -> tuple[str, tuple[Address, ...]]:
         if ":" in host and "%" not in host:
             address: Address = IPv6Address(host)
         elif _NUMERIC.fullmatch(host.removesuffix(".")):
-            # 127.1, 0x7f.1 and 2130706433 are all 127.0.0.1 to the C library; so they are here.
+            # 127.1, 0x7f.1 and 2130706433 are all 127.0.0.1 to the C library, and so here.
             address = IPv4Address(socket.inet_aton(host.removesuffix(".")))
         else:
             return _checked_name(host), ()
@@ -267,7 +267,7 @@ def _check_address(destination: Destination, address: Address, rules: EgressRule
 
 
 def _embedded_addresses(address: Address) -> tuple[Address, ...]:
-    """Return the addresses that this one represents: itself, or those it carries inside."""
+    """Return the addresses that this one represents: itself, or those embedded in it."""
     if isinstance(address, IPv4Address):
         return (address,)
     if address.ipv4_mapped:
@@ -301,7 +301,7 @@ def _is_loopback(address: Address) -> bool:
 
 
 def _is_bound_to(address: Address, host: str) -> bool:
-    """Return whether something bound to `host` is reached at `address`."""
+    """Return whether a socket bound to `host` is reached at `address`."""
     if host == "localhost":
         return _is_loopback(address)
     try:

@@ -61,11 +61,11 @@ class EmailAction(Action[EmailOptions]):
     is_last: Callable[[Delivery, AttemptRetry], bool] = lambda _delivery, _outcome: False
 
     def __post_init__(self) -> None:
-        """Begin with no mail under way."""
+        """Start without mails in progress."""
         self._once = MailDeduplication(self.sent, self.clock)
 
     async def run(self, event: CapturedEvent, delivery: Delivery, options: EmailOptions) -> ActionResult:
-        """Render the mail and send it once. What cannot be rendered or may not be sent is Failed."""
+        """Render the mail and send it once. A mail that cannot be rendered or may not be sent is Failed."""
         back: Outcome | None = None
         event = replace(event, capture=edit_request(event.capture, delivery.changes))
         try:
@@ -75,7 +75,7 @@ class EmailAction(Action[EmailOptions]):
             back = await self._once.find_refusal(claim)
             if back is not None and not isinstance(back, AttemptFailed):
                 return ActionResult(outcome=back)
-            # On a separate thread: a slow template does not stop capturing.
+            # On a separate thread: a slow template must not block the capture of requests.
             mail = await asyncio.to_thread(render_mail, options, event, delivery.changes.to)
             stamp = self._stamp(event, delivery)
             source = await asyncio.to_thread(compose_mail, mail, stamp)
@@ -93,33 +93,33 @@ class EmailAction(Action[EmailOptions]):
         if self._once.holds(claim):
             outcome = await self._once.settle(claim, outcome)
         elif isinstance(outcome, AttemptSucceeded):
-            return ActionResult(outcome=outcome)  # it was sent by another delivery in between
+            return ActionResult(outcome=outcome)  # it was sent by another delivery in the meantime
         if not isinstance(outcome, AttemptRetry) or self.is_last(delivery, outcome):
             await self._write_down(mail, stamp, source, delivery, outcome)
         return ActionResult(outcome=outcome, request=self._envelope(mail, stamp))
 
     @property
     def waits(self) -> bool:
-        """Return whether mails wait, because a credential is missing or in the locked vault."""
+        """Return whether mails wait because a credential is missing or in the locked vault."""
         return self.smtp is not None and bool(self.smtp.blocked)
 
     async def reachable(self, options: EmailOptions) -> bool:  # noqa: ARG002 - every template has the same server
-        """Return whether the mail server takes a connection."""
+        """Return whether the mail server accepts a connection."""
         if self.smtp is None:
             return True
         return not self.waits and await probe_connection((self.smtp.host,), self.smtp.port)
 
     async def preview(self, event: CapturedEvent, template: str, to: tuple[str, ...] = ()) -> Mail:
-        """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""
+        """Return the mail as it would be sent, without sending it. Raises NotFoundError, MailError."""
         return await asyncio.to_thread(render_mail, self._template(template), event, to)
 
     async def check(self, event: CapturedEvent, template: str, to: tuple[str, ...] = (), force: bool = False) -> None:
-        """Raise what `preview` does, and MailError for what would be refused: recipients, a second mail."""
+        """Raise as `preview` does, and MailError for forbidden recipients or a second mail."""
         self.check_allowed(await self.preview(event, template, to))
         await self._once.refuse(self._claim(self._template(template), event.id, 0, forced=force))
 
     async def check_not_sent(self, event_id: int, options: EmailOptions, delivery: Delivery | None = None) -> None:
-        """Raise MailError for a delivery, a new one or one to be tried again, whose mail was sent already."""
+        """Raise MailError for a delivery, new or retried, whose mail was sent already."""
         forced = delivery is not None and bool(delivery.changes.force)
         claim = self._claim(options, event_id, delivery.id if delivery else 0, forced=forced)
         await self._once.refuse(replace(claim, per_hour=None))
@@ -151,7 +151,7 @@ class EmailAction(Action[EmailOptions]):
 
     def _stamp(self, event: CapturedEvent, delivery: Delivery) -> MailMetadata:
         sender = self.smtp.sender if self.smtp else _LOCAL_SENDER
-        # The same for every attempt of a delivery, so that a mail sent twice is seen to be one.
+        # The same for every attempt of a delivery, so that a mail sent twice is recognisable as one.
         made = f"{event.id} {delivery.id} {event.capture.received_at} {delivery.created_at}"
         token = hashlib.sha256(made.encode()).hexdigest()[:20]
         domain = parse_named_address(sender)[1].rpartition("@")[2]
@@ -170,7 +170,7 @@ class EmailAction(Action[EmailOptions]):
         except MailError as error:
             return AttemptFailed(error.message)
         if self.smtp.blocked:
-            # It was claimed before the vault was locked: not tried, and not counted as a try.
+            # It was claimed before the vault was locked: neither tried nor counted as an attempt.
             return AttemptRetry(self.smtp.blocked, unreachable=True)
         envelope = Envelope(sender=parse_named_address(stamp.sender)[1], to=mail.recipients)
         return await send_mail(source, envelope, self.smtp, lambda: self._once.take(claim))
@@ -182,7 +182,7 @@ class EmailAction(Action[EmailOptions]):
         try:
             await asyncio.to_thread(write_to_outbox, self.outbox, stamp.message_id, source)
         except MailError as error:
-            # A full disk or a folder that is not there: neither is the mail's fault, and both pass.
+            # A full disk or a missing folder: not the mail's fault, and temporary.
             return AttemptRetry(error.message)
         return AttemptSucceeded("kept in the outbox")
 
@@ -206,7 +206,7 @@ class EmailAction(Action[EmailOptions]):
         try:
             id_ = await self.messages.add(new, source, self.clock.now())
         except StoreError as error:
-            # The mail is out; trying again because of a missing row would send it twice.
+            # The mail was sent; retrying because of a missing row would send it twice.
             log.warning("a mail was sent but not recorded: %s", error.message, extra={"delivery": delivery.id})
             return
         self.publish(MessageChanged(id_, delivery.event_id, status.value))

@@ -48,18 +48,18 @@ __all__ = ["ForgeRequest", "ForwardAction", "ForwardOptions", "SignRequest", "cl
 SignRequest = Callable[[CapturedEvent, Capture, Signing], tuple[Capture, tuple[str, ...]]]
 ForgeRequest = Callable[[CapturedEvent, Capture, DeliveryChanges], tuple[Capture, tuple[str, ...]]]
 
-GONE = 410  # Standard Webhooks: the receiver asks not to be sent anything any more
-# 508 is what a relay answers to a forward that came back: each further try would go round as well.
+GONE = 410  # Standard Webhooks: the receiver asks to stop sending
+# A relay answers 508 to a forward that came back: each retry would loop as well.
 _FINAL = {GONE: "gone: it takes no more events", 508: "loop"}
 _REMEMBERED_SECONDS = 5.0
 _MAX_REMEMBERED = 64
-_INLINE_BODY = 64 * 1024  # bytes of a body that are signed on the loop itself
+_INLINE_BODY = 64 * 1024  # bytes of a body up to which it is signed on the loop itself
 _RETRIED_STATUSES = frozenset({408, 409, 425, 429})
 
 
 @dataclass(eq=False, kw_only=True)
 class ForwardAction(Action[ForwardOptions]):
-    """Sends events to targets; an async context manager around one pool of connections.
+    """Forwards events to targets; an async context manager around a connection pool.
 
     `rules(typed)` says what may be dialled at this moment, `signer` signs a request again where its
     mode asks for that, `forger` one that is to be refused, `find_source` gives the source of a name.
@@ -76,7 +76,7 @@ class ForwardAction(Action[ForwardOptions]):
     awaited: AwaitedResponses = field(default_factory=AwaitedResponses)
 
     def __post_init__(self) -> None:
-        """Begin with no connection."""
+        """Start without connections."""
         self._loopback: dict[str, tuple[EgressRules, float, Destination]] = {}
         self._wire = HttpClient()
 
@@ -87,7 +87,7 @@ class ForwardAction(Action[ForwardOptions]):
         await self._wire.__aexit__(*error)
 
     async def run(self, event: CapturedEvent, delivery: Delivery, options: ForwardOptions) -> ActionResult:
-        """Send the event once. Outcome, request and response come back; nothing is raised for a bad target."""
+        """Send the event once and return outcome, request and response; nothing is raised for a bad target."""
         try:
             destination = await self._find_destination(delivery, options)
             request = await self._request(event, delivery, options, destination)
@@ -117,7 +117,7 @@ class ForwardAction(Action[ForwardOptions]):
         return ActionResult(outcome=outcome, request=request, response=kept)
 
     async def _find_destination(self, delivery: Delivery, options: ForwardOptions) -> Destination:
-        """Return where a delivery goes, judged for this attempt. Raises TargetError.
+        """Return the destination of a delivery, checked for this attempt. Raises TargetError.
 
         This computer by an address, or as localhost (whatever a resolver says, RFC 6761), is remembered for a moment.
         """
@@ -135,7 +135,7 @@ class ForwardAction(Action[ForwardOptions]):
         return destination
 
     async def reachable(self, options: ForwardOptions) -> bool:
-        """Return whether the target takes a connection; no request is made."""
+        """Return whether the target accepts a connection; no request is made."""
         try:
             destination = await check_target(options.url, self.rules(False), self.resolve)
         except TargetError:
@@ -168,7 +168,7 @@ class ForwardAction(Action[ForwardOptions]):
                 requested=changes.sign is not None,
                 edited_headers=changes.headers is not None,
             )
-            # A digest of a large body takes so long that everything else would wait for it.
+            # A digest of a large body takes long enough to block everything else.
             is_large = len(outgoing.body) > _INLINE_BODY and how.mode is not SignMode.ORIGINAL
             call = partial(self.signer, event, outgoing, how)
             signed, signing = await asyncio.to_thread(call) if is_large else call()
@@ -184,14 +184,14 @@ class ForwardAction(Action[ForwardOptions]):
 def _list_received(
     capture: Capture, outgoing: Capture, changes: DeliveryChanges, called: Callable[[], str]
 ) -> tuple[Capture, ...]:
-    """Return the request at the address the provider called."""
+    """Return the request at the address that the provider called."""
     if changes.query is None:
         return (readdress(outgoing, capture.path, capture.query, outgoing.headers, capture.url),)
     return (readdress(outgoing, capture.path, changes.query, outgoing.headers, called()),)
 
 
 def _is_for_called_url(source: Source | None, changes: DeliveryChanges, options: ForwardOptions) -> bool:
-    """Return whether the app checks the URL that the provider called, though its target does not say so.
+    """Return whether the app checks the URL that the provider called, although its target does not say so.
 
     An app that takes live events as received does, and so it must be when a signature has aged and is made
     again. A replay verifies at the app's own address, unless the source's `public_url` says which one counts.
@@ -202,7 +202,7 @@ def _is_for_called_url(source: Source | None, changes: DeliveryChanges, options:
 
 
 def classify_response(response: ReceivedResponse, now: datetime) -> Outcome:
-    """Return what a response means: 2xx done, 408, 409, 425, 429 and 5xx try again, the rest given up."""
+    """Return the outcome of a response: 2xx succeeded; 408, 409, 425, 429 and 5xx retry; all others failed."""
     status = response.status
     if 200 <= status < 300:
         return AttemptSucceeded(f"{status}")
@@ -215,7 +215,7 @@ def classify_response(response: ReceivedResponse, now: datetime) -> Outcome:
 
 
 def parse_retry_after(value: str, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for, given as seconds or as a date; None for neither."""
+    """Return the seconds of a Retry-After header, given as seconds or as a date; None if it is neither."""
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])

@@ -1,4 +1,4 @@
-"""Handler: an event given to the user's own functions, in a process of their own."""
+"""The handler action: calls the user's functions with an event, in a separate process."""
 
 import logging
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class HandlerAction(Action[HandlerOptions]):
     awaited: AwaitedResponses = field(default_factory=AwaitedResponses)
 
     def __post_init__(self) -> None:
-        """Begin with no process."""
+        """Start without processes."""
         self._pools: dict[str, WorkerPool] = {}
 
     async def __aenter__(self) -> Self:
@@ -49,7 +49,7 @@ class HandlerAction(Action[HandlerOptions]):
             await pool.close()
 
     async def run(self, event: CapturedEvent, delivery: Delivery, options: HandlerOptions) -> ActionResult:
-        """Call the functions that the event is for, once each; what they printed comes back too."""
+        """Call the functions registered for the event, once each; the result includes what they printed."""
         pool = self._get_pool(options)
         try:
             result = await pool.run(edit_request(event.capture, delivery.changes), event_metadata(event))
@@ -59,11 +59,11 @@ class HandlerAction(Action[HandlerOptions]):
         self._note(options.target, None)
         if result.response is None:
             return result
-        # Kept like the answer of an app: it is shown with the attempt, and goes to a sender that waits for it.
+        # Kept like the response of an app: shown with the attempt, and sent to a waiting sender.
         return replace(result, response=self.awaited.shorten(delivery.id, result.response))
 
     async def reachable(self, options: HandlerOptions) -> bool:
-        """Return whether the file can be run; one that could not is tried again when it changed."""
+        """Return whether the file can be run; a broken one is tried again when it has changed."""
         pool = self._get_pool(options)
         restarted = await pool.is_restarted()
         self._note(options.target, pool.error)

@@ -1,4 +1,4 @@
-"""One HTTP request put on the wire byte for byte, and what came back, over a pool of connections.
+"""An HTTP client that sends requests byte for byte, over a pool of connections.
 
 aiohttp's client encodes header values as UTF-8 and keeps only the last of two names that differ in case.
 """
@@ -21,12 +21,12 @@ from relay.actions.response_parser import NoAnswerError, ResponseParser
 from relay.model.delivery import ReceivedResponse, SentRequest
 
 CONNECT_SECONDS = 5.0
-# Kept open for a burst only: most servers hang up on an idle connection after 2 to 5 s, and a
-# POST that crosses such a hang-up on the wire would fail for nothing.
+# Kept open for a burst only: most servers close an idle connection after 2 to 5 s, and a
+# POST that is sent at that moment would fail needlessly.
 _IDLE_SECONDS = 1.0
 _FALLBACK_SECONDS = 0.25  # before the next of several addresses is tried as well, RFC 8305
 _LARGEST_JOINED_BODY = 64 * 1024
-_MAX_EARLY = 64 * 1024  # bytes that may come before there is a request
+_MAX_EARLY = 64 * 1024  # bytes that may arrive before a request was sent
 _REFUSALS = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "connection reset",
@@ -41,9 +41,9 @@ _PoolKey = tuple[str, str, int, bool]
 
 
 class HttpClient:
-    """One pool of connections for everything that is forwarded; use it as an async context manager.
+    """A connection pool for all forwarded requests; use it as an async context manager.
 
-    Dials allowed addresses only, follows no redirect, keeps no cookie, asks no proxy. One call is one request.
+    Connects to allowed addresses only, follows no redirects, keeps no cookies, uses no proxy. One call is one request.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class HttpClient:
 
     async def __aexit__(self, *_: object) -> None:
         self._close_idle(0.0)
-        await asyncio.sleep(0)  # closed sockets are gone with the next turn of the loop
+        await asyncio.sleep(0)  # sockets are closed in the next iteration of the loop
 
     async def send(
         self,
@@ -66,7 +66,7 @@ class HttpClient:
         verify_tls: bool = True,
         keep: Callable[[], int] = lambda: KEPT_BODY,
     ) -> ReceivedResponse:
-        """Send the bytes of `request` to `destination` and return what came back.
+        """Send the bytes of `request` to `destination` and return the response.
 
         `seconds` are for the whole exchange; at most `keep()` bytes of the body come back. What was odd about it is
         in its notes: a status that came counts. Raises NoAnswerError when nothing came that is HTTP, ValueError for
@@ -96,7 +96,7 @@ class HttpClient:
         return parser.build_response()
 
     def _take(self, key: _PoolKey, allowed: tuple[Address, ...]) -> "_Connection | None":
-        """Return an open connection to one of the allowed addresses that has been idle for a moment only."""
+        """Return an open connection to one of the allowed addresses that was idle only briefly."""
         connections = self._idle.get(key, [])
         while connections:
             connection = connections.pop()
@@ -113,7 +113,7 @@ class HttpClient:
             self._sweep = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._close_idle, _IDLE_SECONDS)
 
     def _close_idle(self, seconds: float) -> None:
-        """Close what has been idle for that long."""
+        """Close connections that have been idle for that long."""
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
@@ -127,7 +127,7 @@ class HttpClient:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, over which one request at a time goes out whole and one answer comes in."""
+    """A connection that sends one complete request at a time and reads one response."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.idle_since = 0.0
@@ -145,7 +145,7 @@ class _Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     async def exchange(self, head: bytes, body: bytes, parser: ResponseParser, until: float) -> None:
-        """Write a request and wait until its answer is whole.
+        """Write a request and wait for its complete response.
 
         Raises TimeoutError once the loop's time is `until`, OSError and NoAnswerError for what else goes wrong.
         """
@@ -153,9 +153,9 @@ class _Connection(asyncio.Protocol):
             raise NoAnswerError("hung up without an answer")
         self._parser, self._answered, self._until = parser, self._loop.create_future(), until
         if self._timer is None or self._timer.when() > until:
-            self._set_timer()  # one that fires earlier is set again then: most answers come long before
-        # No waiting for the socket to drain: a target may answer before it has read everything, and
-        # then hang up.
+            self._set_timer()  # a timer that fires earlier is set again then: most responses arrive long before
+        # Not waiting for the socket to drain: a target may answer before it has read everything, and
+        # then close the connection.
         if len(body) <= _LARGEST_JOINED_BODY:
             self._transport.write(head + body)
         else:
@@ -177,7 +177,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername")  # None where it has been reset already
+        peer = transport.get_extra_info("peername")  # None if it has been reset already
         self.address = ip_address(peer[0]) if peer else None
 
     def data_received(self, data: bytes) -> None:
@@ -224,7 +224,7 @@ class _Connection(asyncio.Protocol):
             self._answered.set_result(None)
         else:
             self._answered.set_exception(error)
-            self._answered.exception()  # retrieved here: its caller may be gone
+            self._answered.exception()  # retrieved here: its caller may have been cancelled
 
 
 async def _connect(destination: Destination, seconds: float, verify_tls: bool) -> _Connection:

@@ -11,22 +11,22 @@ from relay.errors import RelayError
 from relay.model.event import Capture
 
 SAMPLE_HEADER = "X-Relay-Sample"  # marks a request that relay itself triggers
-EVENT_HEADER = "X-Relay-Event"  # the number of the event that it became
+EVENT_HEADER = "X-Relay-Event"  # the id of the event that it became
 _SKIPPED_HEADERS = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT, hdrs.CONTENT_TYPE)
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 
 
 class IngressError(RelayError):
-    """Our own ingress did not take a sample."""
+    """relay's own ingress refused a sample."""
 
     status = 502
     code = "ingress"
 
 
 async def post_sample(capture: Capture, ingress_url: str, nonce: str) -> int:
-    """Send a sample as its provider would and return the number of the event it became.
+    """Send a sample as its provider would and return the id of the event it became.
 
-    Raises IngressError with what the ingress answered.
+    Raises IngressError with the response of the ingress.
     """
     url = URL(ingress_url + capture.path + (f"?{capture.query}" if capture.query else ""), encoded=True)
     headers = CIMultiDict(capture.headers)

@@ -1,4 +1,4 @@
-"""The request that a forward sends, made from a capture: pure, and as little changed as may be."""
+"""Builds the request that a forward sends from a capture, with as few changes as possible; pure."""
 
 import re
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 from relay.providers.sender_urls import build_public_url
 
-# RFC 9110, 7.6.1, with those that older software sends.
+# RFC 9110, 7.6.1, and those that older software sends.
 HOP_BY_HOP = frozenset(
     {
         "connection",
-        # Its sender has been told to go on already, and the body goes out with the head here.
+        # Its sender was told to continue already, and the body is sent together with the head here.
         "expect",
         "keep-alive",
         "proxy-authenticate",
@@ -72,7 +72,7 @@ class ForwardOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signing:
-    """How a request is to be signed.
+    """How a request is signed.
 
     `list_received` returns the request at the address the provider called, where a signature for that one will do.
     `requested`: the mode was chosen for this very delivery, not by its target's settings.
@@ -103,7 +103,7 @@ def readdress(capture: Capture, path: str, query: str, headers: Headers, url: st
 def build_request_target(
     event: CapturedEvent, changes: DeliveryChanges, options: ForwardOptions, destination: Destination, source_path: str
 ) -> tuple[str, str, tuple[str, ...]]:
-    """Return path and query of the request sent, and a note where it differs in a way that surprises.
+    """Return path and query of the request sent, and a note if they differ unexpectedly.
 
     A target's own path is where events go; what an event has below its source's path is set below
     that unless the path is fixed, and its query is kept beside the target's own; a `?` with nothing behind it
@@ -123,7 +123,7 @@ def build_request_target(
         return path, changes.query, notes
     query = "&".join(part for part in (destination.query, event.capture.query) if part)
     if changes.path is None and _UNSENDABLE.search(path + query):
-        # Gateways put raw spaces into a query; what is captured so could not be sent on as it is.
+        # Gateways put raw spaces into a query, which cannot be forwarded unchanged.
         notes += ("spaces and control characters in the path or query are percent-encoded",)
         path, query = (_UNSENDABLE.sub(lambda found: f"%{ord(found[0]):02X}", part) for part in (path, query))
     if changes.path is None and not query and event.capture.request_target.endswith("?"):
@@ -136,7 +136,7 @@ def _path_below(path: str, source_path: str) -> str:
     if path.startswith(root + "/"):
         rest = path[len(root) :]
     else:
-        # The same path may have other escapes (/webhooks/caf%c3%a9, or none at all), but not other slashes.
+        # The same path may be escaped differently (/webhooks/caf%c3%a9, or not at all), but has the same slashes.
         segments, depth = path.split("/"), root.count("/") + 1
         is_same = unquote("/".join(segments[:depth]), "latin-1") == unquote(root, "latin-1")
         rest = "".join(f"/{segment}" for segment in segments[depth:]) if is_same else ""
@@ -144,7 +144,7 @@ def _path_below(path: str, source_path: str) -> str:
 
 
 def _resolve_dots(below: str) -> str:
-    """Return the path with its dot segments resolved if they would lead above it, else as it is."""
+    """Return the path with its dot segments resolved if they would leave it, else unchanged."""
     kept: list[str] = []
     climbs = False
     for segment in below.split("/"):
@@ -160,7 +160,7 @@ def _resolve_dots(below: str) -> str:
 
 
 def called_url(event: CapturedEvent, changes: DeliveryChanges, source_path: str, public_url: str | None) -> str:
-    """Return the address the provider called: the source's `public_url` where it has one, else the event's own."""
+    """Return the address that the provider called: the source's `public_url` if it has one, else the event's own."""
     capture = event.capture
     query = capture.query if changes.query is None else changes.query
     if public_url:
@@ -170,7 +170,7 @@ def called_url(event: CapturedEvent, changes: DeliveryChanges, source_path: str,
 
 
 def app_url(event: CapturedEvent, options: ForwardOptions, destination: Destination, tail: str) -> str:
-    """Return the address the app believes was called, path and query being `tail`: what it checks is signed for."""
+    """Return the address that the app believes was called, for signatures over it; `tail` is path and query."""
     host = _original_host(event.capture) if options.keep_host else ""
     if not host:
         return f"{destination.scheme}://{destination.authority}{tail}"
@@ -179,7 +179,7 @@ def app_url(event: CapturedEvent, options: ForwardOptions, destination: Destinat
 
 
 def apply_changes(capture: Capture, changes: DeliveryChanges) -> tuple[Capture, tuple[str, ...]]:
-    """Return the request with a person's edits to method, headers and body, and a note for every edit."""
+    """Return the request with the user's edits to method, headers and body, and a note for each edit."""
     if changes is NO_CHANGES:
         return capture, ()
     edits = {
@@ -200,7 +200,7 @@ def apply_changes(capture: Capture, changes: DeliveryChanges) -> tuple[Capture, 
 
 
 def edit_request(capture: Capture, changes: DeliveryChanges) -> Capture:
-    """Return the request with all of a person's edits, for what reads it here and sends it nowhere."""
+    """Return the request with all of the user's edits, for reading and not for sending."""
     request, _ = apply_changes(capture, changes)
     path = request.path if changes.path is None else changes.path
     query = request.query if changes.query is None else changes.query
@@ -208,7 +208,7 @@ def edit_request(capture: Capture, changes: DeliveryChanges) -> Capture:
 
 
 def describe_header_changes(before: Headers, after: Headers) -> str:
-    """Return which headers differ, by name and never by value: `X-A changed, X-B added, Host left to relay`."""
+    """Return the names of headers that differ, without values: `X-A changed, X-B added, Host left to relay`."""
     names = {name.lower(): name for name, _ in (*before, *after)}
     changes = []
     for lower, name in names.items():
@@ -221,7 +221,7 @@ def describe_header_changes(before: Headers, after: Headers) -> str:
 
 
 def portable_headers(headers: Headers, original: Headers, *, loopback: bool) -> tuple[Headers, tuple[str, ...]]:
-    """Return the headers that may travel on, in order, and notes on what had to stay.
+    """Return the headers that may be forwarded, in order, and notes on those removed.
 
     What belongs to one connection stays; so do the sender's credentials, unless the target is on
     this computer.
@@ -256,7 +256,7 @@ def _classify_header(name: str) -> str:
 def final_headers(
     signed: Capture, event: CapturedEvent, delivery: Delivery, options: ForwardOptions, destination: Destination
 ) -> Headers:
-    """Return the headers as they go out: Host and length ours, relay's own added, the target's settings last."""
+    """Return the final headers: Host and length set, relay's own added, the target's settings last."""
     host = _original_host(event.capture) if options.keep_host else ""
     ours = [("Host", host or destination.authority)]
     if options.forwarded:
@@ -276,10 +276,10 @@ def final_headers(
 
 
 def _forwarded_headers(capture: Capture) -> Headers:
-    """Return who called what, as proxies tell it: each adds its peer behind what the one before it said."""
+    """Return the X-Forwarded headers: each proxy appends its peer to what it received."""
     scheme, host = _called_origin(capture)
     known = [value for value in capture.header_values("X-Forwarded-For") if value]
-    # A tunnel's agent on this computer has said already who called; it is no caller itself.
+    # A tunnel's agent on this computer has named the caller already; it is not a caller itself.
     peer = [] if known and capture.remote in ("127.0.0.1", "::1") else [capture.remote]
     return (("X-Forwarded-For", ", ".join([*known, *peer])), ("X-Forwarded-Proto", scheme), ("X-Forwarded-Host", host))
 
@@ -297,9 +297,9 @@ def _original_host(capture: Capture) -> str:
 
 
 def _set_headers(headers: Headers, values: list[tuple[str, str]]) -> Headers:
-    """Return the headers with exactly one of each name of `values`, where the first one stood and spelt as it was.
+    """Return the headers with exactly one of each name of `values`, in the position and spelling of the first one.
 
-    What is new comes last, but for the Host, which comes first. Of two values of a name the last counts.
+    New headers come last, except Host, which comes first. Of two values of a name the last is used.
     """
     wanted: dict[str, tuple[str, str]] = {}
     for name, value in values:
@@ -319,7 +319,7 @@ def _set_headers(headers: Headers, values: list[tuple[str, str]]) -> Headers:
 
 
 def describe_settings(options: ForwardOptions) -> tuple[str, ...]:
-    """Return notes on what the target's own settings change."""
+    """Return notes on the changes by the target's settings."""
     return (
         *(["Host kept as received"] if options.keep_host else []),
         *(["X-Forwarded-For, -Proto and -Host set"] if options.forwarded else []),
@@ -329,9 +329,9 @@ def describe_settings(options: ForwardOptions) -> tuple[str, ...]:
 
 
 def encode_head(request: SentRequest) -> bytes:
-    """Return the request line and the headers as bytes; every header name and value as given.
+    """Return the request line and the headers as bytes; header names and values are unchanged.
 
-    Raises ValueError for what would break the framing.
+    Raises ValueError for values that would break the framing.
     """
     slash = request.url.find("/", request.url.index("://") + 3)
     target = request.url[slash:] if slash >= 0 else "/"

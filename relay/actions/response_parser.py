@@ -1,4 +1,4 @@
-"""What targets answer, read so that a status that came counts, whatever is odd about the rest.
+"""Parses responses of targets leniently: a received status counts, whatever is malformed after it.
 
 A strict parser gives nothing of an answer with a body after 204, with more bytes than its Content-Length says or with
 an odd header, and the app that has acted would be called again.
@@ -12,9 +12,9 @@ from typing import NamedTuple
 from relay.model.delivery import ReceivedResponse
 from relay.model.event import Headers
 
-MAX_INTERIM = 20  # 1xx answers before the final one
-MAX_HEAD = 256 * 1024  # bytes; what lies beyond is not read
-_MAX_REMEMBERED_HEAD = 2048  # bytes; an app sends the same head again and again, but for its Date
+MAX_INTERIM = 20  # 1xx responses before the final one
+MAX_HEAD = 256 * 1024  # bytes; the rest is not read
+_MAX_REMEMBERED_HEAD = 2048  # bytes; an app's heads are all the same except for the Date
 _MAX_HEADERS = 128
 _MAX_LINE = 8190
 _HEAD_END = re.compile(rb"\n\r?\n")
@@ -34,9 +34,9 @@ _UNEVEN_HEAD = "its head is not valid HTTP"
 
 
 class NoAnswerError(Exception):
-    """No HTTP response came; `detail` says why in a few plain words.
+    """No HTTP response was received; `detail` says why in a few words.
 
-    `unreachable` when not even a connection came about.
+    `unreachable` if there was no connection.
     """
 
     def __init__(self, detail: str, *, unreachable: bool = False) -> None:
@@ -46,9 +46,9 @@ class NoAnswerError(Exception):
 
 
 class ResponseHead(NamedTuple):
-    """The head of an answer: `length` is None where the body ends with the connection or comes in chunks.
+    """The head of a response: `length` is None if the body is chunked or ends with the connection.
 
-    `closes`: its connection has no other use. `notes` says what is odd.
+    `closes`: its connection cannot be reused. `notes` lists what is malformed.
     """
 
     status: int
@@ -60,9 +60,9 @@ class ResponseHead(NamedTuple):
 
 
 class ResponseParser:
-    """Reads the answer to one request, as much of its body as `keep` says at each moment.
+    """Parses the response to one request and keeps at most `keep()` bytes of its body.
 
-    `closes`: no further request may go over its connection.
+    `closes`: its connection cannot be reused.
     """
 
     def __init__(self, *, is_head: bool, keep: Callable[[], int]) -> None:
@@ -72,28 +72,28 @@ class ResponseParser:
         self._keep = keep
         self._head: ResponseHead | None = None
         self._notes: list[str] = []
-        self._waiting = b""  # of a head, or of a chunk's framing, that is not there whole
+        self._waiting = b""  # of an incomplete head or chunk framing
         self._interim = 0
         self._body = bytearray()
         self._received = 0  # bytes of the body, kept or not
-        self._left: int | None = None  # bytes of the body, or of a chunk; None until the connection ends
+        self._left: int | None = None  # remaining bytes of the body or chunk; None until the connection ends
         self._in_trailer = False
         self._is_cut = False
 
     @property
     def is_silent(self) -> bool:
-        """Return whether nothing has come yet."""
+        """Return whether nothing was received yet."""
         return self._head is None and not self._waiting
 
     def feed(self, data: bytes) -> bool:
-        """Take what came and return whether the answer is whole. Raises NoAnswerError for what is no HTTP answer."""
+        """Parse received bytes; return whether the response is complete. Raises NoAnswerError if it is not HTTP."""
         while data and not self.is_whole and self._head is None:
             data = self._feed_head(self._waiting + data)
         head = self._head
         if data and not self.is_whole and head is not None:
             data = self._feed_chunks(self._waiting + data) if head.chunked else self._feed_body(data)
         if data and self.is_whole and not self._is_cut:
-            # It belongs to no answer, and the connection has no other use.
+            # It belongs to no response, and the connection cannot be reused.
             if data.strip(b"\r\n") and not self._notes:
                 length = head.length if head and not head.chunked and self._left is not None else None
                 end = "its end" if length is None else f"its Content-Length of {length} bytes"
@@ -102,13 +102,13 @@ class ResponseParser:
         return self.is_whole
 
     def end(self) -> bool:
-        """Take the end of the connection; return whether the answer was to end so."""
+        """Handle the end of the connection; return whether it completes the response."""
         if self._head is not None and self._left is None and not self._head.chunked:
             self.is_whole = True
         return self.is_whole
 
     def cut_off(self) -> bool:
-        """Take it that nothing more will come; return whether a final status came, which is what counts."""
+        """Handle a timeout; return whether a final status was received, which is what counts."""
         if self._head is None:
             found = _STATUS.match(self._waiting)
             if found is None or found[2][:1] == b"1":
@@ -121,7 +121,7 @@ class ResponseParser:
         return True
 
     def build_response(self) -> ReceivedResponse:
-        """Return the answer."""
+        """Return the response."""
         assert self._head is not None
         keep = self._keep()
         return ReceivedResponse(
@@ -133,7 +133,7 @@ class ResponseParser:
         )
 
     def _feed_head(self, data: bytes) -> bytes:
-        """Return what follows the head; empty lines before it are skipped."""
+        """Return the bytes after the head; empty lines before it are skipped."""
         data = data.lstrip(b"\r\n")
         if not data:
             return b""
@@ -174,7 +174,7 @@ class ResponseParser:
             self.closes = True
 
     def _feed_body(self, data: bytes) -> bytes:
-        """Return what follows the body."""
+        """Return the bytes after the body."""
         if self._left is None:
             self._add(data)
             return b""
@@ -185,9 +185,9 @@ class ResponseParser:
         return rest
 
     def _feed_chunks(self, data: bytes) -> bytes:
-        """Return what follows the last chunk and its trailer."""
+        """Return the bytes after the last chunk and its trailer."""
         self._waiting, at = b"", 0
-        # By position, for to cut off what is read would copy the rest for each of ten thousand little chunks.
+        # By position: cutting off each chunk would copy the rest for each of ten thousand small chunks.
         while at < len(data) and not self.is_whole:
             if self._left:
                 piece = data[at : at + self._left]
@@ -203,7 +203,7 @@ class ResponseParser:
             if self._in_trailer:
                 self.is_whole = not text
             elif self._left == 0 and not text:
-                self._left = None  # the line's end behind a chunk
+                self._left = None  # the line end after a chunk
             elif self._left is None and (size := _CHUNK.fullmatch(line)):
                 self._left = int(size[1], 16) or None
                 self._in_trailer = self._left is None
@@ -222,7 +222,7 @@ class ResponseParser:
 
 
 def read_head(data: bytes) -> ResponseHead:
-    """Return what can be made of a head that begins with a status line; pure."""
+    """Return the parsed head that starts with a status line, as far as possible; pure."""
     found = _STATUS.match(data)
     if found is None:
         raise ValueError("no status line")

@@ -1,4 +1,4 @@
-"""Heads of requests that aiohttp's parser need not see, or refuses: captured only if their framing is beyond doubt.
+"""Parses request heads that aiohttp's parser need not see or refuses; accepted only if their framing is unambiguous.
 
 A usual request is read here, in a third of the time. Of what the parser refuses, a repeated Content-Type or raw UTF-8
 in a query says nothing about where a request ends, so two readers cannot disagree about it. Whatever could be read in
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from relay.model.event import Headers
 from relay.model.values import dataclass
 
-MAX_HEAD = 64 * 1024  # bytes of a head that is read a second time
+MAX_HEAD = 64 * 1024  # bytes of a head that is parsed a second time
 MAX_LINE = 8190  # bytes of a line, and the number of headers below: the limits of aiohttp's own parser
 MAX_HEADERS = 128
 
@@ -25,7 +25,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 _BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NON_LETTER = re.compile(rb"[^a-z]")
-# What decides where a request ends, whom it is for, or whether the connection stays.
+# Headers that decide where a request ends, its host, or whether the connection stays open.
 _FRAMING = frozenset(
     {
         b"connection",
@@ -47,12 +47,12 @@ _UNUSUAL = (_FRAMING - {b"host", b"content-length", b"connection"}) | {b"content
 _UNUSUAL_NAMES = frozenset(name.decode() for name in _UNUSUAL)
 _FRAMING_NAMES = frozenset(name.decode() for name in _FRAMING)
 _NO_CONTROLS = bytes([*range(0x20, 0x7F), *range(0x80, 0x100)])
-_MAX_KNOWN_NAMES, _MAX_KNOWN_NAME = 4096, 64  # names that are remembered, and the length of one: memory has an end
+_MAX_KNOWN_NAMES, _MAX_KNOWN_NAME = 4096, 64  # cached names, and the length of one: memory must stay bounded
 _lower_names: dict[str, str] = {}
 
 
 class UsualRequest(NamedTuple):
-    """A POST that is here whole; `by_name` has the first value of each header by lower-case name.
+    """A complete POST; `by_name` has the first value of each header by lower-case name.
 
     Text is latin-1 as in Capture. `rest` is what follows the request.
     """
@@ -65,10 +65,10 @@ class UsualRequest(NamedTuple):
 
 
 def read_usual_request(data: bytes) -> UsualRequest | None:
-    """Return the request that `data` begins with, None for one that is not here whole or is not a plain POST.
+    """Return the request at the start of `data`; None if it is incomplete or not a plain POST.
 
-    Only what no two parsers read differently is taken: HTTP/1.1, no control characters, every line ended by CRLF, one
-    Host, one Content-Length, no Transfer-Encoding. A test holds it against aiohttp's parser.
+    Only requests that no two parsers read differently are accepted: HTTP/1.1, no control characters, CRLF lines, one
+    Host, one Content-Length, no Transfer-Encoding. A test compares it with aiohttp's parser.
     """
     end = data.find(HEAD_END)
     if not 0 < end <= MAX_LINE:
@@ -111,7 +111,7 @@ def read_usual_request(data: bytes) -> UsualRequest | None:
 
 
 def _learn_name(name: str) -> str:
-    """Return the lower-case name of a header that was not met before, "" if it is not a name."""
+    """Return the lower-case name of a header that is not cached yet; "" if it is not a valid name."""
     if not _TOKEN.fullmatch(name.encode("latin-1")):
         return ""
     lower = name.lower()
@@ -121,7 +121,7 @@ def _learn_name(name: str) -> str:
 
 
 class AmbiguousRequestError(Exception):
-    """A request could be read in more than one way, or is none; `reason` says why in a few words."""
+    """A request that is ambiguous or not HTTP; `reason` says why in a few words."""
 
     def __init__(self, reason: str, status: int = 400) -> None:
         super().__init__(reason)
@@ -131,7 +131,7 @@ class AmbiguousRequestError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestHead:
-    """The head of a request: `length` in bytes is None where there is no Content-Length."""
+    """The head of a request: `length` in bytes is None if there is no Content-Length."""
 
     method: bytes
     target: bytes
@@ -151,7 +151,7 @@ class RequestHead:
 
 
 def check_partial_head(data: bytes) -> None:
-    """Raise AmbiguousError for an unfinished head that can become no request: there is no need to wait for its end."""
+    """Raise AmbiguousRequestError for an incomplete head that cannot become a request, without waiting for its end."""
     if len(data) > MAX_HEAD:
         raise AmbiguousRequestError("the head is too large")
     line, ended, _ = data.partition(b"\r\n")
@@ -164,7 +164,7 @@ def check_partial_head(data: bytes) -> None:
 
 
 def parse_head(data: bytes) -> RequestHead:
-    """Return the head that `data` (up to its empty line) holds. Raises AmbiguousError."""
+    """Return the head in `data` (up to its empty line). Raises AmbiguousRequestError."""
     data = data.lstrip(b"\r\n")
     if len(data) > MAX_HEAD:
         raise AmbiguousRequestError("the head is too large")
@@ -181,7 +181,7 @@ def parse_head(data: bytes) -> RequestHead:
 
 def _parse_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:
     method, _, rest = line.partition(b" ")
-    # A target with raw spaces is what SMS gateways make of a text: it ends where the version begins.
+    # SMS gateways send targets with raw spaces: the target ends where the version starts.
     target, _, version = rest.rpartition(b" ")
     if not _METHOD.fullmatch(method) or not target or not version.startswith(b"HTTP/"):
         raise AmbiguousRequestError("not an HTTP request")

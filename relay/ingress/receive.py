@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 
 BODY_SECONDS = 30.0
 LOG_INTERVAL = 60.0
-_MAX_LINE_SHOWN = 200  # characters of a refused request's first line that are shown
+_MAX_LINE_SHOWN = 200  # characters of a refused request line that are shown
 LARGE_BODY = 1_000_000  # bytes above which a body waits its turn
-MAX_LARGE_BODIES = 8  # large bodies read at the same time, so that memory stays bounded
+MAX_LARGE_BODIES = 8  # large bodies read concurrently, so that memory stays bounded
 HOP_HEADER = "X-Relay-Hop"
 FORWARDED_HEADER = "X-Forwarded-For"
 _HOP_NAME, _FORWARDED_NAME, _SAMPLE_NAME = HOP_HEADER.lower(), FORWARDED_HEADER.lower(), SAMPLE_HEADER.lower()
@@ -45,7 +45,7 @@ _NO_SOURCE = Source(name="", provider="", path="")
 
 @dataclass(slots=True)
 class _Arrival:
-    """A request whose head is read; `source` is _NO_SOURCE where none answers at its path."""
+    """A request whose head was read; `source` is _NO_SOURCE if no source has its path."""
 
     began: float
     method: str
@@ -58,13 +58,13 @@ class _Arrival:
 
 
 class IngressHandler:
-    """Receives webhooks for one relay, and counts what could not be taken in."""
+    """Receives webhooks for a relay, and counts those that could not be stored."""
 
     def __init__(self, relay: RunningRelay, pipeline: Pipeline, *, trusts_tunnel_header: bool) -> None:
         self._relay = relay
         self._pipeline = pipeline
         self._limits = RequestLimits(relay.clock)
-        # The tunnel says in X-Forwarded-For who called.
+        # The tunnel names the caller in X-Forwarded-For.
         self._trusts_tunnel_header = trusts_tunnel_header
         self._unkept = 0
         self._log_unkept_at = 0.0
@@ -73,14 +73,14 @@ class IngressHandler:
         self._large = asyncio.Semaphore(MAX_LARGE_BODIES)
 
     def check_health(self) -> SenderResponse:
-        """Return what `GET /webhooks/health` answers."""
+        """Return the response of `GET /webhooks/health`."""
         relay = self._relay
         return build_health_response(relay.sources.configured, relay.clock.now(), keeps=relay.state.outage is None)
 
     def count_unkept(self, error: StoreError) -> None:
-        """Count a webhook that could not be kept; log it at most once a minute, with how many there were.
+        """Count a webhook that could not be stored; log it at most once a minute, with the number of them.
 
-        While the store can keep nothing at all, its watch does the logging.
+        During an outage of the store, its watch does the logging.
         """
         self._relay.state.unkept += 1
         if error.is_outage:
@@ -93,7 +93,7 @@ class IngressHandler:
             self._unkept = 0
 
     def respond_to_failure(self, error: BaseException) -> SenderResponse:
-        """Return what the sender of a webhook gets that could not be taken in, and count or log why."""
+        """Return the response to a webhook that could not be received, and count or log the reason."""
         if isinstance(error, StoreError):
             self.count_unkept(error)
             again = (("Retry-After", "5"),)
@@ -104,7 +104,7 @@ class IngressHandler:
         return build_error_response(500, "internal", "relay failed on this request", "its log says why", closes=True)
 
     async def receive(self, request: web.BaseRequest) -> SenderResponse:
-        """Capture one request and return what its source says is answered. Raises StoreError."""
+        """Capture a request and return the response of its source. Raises StoreError."""
         headers = request.headers
         is_sample = headers.get(SAMPLE_HEADER) == self._relay.nonce
         caller = self._find_caller(headers.getall(FORWARDED_HEADER, ()), request.remote or "")
@@ -126,7 +126,7 @@ class IngressHandler:
     def receive_at_once(self, request: UsualRequest, peer: str, answer: Callable[[SenderResponse], None]) -> bool:
         """Do what `receive` does, without a task; False leaves it to `receive`.
 
-        `answer` is called once its event is on disk, or when it is refused.
+        `answer` is called when its event is on disk, or when it is refused.
         """
         by_name, body = request.by_name, request.body
         is_sample = by_name.get(_SAMPLE_NAME) == self._relay.nonce
@@ -170,14 +170,14 @@ class IngressHandler:
         )
 
     def _refuse(self, arrival: _Arrival) -> SenderResponse | None:
-        """Return the refusal of a request that is not even read; None where it may come in."""
+        """Return the refusal of a request before its body is read; None if it is allowed."""
         source, path = arrival.source, arrival.path
         if source is _NO_SOURCE:
             shown = escape_unprintable(decode_header_text(path), _MAX_LINE_SHOWN)
             self._record_refusal("", 404, f"no source answers at {shown}{_suggest_path(path)}", arrival.caller)
             hint = "paths begin with /webhooks/ and a name"
             return build_error_response(404, "not_found", "no such hook", hint, closes=True)
-        # Limits are for others: what relay triggers itself comes from here, and only when asked to.
+        # Limits are for other senders: relay's own samples come from this computer, on request.
         refusal = None if arrival.is_sample else self._limits.refuse(source, arrival.caller)
         if refusal is None:
             return None
@@ -189,7 +189,7 @@ class IngressHandler:
     def _capture(
         self, arrival: _Arrival, headers: Headers, body: bytes, by_name: dict[str, str] | None = None
     ) -> tuple[Capture, tuple[str, ...]]:
-        """Return the request as an event holds it, and the addresses that its sender may have signed."""
+        """Return the captured request, and the addresses that its sender may have signed."""
         if arrival.is_sample:
             headers = tuple(pair for pair in headers if pair[0] != SAMPLE_HEADER)
         capture = Capture(
@@ -214,11 +214,11 @@ class IngressHandler:
         self._relay.meter.count_response(arrival.source.name, self._relay.clock.monotonic() - arrival.began)
         if not arrival.is_sample:
             return response
-        # A sender learns no number of ours from the headers; relay's own trigger does.
+        # The event's id is only in the headers of relay's own trigger.
         return replace(response, headers=(*response.headers, (EVENT_HEADER, str(response.event_id))))
 
     def _find_caller(self, named: Sequence[str], peer: str) -> str:
-        """Return who called: the peer, or, where that is the tunnel's agent, whom the tunnel names."""
+        """Return the caller's address: the peer, or the address that the tunnel's agent names."""
         if not named or not self._trusts_tunnel_header or self._relay.state.public_url is None or not is_loopback(peer):
             return peer
         return forwarded_for(named)
@@ -257,10 +257,10 @@ class IngressHandler:
             raise RequestBodyTooLargeError
         content = request.content
         if content.is_eof():
-            # Small bodies come with their head: no timer is worth its price then.
+            # Small bodies arrive with their head: a timer would not be worth its cost.
             return _check_length(content.read_nowait(), limit)
         if "Expect" in request.headers:
-            # Only resource routes of aiohttp answer this by themselves.
+            # aiohttp answers this only for routes of resources.
             assert request.transport is not None
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         async with asyncio.timeout(BODY_SECONDS):
@@ -287,14 +287,14 @@ class IngressHandler:
         return b"".join(chunks)
 
     def record_unread(self, status: int, reason: str, line: bytes, remote: str) -> None:
-        """Show a request that was refused before its source was asked; `line` is its first line as it came."""
+        """Record a request that was refused before its source was known; `line` is its request line as received."""
         target = line.split(b" ")[1] if line.count(b" ") else b""
         source = self._relay.sources.find(target.partition(b"?")[0].decode("latin-1"))
         shown = f": {escape_unprintable(line, _MAX_LINE_SHOWN)}" if line else ""
         self._record_refusal(source.name if source else "", status, f"{reason}{shown}", remote)
 
     def count_excess_connection(self, excess: int) -> None:
-        """Count a connection above the limit, of which there are `excess` at this moment."""
+        """Count a connection above the limit; `excess` is their current number."""
         self._record_refusal("", 503, "too many connections", "")
         now = self._relay.clock.monotonic()
         self._turned_away += 1
@@ -318,7 +318,7 @@ def _check_length(body: bytes, limit: int) -> bytes:
 
 
 def format_request_line(request: web.BaseRequest) -> str:
-    """Return method and target of a request, made harmless and cut to a length that can be shown."""
+    """Return method and target of a request, escaped and cut to a length that can be shown."""
     return escape_unprintable(f"{request.method} {request.raw_path}", _MAX_LINE_SHOWN)
 
 
@@ -333,7 +333,7 @@ def _suggest_path(path: str) -> str:
 
 
 def _parse_target(raw: str) -> str:
-    """Return path and query as latin-1 text: a target in absolute form names a host that is not asked for."""
+    """Return path and query as latin-1 text; the host of a target in absolute form is dropped."""
     text = raw if raw.isascii() else raw.encode("utf-8", "surrogateescape").decode("latin-1")
     if text.startswith("/"):
         return text

@@ -1,4 +1,4 @@
-"""aiohttp's C parser, fed so that it never sees two requests at once, and a second reading of heads that it refuses.
+"""Feeds aiohttp's C parser one request at a time, and gives heads that it refuses to relay's own parser.
 
 Everything after the last byte of a request is kept from it: by itself it gives nothing of a whole request when the
 bytes behind it are no HTTP, so that what was captured would depend on how packets are cut.
@@ -24,12 +24,12 @@ from relay.ingress.head_parser import (
 )
 
 ParsedMessage = tuple[RawRequestMessage | _ErrInfo, StreamReader]
-# (status, why, the first line as it came)
+# (status, reason, the request line as received)
 RefusalCallback = Callable[[int, str, bytes], None]
 
 
 class BodyReadError(Exception):
-    """A body that cannot be read to its end; `reason` says why in a few words."""
+    """A body that cannot be read completely; `reason` says why in a few words."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -40,7 +40,7 @@ class RequestParser:
     """Has the interface of aiohttp's request parser; one for each connection.
 
     `make` returns the parser behind it, without a limit on queued messages. Each refused request goes to `report`
-    once, and is the last of its connection. While `is_held` is set, what comes waits.
+    once, and is the last of its connection. While `is_held` is set, received bytes wait.
     """
 
     def __init__(self, make: Callable[[], HttpRequestParser], report: RefusalCallback) -> None:
@@ -48,21 +48,21 @@ class RequestParser:
         self._report = report
         self.is_held = False
         self._inner = make()
-        self._head = bytearray()  # of a request whose head is not whole yet
-        self._refused_head = False  # the parser has refused it, its end is still to come
+        self._head = bytearray()  # of a request whose head is incomplete
+        self._refused_head = False  # refused by the parser, but its end has not arrived
         self._payload: StreamReader | None = None
-        self._left: int | None = None  # bytes of the body still to be fed; None: it comes in chunks
+        self._left: int | None = None  # bytes of the body still to be fed; None if it is chunked
         self._length = 0
         self._chunked_end = b""  # the last bytes of a chunked body so far
         self._tail = b""
         self._queued = 0
         self._paused = False
         self._upgraded = False
-        self._last = False  # nothing may follow the request that is read now
+        self._last = False  # nothing may follow the current request
         self._closed = False
 
     def feed_data(self, data: bytes) -> tuple[Sequence[ParsedMessage], bool, bytes]:
-        """Return the requests that began with these bytes, whether they ask for another protocol, and what is left."""
+        """Return the requests that started with these bytes, whether they ask for an upgrade, and the rest."""
         if self._tail:
             data, self._tail = self._tail + data, b""
         messages: list[ParsedMessage] = []
@@ -86,16 +86,16 @@ class RequestParser:
         return messages, self._upgraded, data if self._upgraded else b""
 
     def read_usual(self, data: bytes) -> UsualRequest | None:
-        """Return the usual request that comes next, None where none does, or something is under way.
+        """Return the next request if it is a usual one; None if it is not, or if another is in progress.
 
-        It counts as read once `keep` is called with what follows it.
+        It counts as read when `keep` is called with the bytes after it.
         """
         if self._payload is not None or self._queued or self._head or self._last or self._closed or self._upgraded:
             return None
         return read_usual_request(self._tail + data if self._tail else data)
 
     def keep(self, rest: bytes) -> None:
-        """Have bytes wait until more comes, or until the request under way is answered."""
+        """Keep bytes until more arrive, or until the current request is answered."""
         self._tail = rest
 
     @property
@@ -104,7 +104,7 @@ class RequestParser:
         return bool(self._tail)
 
     def feed_eof(self) -> None:
-        """Take the end of what the sender sends: a body that is not whole never will be."""
+        """Handle the end of the stream: an incomplete body will never be complete."""
         if self._payload is not None and not self._payload.is_eof():
             whole = f" of {self._length}" if self._left is not None else ""
             self._fail_body(f"the sender stopped after {self._payload.total_bytes}{whole} bytes of the body")
@@ -119,12 +119,12 @@ class RequestParser:
         self._inner.pause_reading()
 
     def set_upgraded(self, value: bool) -> None:
-        """Go on with HTTP where the other protocol was declined."""
+        """Continue with HTTP if the upgrade was declined."""
         self._upgraded = value
         self._inner.set_upgraded(value)
 
     def _feed_head(self, data: bytes, messages: list[ParsedMessage]) -> bytes:
-        """Return what follows the head; b"" while it is not whole."""
+        """Return the bytes after the head; b"" while it is incomplete."""
         known = len(self._head)
         if known:
             self._head += data
@@ -177,7 +177,7 @@ class RequestParser:
             self._left = self._length = int(message.headers.get("Content-Length", "0"))
 
     def _feed_body(self, data: bytes) -> bytes:
-        """Return what follows the body; its payload is forgotten once it is whole."""
+        """Return the bytes after the body; its payload is released when it is complete."""
         self._paused = False
         start = 0
         while self._payload is not None:
@@ -196,12 +196,12 @@ class RequestParser:
         return data[start:]
 
     def _body_end(self, data: bytes, start: int) -> int:
-        """Return up to where `data` may be fed so that nothing behind the body is."""
+        """Return how many bytes of `data` may be fed without anything after the body."""
         if self._left is not None:
             end = min(len(data), start + self._left)
             self._left -= end - start
             return end
-        # A chunked body ends in an empty line; where one stands inside it, nothing is lost by a cut.
+        # A chunked body ends with an empty line; if one occurs inside it, the cut loses nothing.
         known, self._chunked_end = self._chunked_end, b""
         if known:
             split = (known + data[start : start + 3]).find(HEAD_END)
@@ -217,7 +217,7 @@ class RequestParser:
         assert self._payload is not None
         self._closed = True
         self._payload.set_exception(BodyReadError(reason))
-        self._payload.feed_eof()  # the rest of it is not waited for
+        self._payload.feed_eof()  # the rest of it is not awaited
         self._payload = None
 
     def _refuse(self, error: AmbiguousRequestError, head: bytes, messages: list[ParsedMessage]) -> None:
@@ -227,14 +227,14 @@ class RequestParser:
 
     def _refuse_rest(self, data: bytes) -> None:
         self._closed = True
-        rest = data.lstrip(b"\r\n")  # some senders end every body with a line break
+        rest = data.lstrip(b"\r\n")  # some senders add a line break after every body
         if rest:
             count = "1 byte follows" if len(rest) == 1 else f"{len(rest)} bytes follow"
             self._report(400, f"{count} the end of the last request of a connection", get_first_line(rest))
 
 
 def get_first_line(data: bytes) -> bytes:
-    """Return the first line of what was sent, without its end."""
+    """Return the first line of the data, without its end."""
     return data.lstrip(b"\r\n").partition(b"\r\n")[0]
 
 

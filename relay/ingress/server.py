@@ -29,11 +29,11 @@ from relay.services.relay import RunningRelay
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 512
-EXCESS_MARGIN = 16  # connections beyond the limit that stay a moment after their 503; further ones are closed with it
+EXCESS_MARGIN = 16  # excess connections that stay open briefly after their 503; further ones are closed at once
 KEEPALIVE_TIMEOUT = 15.0  # seconds; in aiohttp this is also the only deadline for a request head
-LINGER_SECONDS = 1.0  # seconds that a refused body is still read
+LINGER_SECONDS = 1.0  # seconds for which a refused body is still read
 _READ_BUFFER = 64 * 1024  # bytes of a body that are read ahead
-# What relay needs besides: the database, the dashboard, targets, handlers, the tunnel, and what is accepted at once.
+# Descriptors for everything else: database, dashboard, targets, handlers, tunnel, and connections being accepted.
 _OWN_DESCRIPTORS = 96
 _REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
 _BUSY_RESPONSE = (
@@ -43,7 +43,7 @@ _BUSY_RESPONSE = (
 
 
 class _IngressProtocol(RequestHandler):
-    """Answers what is no HTTP without quoting it, and without a traceback for each."""
+    """Answers data that is not HTTP without quoting it, and without logging tracebacks."""
 
     def __init__(self, server: "PublicServer", handler: IngressHandler) -> None:
         loop = asyncio.get_running_loop()
@@ -76,7 +76,7 @@ class _IngressProtocol(RequestHandler):
         self._parser = self._requests  # type: ignore[assignment]  # it has what is called of aiohttp's parser
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a connection; one above the limit is refused at once."""
+        """Accept a connection; one above the limit is refused at once."""
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self._remote = str(peer[0]) if peer else ""
@@ -89,14 +89,14 @@ class _IngressProtocol(RequestHandler):
             if excess > EXCESS_MARGIN or not _send_eof(transport):
                 transport.close()
                 return
-            # The answer may be lost with a connection that is closed before the request was read.
+            # The response may be lost if the connection is closed before the request was read.
             self._loop.call_later(LINGER_SECONDS, transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Read what came, unless nothing of it will be answered.
+        """Read the received bytes, unless none of them will be answered.
 
-        A usual request that is here whole is taken in without a task; aiohttp's own way has all others. Until it is
-        answered, what follows it on this connection waits in the parser.
+        A complete usual request is processed without a task; aiohttp handles all others. Until it is
+        answered, further bytes of this connection wait in the parser.
         """
         if self._is_excess:
             return
@@ -114,12 +114,12 @@ class _IngressProtocol(RequestHandler):
             self._pause_transport_reading()
 
     def _is_idle(self) -> bool:
-        """Return whether aiohttp's handler waits for a request, and the sender takes answers."""
+        """Return whether aiohttp's handler waits for a request, and the sender reads responses."""
         return self._waiter is not None and not self._waiter.done() and not self._paused
 
     def _take(self, request: UsualRequest) -> bool:
-        """Take a request in; False leaves it to aiohttp's own way."""
-        self._request_in_progress = self._requests.is_held = True  # what relay waits for when it stops
+        """Process a request; False leaves it to aiohttp."""
+        self._request_in_progress = self._requests.is_held = True  # awaited when relay stops
         try:
             taken = self._handler.receive_at_once(request, self._remote, self._answer)
         except Exception as error:  # noqa: BLE001 - the outermost guard: whatever was raised is logged there
@@ -132,7 +132,7 @@ class _IngressProtocol(RequestHandler):
         return taken
 
     def _answer(self, response: SenderResponse) -> None:
-        """Answer what was taken, and go on with what came meanwhile."""
+        """Send the response, and continue with the bytes received since."""
         self._request_in_progress = self._requests.is_held = False
         transport = self.transport
         if transport is not None:
@@ -172,7 +172,7 @@ class _IngressProtocol(RequestHandler):
         super()._process_keepalive()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio keeps a connection open for what is true
-        """Answer what is under way: a sender may close its side once it has sent everything."""
+        """Finish the current request: a sender may close its side after sending everything."""
         self._sender_is_done.set()
         if self._requests.is_held:
             return True
@@ -181,7 +181,7 @@ class _IngressProtocol(RequestHandler):
         return bool(self._messages) or not (waits or self._request_count == 0 or self._is_excess or self._is_lingering)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Stop waiting for a sender that is gone."""
+        """Stop waiting for a sender that has disconnected."""
         self._sender_is_done.set()
         super().connection_lost(exc)
 
@@ -194,7 +194,7 @@ class _IngressProtocol(RequestHandler):
         return response, is_reset
 
     async def _linger(self) -> None:
-        """Wait for the sender to close its side: while it still sends, closing ours would take the answer from it."""
+        """Wait for the sender to close its side: closing ours while it sends would discard the response."""
         if self.transport is None or self._sender_is_done.is_set():
             return
         if not _send_eof(self.transport):
@@ -210,7 +210,7 @@ class _IngressProtocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - it quotes the offending bytes
     ) -> web.StreamResponse:
-        """Refuse what the parser could not read; counted, never quoted."""
+        """Refuse data that the parser could not read; counted, never quoted."""
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was under way already")
         if not isinstance(exc, AmbiguousRequestError):
@@ -218,7 +218,7 @@ class _IngressProtocol(RequestHandler):
         return make_response(build_error_response(status, "bad_request", "the request cannot be read", closes=True))
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Log what nothing caught, but not that the rest of a body stays away which was refused already."""
+        """Log uncaught errors, except for missing bytes of a body that was refused already."""
         if not isinstance(kw.get("exc_info"), BodyReadError):
             super().log_exception(*args, **kw)
 
@@ -227,7 +227,7 @@ class _IngressProtocol(RequestHandler):
 
 
 def _send_eof(transport: asyncio.Transport) -> bool:
-    """Tell the other side that nothing more comes; False where it is gone or reads too slowly for that."""
+    """Close the sending side; return False if the peer has disconnected or reads too slowly."""
     if transport.is_closing() or transport.get_write_buffer_size():
         return False
     try:
@@ -250,11 +250,11 @@ class PublicServer(web.Server):
         self._most = max_connections(get_max_open_files())
 
     def __call__(self) -> _IngressProtocol:
-        """Return what speaks with one connection."""
+        """Return the protocol of a connection."""
         return _IngressProtocol(self, self._handler)
 
     def count_excess(self) -> int:
-        """Return by how many connections the limit is exceeded; negative below the limit."""
+        """Return the number of connections above the limit; negative if below."""
         return len(self._connections) - self._most
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -262,7 +262,7 @@ class PublicServer(web.Server):
 
 
 def max_connections(descriptors: int | None) -> int:
-    """Return how many connections are taken at once with so many descriptors; None is any number."""
+    """Return how many connections are accepted with that many descriptors; None means no limit."""
     if descriptors is None:
         return MAX_CONNECTIONS
     spare = min(_OWN_DESCRIPTORS, descriptors // 2)
@@ -290,7 +290,7 @@ async def _answer_request(request: web.BaseRequest, handler: IngressHandler) -> 
 def _find_malformation(
     method: str, target: str, version: HttpVersion, headers: CIMultiDictProxy[str]
 ) -> tuple[int, str, str] | None:
-    """Return status, code and message for a request that can be read and is not taken."""
+    """Return status, code and message for a readable request that is refused."""
     if version not in (HttpVersion11, HttpVersion10):
         return 505, "http_version", "only HTTP/1.0 and HTTP/1.1 are spoken here"
     if method in _REFUSED_METHODS or target == "*":
@@ -310,15 +310,15 @@ _ACCEPT_BATCH = 8
 
 @asynccontextmanager
 async def serve_ingress(listening: socket, handler: IngressHandler) -> AsyncIterator[None]:
-    """Serve webhooks while the block runs."""
+    """Serve webhooks until the block ends."""
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
-        # The pure-Python parser is where most of aiohttp's request-smuggling flaws were.
+        # Most request-smuggling flaws of aiohttp were in the pure-Python parser.
         raise PortError("aiohttp lacks its C parser", hint="install aiohttp from a wheel")
     runner = web.ServerRunner(PublicServer(handler), handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT)
     await runner.setup()
     try:
-        # asyncio accepts as many at a time as wait to be accepted, before any of them can be refused,
-        # and may run out of descriptors by it. The second call alone says how many may wait.
+        # asyncio accepts all waiting connections at a time, before any of them can be refused,
+        # and may run out of descriptors. Only the second call limits how many may wait.
         await web.SockSite(runner, listening, backlog=_ACCEPT_BATCH).start()
         listening.listen(BACKLOG)
         yield
@@ -327,7 +327,7 @@ async def serve_ingress(listening: socket, handler: IngressHandler) -> AsyncIter
 
 
 def build_ingress_handler(relay: RunningRelay) -> IngressHandler:
-    """Return what the ingress hands requests to."""
+    """Return the handler of ingress requests."""
     sync_responses = SyncResponses(relay.store, relay.bus, relay.awaited)
     pipeline = Pipeline(relay.store, relay.bus, relay.routing, sync_responses)
     return IngressHandler(relay, pipeline, trusts_tunnel_header=tunnel_names_callers(relay.config.file.tunnel))

@@ -1,6 +1,6 @@
 """Mail: templates, composing, sending by SMTP, and the outbox of files.
 
-Templates see payloads as data, in a sandbox. Who may get mail is checked here, for whatever asks for it.
+Templates see payloads as data, in a sandbox. Recipients are checked here for all callers.
 """
 
 from dataclasses import field

@@ -1,4 +1,4 @@
-"""Who may get mail: one address at a time, read by email-validator, and only those that relay.toml allows."""
+"""Recipients of mail: addresses are parsed by email-validator and must be allowed by relay.toml."""
 
 import re
 from fnmatch import fnmatchcase
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 MAX_RECIPIENTS = 50
 
-# Names that no mail leaves this computer for, and that mail in development goes to all the time.
+# Reserved names that never leave this computer and are common in development.
 _LOCAL_DOMAIN = re.compile(r"((?:@|\.)localhost|\.local)(>?)$", re.IGNORECASE)
 _TEST_DOMAIN = ".test"
 _NAMED = re.compile(r'(?P<name>[^<>"\\]*[^<>"\\ ]) *<(?P<address>[^<>]+)>')
@@ -20,7 +20,7 @@ _LONGEST_ADDRESS = 400  # characters of a name and an address; email-validator i
 
 
 class AddressError(MailError):
-    """A text that is not one mail address; `why` goes on where `is not one mail address` ends."""
+    """A text that is not one mail address; `why` continues the sentence `is not one mail address`."""
 
     def __init__(self, text: str, why: str) -> None:
         self.why = escape_unprintable(why, 200)
@@ -61,13 +61,13 @@ def parse_named_address(text: str) -> tuple[str, str]:
 
 
 def is_permitted(address: str, allowed: tuple[str, ...]) -> bool:
-    """Return whether an address fits one of the patterns (`*@example.com`), without regard to case."""
+    """Return whether an address matches one of the patterns (`*@example.com`), ignoring case."""
     forms = {address.lower(), _to_unicode(address).lower()}
     return any(fnmatchcase(form, pattern.lower()) for pattern in allowed for form in forms)
 
 
 def check_recipients(to: tuple[str, ...], fixed: tuple[str, ...], allowed: tuple[str, ...]) -> None:
-    """Refuse recipients that the configuration does not name.
+    """Raise MailError for recipients that the configuration does not allow.
 
     `allowed` decides alone where it is given; without it only `fixed`, those written out in the
     configuration, may get mail: an address out of a payload never may. Raises MailError.
@@ -83,7 +83,7 @@ def check_recipients(to: tuple[str, ...], fixed: tuple[str, ...], allowed: tuple
 
 
 def _validate(text: str) -> "tuple[ValidatedEmail, bool]":
-    """Return what email-validator says, and whether the domain is a reserved one.
+    """Return email-validator's result, and whether the domain is a reserved one.
 
     The latter are judged as if they lay below .test, which it takes in test_environment.
     """
@@ -101,7 +101,7 @@ def _validate(text: str) -> "tuple[ValidatedEmail, bool]":
         why = str(error).rstrip(".").replace(". It", ", it")
         raise AddressError(text, why[:1].lower() + why[1:]) from error
     if "=?" in found.local_part:
-        # Valid by the letter, and what a mail program would take for an encoded word.
+        # Formally valid, but a mail program would treat it as an encoded word.
         raise AddressError(text, "it looks like an encoded word of a header")
     return found, home
 

@@ -1,4 +1,4 @@
-"""A mail as bytes: written with headers that nothing captured can break out of."""
+"""Composes a mail as bytes, with headers that captured data cannot break."""
 
 import json
 import re
@@ -19,9 +19,9 @@ from relay.model.values import dataclass
 from relay.platform import make_private_folder, write_private
 
 PAYLOAD, BODY = "payload", "body"
-MAX_BYTES = 10_000_000  # of one attachment; a third more on the wire, which is what servers usually take
+MAX_BYTES = 10_000_000  # of one attachment; a third more on the wire, which is the usual limit of servers
 
-# What the sender calls its body is only believed where no mail program would run it.
+# The sender's content type is used only if no mail program would execute the content.
 _FILE_TYPES = {
     "application/json": ("json", "application/json"),
     "application/xml": ("xml", "application/xml"),
@@ -41,7 +41,7 @@ class Attachment:
 
 
 def build_attachments(kinds: tuple[str, ...], event: CapturedEvent) -> tuple[Attachment, ...]:
-    """Return what `kinds` name, as files called after the event; an empty body is no file.
+    """Return the attachments of `kinds`, named after the event; an empty body gives none.
 
     `payload` is the body as indented JSON, a form's fields too; what is neither goes as it came.
     `body` is always as it came. Raises MailError for one beyond MAX_BYTES.
@@ -64,7 +64,7 @@ def _attach_payload(event: CapturedEvent) -> Attachment | None:
     text = json.dumps(value, indent=2, ensure_ascii=False)
     try:
         content = text.encode()
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can say only as an escape
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can write only as an escape
         content = json.dumps(value, indent=2).encode()
     return Attachment(name=f"event-{event.id}.json", type="application/json", content=content + b"\n")
 
@@ -104,7 +104,7 @@ class Mail:
 
     @property
     def recipients(self) -> tuple[str, ...]:
-        """Return everybody who gets it, each once."""
+        """Return all recipients, each once."""
         return tuple(dict.fromkeys((*self.to, *self.cc, *self.bcc)))
 
 
@@ -135,9 +135,9 @@ def compose_mail(mail: Mail, stamp: MailMetadata) -> bytes:
     message["Subject"] = clean_header(mail.subject)
     message["Date"] = stamp.date
     message["Message-ID"] = stamp.message_id
-    message["X-Message-ID"] = stamp.message_id  # what a provider that rewrites the Message-ID still tells us by
+    message["X-Message-ID"] = stamp.message_id  # identifies the mail at providers that rewrite the Message-ID
     message["X-Relay-Event"] = str(stamp.event_id)
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: holiday notices do not answer this
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: prevents automatic replies
     message.set_content(mail.text, charset="utf-8", cte="quoted-printable")
     if mail.html:
         message.add_alternative(mail.html, subtype="html", charset="utf-8", cte="quoted-printable")
@@ -150,34 +150,34 @@ def compose_mail(mail: Mail, stamp: MailMetadata) -> bytes:
 
 
 def check_headers(source: bytes, names: list[str]) -> None:
-    """Raise MailError unless the mail, read back, has exactly the headers of these names.
+    """Raise MailError unless the mail, parsed again, has exactly the headers of these names.
 
     CPython 3.11.7 decodes a subject `=?utf-8?q?a=0D=0ABcc:?=` and writes it out as a header of its own
-    (CVE-2024-6923); `clean` prevents that, and this would notice.
+    (CVE-2024-6923); `clean_header` prevents that, and this check would detect it.
     """
     if BytesParser(policy=_POLICY).parsebytes(source, headersonly=True).keys() != names:
         raise MailError("the mail would have other headers than those it was given, so it was not sent")
 
 
 def clean_header(value: str) -> str:
-    """Return a header value on one line, without encoded words of its own, at most 200 characters."""
+    """Return a header value as one line without encoded words, at most 200 characters."""
     line = _CONTROLS.sub(" ", drop_surrogates(value)).replace("=?", "= ?")
     return " ".join(line.split())[:MAX_SUBJECT]
 
 
 def drop_surrogates(text: str) -> str:
-    """Return text without the lone surrogates that JSON may hold and no mail can."""
+    """Return text without lone surrogates, which JSON may contain but a mail cannot."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _format_mailbox(address: str, name: str) -> Address:
-    # In two parts: Python takes a whole address only in ASCII, although it writes others well.
+    # In two parts: Python accepts a whole address only in ASCII, although it can write others.
     user, _, domain = address.rpartition("@")
     return Address(display_name=name, username=user, domain=domain)
 
 
 def write_to_outbox(folder: Path, message_id: str, source: bytes) -> None:
-    """Write a mail to `folder`, 0600, whole or not at all. Raises MailError."""
+    """Write a mail to `folder` with mode 0600, atomically. Raises MailError."""
     try:
         make_private_folder(folder)
         write_private(folder / f"{message_id.strip('<>')}.eml", source)

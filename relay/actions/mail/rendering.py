@@ -1,4 +1,4 @@
-"""An event as a mail: every template of [emails] filled in, every address read, everything named that is wrong."""
+"""Renders an event as a mail: fills in the templates of [emails] and parses the addresses."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _ADDRESSES = ("to", "cc", "bcc", "reply_to")
 
 
 def render_mail(options: EmailOptions, event: CapturedEvent, to: tuple[str, ...] = ()) -> Mail:
-    """Return the mail that `options` make of `event`; `to` replaces all configured recipients.
+    """Return the mail for `event` by `options`; `to` replaces all configured recipients.
 
     Raises MailError naming the template, its line and what is missing there, or the address that is none.
     """
@@ -26,7 +26,7 @@ def render_mail(options: EmailOptions, event: CapturedEvent, to: tuple[str, ...]
     names: dict[str, str] = {}
 
     def filled(key: str, templates: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the addresses that templates give, each once; one of `to` that gives none is a mistake."""
+        """Return the addresses from templates, each once; a template of `to` without addresses is an error."""
         found: dict[str, None] = {}
         for template in templates:
             given = plain.fill_list(key, template, context) if "{" in template else [template]
@@ -37,14 +37,14 @@ def render_mail(options: EmailOptions, event: CapturedEvent, to: tuple[str, ...]
                 names.setdefault(address, name)
         return tuple(found)
 
-    # Recipients somebody typed are no templates; only the configuration's own are.
+    # Typed recipients are not templates; only configured ones are.
     first = tuple(dict.fromkeys(parse_address(one) for one in to)) if to else filled("to", options.to)
     cc, bcc = ((), ()) if to else (filled("cc", options.cc), filled("bcc", options.bcc))
     everybody = dict.fromkeys((*first, *cc, *bcc))
     if not first or len(everybody) > MAX_RECIPIENTS:
         raise MailError(f"emails.{options.name}: a mail needs 1 to {MAX_RECIPIENTS} recipients")
     html, text = _render_parts(plain, options, context)
-    # Only what the configuration holds letter for letter is its own; a payload chose the rest.
+    # Only literal text of the configuration is trusted; the rest comes from a payload.
     written = {text for text in (*options.to, *options.cc, *options.bcc) if "{" not in text}
     own = {parse_address(text) for text in written}
     return Mail(
@@ -62,7 +62,7 @@ def render_mail(options: EmailOptions, event: CapturedEvent, to: tuple[str, ...]
 
 
 def check_template(options: EmailOptions) -> tuple[str, ...]:
-    """Return what is wrong with the templates of `options`, a sentence each naming key or file, and line."""
+    """Return the problems of the templates of `options`, a sentence each naming key or file, and line."""
     plain, problems = _make_templates(options, autoescape=False), []
     keys = {key: getattr(options, key) for key in _ADDRESSES}
     keys |= {"subject": (options.subject,), "text": (options.text,) if options.text is not None else ()}
@@ -84,7 +84,7 @@ def check_template(options: EmailOptions) -> tuple[str, ...]:
 
 
 def _read_address(options: EmailOptions, key: str, text: str, template: str) -> tuple[str, str]:
-    """Return display name and address of a text that `template` gave."""
+    """Return display name and address of a text from `template`."""
     try:
         return parse_named_address(text)
     except MailError as error:
@@ -107,7 +107,7 @@ def _render_parts(plain: Templates, options: EmailOptions, context: Mapping[str,
 
 
 def _make_templates(options: EmailOptions, *, autoescape: bool) -> Templates:
-    """Return what fills in: its files are those of the project's folder, or of the template's own elsewhere."""
+    """Return the templates: their files are in the project's folder, else in the template's own folder."""
     folder, template = options.folder, options.template
     if template is not None and not (folder is not None and template.is_relative_to(folder)):
         folder = template.parent
@@ -142,7 +142,7 @@ _SILENT_TAGS = frozenset({"script", "style", "template", "title"})
 
 
 def html_to_text(html: str) -> str:
-    """Return what a reader of the HTML would read, a line for each block, links with their address."""
+    """Return the HTML as plain text, a line for each block, links with their addresses."""
     reader = _TextReader()
     reader.feed(html)
     reader.close()

@@ -1,4 +1,4 @@
-"""Jinja's sandbox as mails use it: a payload's names before Python's, two helpers, no giants and no endless loops."""
+"""Jinja's sandbox for mails: payload fields before Python attributes, two helpers, limits for size and time."""
 
 import functools
 import json
@@ -16,14 +16,14 @@ from jinja2.exceptions import SecurityError, TemplateNotFound
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-MAX_CHARACTERS = 1024 * 1024  # of one rendered part, and of any text on the way to it
+MAX_CHARACTERS = 1024 * 1024  # characters of a rendered part, and of any intermediate text
 TIME_LIMIT = 2.0  # seconds that filling in one template may take
-MISSING_PREFIX = "there is no "  # what an error begins with that names a field
+MISSING_PREFIX = "there is no "  # prefix of an error that names a field
 
-_COMMA = "\ufdd0"  # what no text has: a character that Unicode keeps free for good
+_COMMA = "\ufdd0"  # a noncharacter of Unicode, which no text contains
 _WIDEST = 1000
 _PADDING = frozenset({"center", "expandtabs", "ljust", "rjust", "zfill"})
-_WIDTHS = {"batch": 1, "center": 1, "indent": 1, "json": 1, "slice": 1, "tojson": 2}  # where a filter takes them
+_WIDTHS = {"batch": 1, "center": 1, "indent": 1, "json": 1, "slice": 1, "tojson": 2}  # argument positions
 _WIDE_FIELD = re.compile(r"\{[^{}]*:[^{}]*(?:[0-9]{4}|\{)")
 _MILLISECONDS = 1e11  # a number of seconds beyond this would be in the year 5138
 
@@ -39,7 +39,7 @@ class _VisibleFiles(FileSystemLoader):
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """What templates are compiled and filled in with. What goes too far raises SecurityError.
+    """The environment of templates. Exceeding a limit raises SecurityError.
 
     `folder` holds the templates; each is read again whenever it is asked for. `compiled` holds what
     tracebacks call the files that were. With `lists` a list comes out as its items, to be taken apart by `items_in`.
@@ -54,7 +54,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             finalize=_join_items if lists else None,
             loader=_VisibleFiles(folder) if folder else None,
             keep_trailing_newline=True,
-            optimized=False,  # nothing is worked out while compiling, where no limit holds
+            optimized=False,  # no constant folding: the limits do not apply while compiling
             cache_size=0,
         )
         self.compiled: set[str] = set()
@@ -65,16 +65,16 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters |= {"_patiently": self._with_deadline, "_sensible": check_length}
 
     def tick(self) -> None:
-        """Raise SecurityError once the time for a template is over."""
+        """Raise SecurityError if the time for a template is over."""
         if time.monotonic() > self._ends:
             raise SecurityError(f"it takes longer than {TIME_LIMIT:g} s")
 
     def start(self) -> None:
-        """Let the time for a template begin."""
+        """Start the time limit of a template."""
         self._ends = time.monotonic() + TIME_LIMIT
 
     def join_path(self, template: str, parent: str) -> str:
-        """Return the file that a template means by a name: seen from its own folder, else from one further up.
+        """Return the file of a name in a template: relative to its own folder, else to one further up.
 
         One that would lie outside the project's folder is not there.
         """
@@ -91,19 +91,19 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return False
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return `payload.items` as the payload means it, not as dict does."""
+        """Return `payload.items` as the payload's field, not as the method of dict."""
         if isinstance(obj, Mapping) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Add, multiply, raise and format within reason: those can make anything of any size."""
+        """Limit operators that can produce values of any size: add, multiply, power and format."""
         if not _is_within_limits(operator, left, right):
             raise _too_long_error(operator)
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call what a template calls, unless it is late or would make a giant."""
+        """Call a function for a template, within the limits for time and size."""
         self.tick()
         method = getattr(obj, "__wrapped__", obj)
         text, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
@@ -141,7 +141,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 class UndefinedField(StrictUndefined):
-    """What a template asked for and an event does not have."""
+    """A field that a template uses and an event does not have."""
 
     @property
     def _undefined_message(self) -> str:
@@ -149,7 +149,7 @@ class UndefinedField(StrictUndefined):
 
 
 class _LimitNodes(NodeTransformer):
-    """Sends every loop past the clock, and every text put together past the limit."""
+    """Adds the time check to every loop, and the size check to every concatenation."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - Jinja's name
         self.generic_visit(node)
@@ -180,20 +180,20 @@ def check_length(value: Any) -> Any:
 
 
 def split_items(text: str) -> list[str]:
-    """Return the items of what a sandbox with `lists` filled in: commas of the template part them, no others."""
+    """Return the items of a text filled in by a sandbox with `lists`, separated by the template's own commas."""
     return [item.replace(_COMMA, ",") for item in text.split(",")]
 
 
 def _join_items(value: Any) -> Any:
-    """Return what an expression came to, its own commas disguised and a list's items parted by real ones."""
+    """Return the text of an expression with its own commas masked and list items separated by real ones."""
     if isinstance(value, Undefined):
-        return value  # says what is missing
+        return value  # raises the error for a missing field
     items = value if isinstance(value, list | tuple) else [value]
     return ",".join(str(item).replace(",", _COMMA) for item in items)
 
 
 def _map_items(value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> list[Any]:
-    """Return the items of a list, or an attribute of each: where a list may come out, nothing need be joined."""
+    """Return the items of a list, or an attribute of each, so that a template need not join them."""
     del d
     path = str(attribute).split(".") if attribute is not None else []
     return [functools.reduce(lambda here, step: here[step], path, item) for item in value]
@@ -209,7 +209,7 @@ def _too_wide_error(*given: Any) -> bool:
 
 def _is_within_limits(operator: str, left: Any, right: Any) -> bool:
     if operator == "%" and isinstance(left, str):
-        return not re.search(r"[0-9]{4}|\*", left)  # "%.2f" is welcome, "%999999999d" is not
+        return not re.search(r"[0-9]{4}|\*", left)  # "%.2f" is allowed, "%999999999d" is not
     if operator == "+":
         return _length_of(left) + _length_of(right) <= MAX_CHARACTERS
     if operator == "*" and (many := _length_of(left) or _length_of(right)):
@@ -230,12 +230,12 @@ def _bit_length(value: Any) -> int:
 
 def _json_filter(value: Any, indent: int | None = 2) -> str:
     if isinstance(value, Undefined):
-        str(value)  # says what is missing
+        str(value)  # raises the error for a missing field
     return json.dumps(value, indent=indent, ensure_ascii=False)
 
 
 def _date_filter(value: Any, form: str = "%Y-%m-%d %H:%M UTC") -> str:
-    """Return a moment in UTC: seconds or milliseconds since 1970, or the text of one."""
+    """Return a time in UTC from seconds or milliseconds since 1970, or from text."""
     if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,13}(\.[0-9]+)?", value):
         moment = datetime.fromisoformat(value)
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

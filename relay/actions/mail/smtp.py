@@ -1,4 +1,4 @@
-"""Handing one mail to an SMTP server: encrypted or not at all, all recipients or none, 10 s a step."""
+"""Sends a mail to an SMTP server: encrypted or not at all, to all recipients or none, 10 s a step."""
 
 import asyncio
 import base64
@@ -29,7 +29,7 @@ from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, 
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 
-# Servers look a mail over once they have it whole; RFC 5321 would even wait ten minutes (4.5.3.2.6).
+# Servers check a mail when it is complete; RFC 5321 would even wait ten minutes (4.5.3.2.6).
 LAST_STEP = 6  # times as long
 
 _FQDN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
@@ -37,7 +37,7 @@ _FQDN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """Who a mail is handed over for: plain addresses, which need not be those of its headers."""
+    """The SMTP envelope: plain addresses, which may differ from those in the headers."""
 
     sender: str
     to: tuple[str, ...]
@@ -48,7 +48,7 @@ CheckBeforeSending = Callable[[], Awaitable[Outcome | None]]
 
 
 class _NotSentError(Exception):
-    """Ends the conversation with an outcome of our own."""
+    """Ends the conversation with an outcome of relay's own."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.detail)
@@ -58,7 +58,7 @@ class _NotSentError(Exception):
 async def send_mail(
     source: bytes, envelope: Envelope, options: SmtpOptions, ready: CheckBeforeSending | None = None
 ) -> Outcome:
-    """Give a mail to the server. 4xx and a lost connection are a Retry, 5xx is Failed, in its own words.
+    """Send a mail to the server. 4xx and a lost connection are a Retry, 5xx is Failed, with the server's text.
 
     If one recipient is refused no one gets the mail, so that trying again cannot send it twice. A
     connection that was lost after the mail had gone out over it makes the Retry unsure.
@@ -67,7 +67,7 @@ async def send_mail(
         tls_context = await asyncio.to_thread(build_tls_context, options.ca_file, options.verify_tls)
     except OSError as error:
         return AttemptFailed(f"smtp.ca_file cannot be used: {escape_unprintable(str(error), 200)}")
-    # As smtplib does: a name with a dot, else an address literal; asking DNS for it may take seconds.
+    # As smtplib does: a name with a dot, else an address literal; a DNS lookup may take seconds.
     name = socket.gethostname()
     client = SMTP(
         hostname=options.host,
@@ -83,7 +83,7 @@ async def send_mail(
         await _encrypt(client, options)
         await _log_in(client, options)
         outcome = await _send(client, source, envelope, options, ready)
-        with suppress(SMTPException, OSError):  # the server has taken the mail already
+        with suppress(SMTPException, OSError):  # the server has accepted the mail already
             await client.quit()
     except _NotSentError as error:
         return error.outcome
@@ -101,7 +101,7 @@ async def check_server(options: SmtpOptions) -> Outcome:
 
 @lru_cache(maxsize=4)
 def build_tls_context(ca_file: Path | None, verify: bool) -> ssl.SSLContext:
-    """Return what a server's certificate is checked with. Raises OSError for a file that holds none."""
+    """Return the TLS context of a server. Raises OSError for a file without certificates."""
     context = ssl.create_default_context(cafile=ca_file)
     if not verify:
         context.check_hostname = False
@@ -110,7 +110,7 @@ def build_tls_context(ca_file: Path | None, verify: bool) -> ssl.SSLContext:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Return whether a host is loopback by its name or number alone."""
+    """Return whether a host is loopback by its name or number, without a lookup."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -164,7 +164,7 @@ async def _send(
     try:
         reply = await client.data(source, timeout=options.timeout * LAST_STEP)
     except (SMTPServerDisconnected, SMTPTimeoutError, OSError) as error:
-        # It got the whole mail, or nearly, and neither took nor refused it.
+        # It received the whole mail, or nearly, and neither accepted nor refused it.
         lost = isinstance(error, SMTPServerDisconnected)
         how_lost = "hung up" if lost else f"did not answer within {options.timeout * LAST_STEP:g} s"
         raise _NotSentError(
@@ -193,7 +193,7 @@ def _describe_refusal(error: SMTPResponseException, options: SmtpOptions, advice
 
 
 def _quote_reply(code: int, message: str, limit: int) -> str:
-    """Return what a server said, which may be several lines, on one."""
+    """Return a server's reply, which may have several lines, as one line."""
     return escape_unprintable(f"{code} {message.replace(chr(10), ' ')}", limit)
 
 
@@ -229,11 +229,11 @@ def _connection_reason(cause: BaseException) -> str:
 
 
 def _without_secrets(text: str, options: SmtpOptions) -> str:
-    """Return a server's words with our credentials taken out, should it echo them."""
+    """Return a server's reply without relay's credentials, in case it echoes them."""
     name, word = (secret.reveal() if secret else "" for secret in (options.username, options.password))
     encoded = (base64.b64encode(form.encode()).decode() for form in (f"\0{name}\0{word}", word, name))
-    # A name that is a word (`resend`, `apikey`) tells nothing, and servers use it in their sentences; a key in capitals
-    # (`AKIA…`) may have letters alone.
+    # A user name that is a word (`resend`, `apikey`) is not secret, and servers use it in replies; a key in capitals
+    # (`AKIA…`) may consist of letters only.
     for form in (*encoded, word, "" if name.isalpha() and name.islower() else name):
         if len(form) >= 4:
             text = text.replace(form, "••••")

@@ -1,4 +1,4 @@
-"""Templates filled in with an event: where each comes from, and errors that say which line and which field."""
+"""Fills in templates with an event, with errors that name the template, the line and the field."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -28,11 +28,11 @@ class Templates:
         self._lists = Sandbox(None, autoescape=False, lists=True)
 
     def fill(self, key: str, text: str, context: Mapping[str, object]) -> str:
-        """Return a template given as text, filled in; `key` says where in relay.toml it stands."""
+        """Return a template given as text, filled in; `key` is its key in relay.toml."""
         return self._fill(self._jinja, _TemplateLocation(key=key, text=text), context)
 
     def fill_list(self, key: str, text: str, context: Mapping[str, object]) -> list[str]:
-        """Return the texts that a template gives: the items of a list, or what its own commas part."""
+        """Return the texts from a template: the items of a list, or its comma-separated parts."""
         return split_items(self._fill(self._lists, _TemplateLocation(key=key, text=text), context))
 
     def fill_file(self, file: Path, context: Mapping[str, object]) -> str:
@@ -40,11 +40,11 @@ class Templates:
         return self._fill(self._jinja, self._locate(file), context)
 
     def check(self, key: str, text: str) -> None:
-        """Raise MailError for a text that is no template, or leads to one that is none or not there."""
+        """Raise MailError for a text that is not a template, or uses one that is invalid or missing."""
         self._check(_TemplateLocation(key=key, text=text))
 
     def check_file(self, file: Path) -> None:
-        """Raise MailError for a file that is no template, or leads to one that is none or not there."""
+        """Raise MailError for a file that is not a template, or uses one that is invalid or missing."""
         self._check(self._locate(file))
 
     def _locate(self, file: Path) -> "_TemplateLocation":
@@ -84,7 +84,7 @@ class Templates:
         return MailError(f"{title}{where}{f', line {place.line}' if place.line else ''}: {what}", hint=_HINT)
 
     def _place(self, start: "_TemplateLocation", error: Exception) -> "_TemplateLocation":
-        """Return the innermost template that an error came from, with the line there."""
+        """Return the innermost template of an error, with its line."""
         if isinstance(error, TemplateSyntaxError):
             return replace(start, file=error.name or start.file, line=error.lineno)
         for frame in reversed(extract_tb(error.__traceback__)):
@@ -111,7 +111,7 @@ class Templates:
         return str(error).rstrip(".") or type(error).__name__
 
     def _missing(self, place: "_TemplateLocation", name: str) -> str:
-        """Describe which field is missing, in the words of the template: `there is no payload.user.email`."""
+        """Return which field is missing, as the template writes it: `there is no payload.user.email`."""
         try:
             tree = self._jinja.parse(self._source(place))
         except Exception:  # noqa: BLE001 - the file changed under us; the bare name must do
@@ -125,7 +125,7 @@ class Templates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TemplateLocation:
-    """Where in the templates: a key of relay.toml with its text, or a file; `line` from 1, 0 for unknown."""
+    """A location in templates: a key of relay.toml with its text, or a file; `line` from 1, 0 if unknown."""
 
     key: str = ""
     text: str = ""
@@ -141,7 +141,7 @@ _Reference = nodes.Extends | nodes.FromImport | nodes.Include | nodes.Import
 
 
 def _find_required(tree: nodes.Template) -> list[str]:
-    """Return the templates that one cannot do without: named as text, not one of a list, not with `ignore missing`."""
+    """Return the required templates: named as text, not one of a list, without `ignore missing`."""
     found: Iterable[_Reference] = tree.find_all((nodes.Extends, nodes.FromImport, nodes.Include, nodes.Import))
     named = [getattr(node.template, "value", None) for node in found if not getattr(node, "ignore_missing", False)]
     return [name for name in named if isinstance(name, str)]

@@ -1,4 +1,4 @@
-"""What a request must be like to come in: the rules of a source, and what is wrong with a request."""
+"""Rules for accepting requests: the rules of a source, and the problems of a request."""
 
 from dataclasses import replace
 from enum import StrEnum
@@ -13,11 +13,11 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing wrong with a request: the rule that says so (a reason code), the field, and what.
+    """A problem of a request: the violated rule (a reason code), the field, and a message.
 
-    `field` is a path as people write it (`data.items[0]`), the name of a header or a parameter, or ""
+    `field` is a dotted path (`data.items[0]`), the name of a header or a parameter, or ""
     for the body as a whole; `pointer` is the JSON Pointer of a field of the body. `message` goes on
-    where the field's name ends: `is missing`. All of it is printable and short, and quotes no value.
+    after the field's name: `is missing`. All texts are printable and short, and quote no value.
     """
 
     rule: str
@@ -32,29 +32,29 @@ class Problem:
 
 
 class BodySchema(Protocol):
-    """What a body must be like: a JSON Schema or a model, compiled once."""
+    """A validator of bodies: a JSON Schema or a model, compiled once."""
 
     @property
     def name(self) -> str:
-        """Return how relay.toml names it."""
+        """Return its name in relay.toml."""
         ...
 
     @property
     def unchecked(self) -> tuple[str, ...]:
-        """Return the formats that it names and that nothing here can check."""
+        """Return the formats that it uses but that are not checked."""
         ...
 
     def problems(self, value: object, text: str | None) -> tuple[Problem, ...]:
         """Return everything wrong with a body; never raises.
 
-        `value` is what the body represents, `text` the JSON it was read from, None where it was a form.
+        `value` is the parsed body, `text` the JSON it was read from, None if it was a form.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """How fast requests may come: `burst` at once, and `per_minute` after that."""
+    """A rate limit: `burst` requests at once, then `per_minute`."""
 
     per_minute: int
     burst: int
@@ -62,7 +62,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmailField:
-    """Where an event carries the address that mail goes to. `kind` is header, body or query.
+    """The location of a mail address in an event. `kind` is header, body or query.
 
     `name` is the header's or the parameter's; in the body it is a JSON Pointer.
     """
@@ -73,7 +73,7 @@ class EmailField:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """The rules of one source; what is empty or None is no rule. `max_body` in bytes."""
+    """The rules of a source; empty or None means no rule. `max_body` in bytes."""
 
     networks: tuple[Network, ...] = ()
     rate: Rate | None = None
@@ -88,9 +88,9 @@ NO_RULES = Admission()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the provider gets back. `body` None means relay's own JSON; `timeout` in seconds.
+    """The response to the provider. `body` None means relay's own JSON; `timeout` in seconds.
 
-    `form_body` is for requests that are forms, where their sender takes something else for an error.
+    `form_body` is for form requests, if their sender treats any other body as an error.
     """
 
     mode: str = "ack"
@@ -101,14 +101,14 @@ class Answer:
     form_body: str | None = None
 
     def to_request(self, media_type: str) -> Self:
-        """Return the answer that suits a request with a body of that media type."""
+        """Return the response for a request with a body of that media type."""
         if self.form_body is None or media_type != FORM:
             return self
         return replace(self, body=self.form_body, content_type="text/plain; charset=utf-8")
 
 
 class Claim(StrEnum):
-    """The key is the caller's, another caller handles it at this moment, or it was handled before."""
+    """The key belongs to the caller, is being handled by another, or was handled before."""
 
     MINE = "mine"
     BUSY = "busy"
@@ -142,5 +142,5 @@ REASONS = {
 
 
 def describe_reason(reason: str) -> str:
-    """Return the sentence for a reason code; an unknown code is given back as it is."""
+    """Return the sentence for a reason code; an unknown code is returned unchanged."""
     return REASONS.get(reason, reason)

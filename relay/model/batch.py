@@ -1,4 +1,4 @@
-"""A bulk replay: many events sent again, at a pace, with a way to stop and to go on."""
+"""A bulk replay: many events sent again at a given rate; it can be stopped and resumed."""
 
 from collections import Counter
 from datetime import datetime
@@ -11,7 +11,7 @@ from relay.model.values import dataclass
 
 
 class BatchState(StrEnum):
-    """Where a batch stands. STOPPED: by its first failure."""
+    """The state of a batch. STOPPED: by its first failure."""
 
     RUNNING = "running"
     DONE = "done"
@@ -21,7 +21,7 @@ class BatchState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewBatch:
-    """A bulk replay to be started. `rate` is deliveries a second; `target` None means where routes lead."""
+    """A bulk replay to be started. `rate` is deliveries a second; `target` None means by the routes."""
 
     query: str
     target: str | None = None
@@ -35,9 +35,9 @@ INCLUDABLE_OUTCOMES = (EventOutcome.REJECTED, EventOutcome.DUPLICATE, EventOutco
 
 
 def find_exclusion(outcome: str, verdict: str, reason: str) -> EventOutcome | None:
-    """Return as what a bulk replay leaves an event out unless asked to include it; None for one that it takes.
+    """Return the outcome for which a bulk replay excludes an event by default; None if it includes it.
 
-    A forged event that `verify = "report"` let in counts as rejected, a handshake that relay answered as ignored.
+    A forged event accepted by `verify = "report"` counts as rejected, a handshake that relay answered as ignored.
     """
     if outcome != EventOutcome.ACCEPTED:
         return EventOutcome(outcome)
@@ -48,7 +48,7 @@ def find_exclusion(outcome: str, verdict: str, reason: str) -> EventOutcome | No
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExcludedEvents:
-    """How many events a bulk replay leaves out as an outcome, and why: a code of REASONS."""
+    """How many events of an outcome a bulk replay excludes, and why: a code of REASONS."""
 
     outcome: EventOutcome
     reason: str
@@ -91,9 +91,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchCounts:
-    """Where the steps of a batch stand; together they are its total.
+    """How many steps of a batch are in each state; their sum is its total.
 
-    `waiting` are no deliveries yet, `gone` never will be or are no more: their events were deleted.
+    `waiting` are not deliveries yet; `gone` never will be, because their events were deleted.
     """
 
     waiting: int = 0
@@ -115,7 +115,7 @@ class BatchStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPlan:
-    """What a batch would do: its steps, oldest event first, how many events lead nowhere, and what is left out."""
+    """The plan of a batch: its steps, oldest event first, the number of events without targets, and exclusions."""
 
     steps: tuple[BatchStep, ...]
     skipped: int = 0

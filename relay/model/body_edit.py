@@ -1,4 +1,4 @@
-"""Fields of a JSON or form body set by path, while every other byte stays as it was."""
+"""Sets fields of a JSON or form body by path, without changing any other byte."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def edit_body(body: bytes, content_type: str, changes: Mapping[str, object]) -> 
 
 
 def parse_path(path: str) -> tuple[Key, ...]:
-    """Return the keys along a path. Raises UsageError for what is no path."""
+    """Return the keys of a path. Raises UsageError if it is not a path."""
     if path.startswith("/"):
         return split_pointer(path)
     text = path.removeprefix("$.") if len(path) > len("$.") else path
@@ -116,7 +116,7 @@ def _splice_json(data: bytes, path: str, keys: Sequence[Key], value: object) -> 
 
 
 def _write_value(value: object, data: bytes, old: bytes | None) -> bytes:
-    """Return a value as JSON: one typed in as it was typed, where that is JSON."""
+    """Return a value as JSON; a typed value unchanged if it is JSON."""
     if not isinstance(value, str):
         return json.dumps(value, ensure_ascii=data.isascii() and b"\\u" in data).encode()
     try:
@@ -131,7 +131,7 @@ def _write_value(value: object, data: bytes, old: bytes | None) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """A field of a form: its name, and where its value stands; `value` is -1 for a name without `=`."""
+    """A field of a form: its name and the position of its value; `value` is -1 for a name without `=`."""
 
     name: str
     start: int
@@ -140,7 +140,7 @@ class _Field:
 
 
 class _Form:
-    """A url-encoded form, of which one value is changed."""
+    """A url-encoded form in which one value is changed."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -148,7 +148,7 @@ class _Form:
         self._quote = quote if b"%20" in body and b"+" not in body else quote_plus
 
     def splice(self, path: str, value: object) -> Splice:
-        """Return what sets a field, or a value in the JSON of one. Raises UsageError."""
+        """Return the splice that sets a field, or a value in the JSON of one. Raises UsageError."""
         field = self._named(path)
         if field is not None:
             return self._whole(field, value)
@@ -188,7 +188,7 @@ class _Form:
         return Splice(places[inner.start], places[inner.end], self._written(inner.new))
 
     def _decoded(self, field: _Field) -> tuple[bytes, list[int]]:
-        """Return the value's bytes, and where in the body each of them stands, with the end behind them."""
+        """Return the decoded bytes of the value, and the position of each in the body, with the end position last."""
         made, places = bytearray(), []
         at = max(field.value, 0) if field.value >= 0 else field.end
         while at < field.end:
@@ -211,7 +211,7 @@ class _Form:
 def _split_fields(body: bytes) -> list[_Field]:
     found: list[_Field] = []
     at = 0
-    # A line end behind a form is no part of its last value.
+    # A line end after a form is not part of its last value.
     for piece in body.rstrip(b"\r\n").split(b"&"):
         name, equals, _ = piece.partition(b"=")
         text = unquote_plus(name.decode("latin-1"), encoding="utf-8", errors="surrogateescape")

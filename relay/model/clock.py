@@ -1,4 +1,4 @@
-"""Time: the clock that is handed in, and RFC 3339."""
+"""Time: an injectable clock, and RFC 3339."""
 
 import re
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 def format_time(moment: datetime) -> str:
-    """Return a time in UTC as RFC 3339 with microseconds, as the API and exports write it."""
+    """Return a time in UTC as RFC 3339 with microseconds, as used by the API and exports."""
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -14,7 +14,7 @@ _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 
 
 def parse_time(value: object) -> datetime | None:
-    """Return a time given as ISO 8601, in UTC unless it names a zone, or as seconds since 1970; None for neither."""
+    """Return a time from ISO 8601, in UTC unless it has a zone, or from seconds since 1970; None if it is neither."""
     try:
         if isinstance(value, str) and not _SECONDS.fullmatch(value):
             moment = datetime.fromisoformat(value)
@@ -27,14 +27,14 @@ def parse_time(value: object) -> datetime | None:
 
 
 class Clock(Protocol):
-    """Time as the rest of relay sees it; handed in, never global."""
+    """The clock of all of relay; passed in, never global."""
 
     def now(self) -> datetime:
         """Return the wall-clock time, aware, in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Return seconds that never jump, for measuring how long a thing took."""
+        """Return seconds of a monotonic clock, for measuring durations."""
         ...
 
     async def sleep(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Content-Encodings undone within limits, so that a packed body can be read; the bytes that came stay as they are."""
+"""Decodes Content-Encodings within limits, so that a compressed body can be read; received bytes stay unchanged."""
 
 import re
 import zlib
@@ -11,8 +11,8 @@ from relay.model.text import escape_unprintable, format_size
 from relay.model.values import dataclass
 
 MAX_UNPACKED = 10_000_000  # bytes of an unpacked body
-MAX_RATIO = 100  # times the size of the body that came
-MIN_LIMIT = 64_000  # bytes that any body may unpack to: small bodies of repeated text pack well
+MAX_RATIO = 100  # times the size of the received body
+MIN_LIMIT = 64_000  # bytes that any body may unpack to: small repetitive bodies compress well
 MAX_LAYERS = 4
 MAX_MEMBERS = 1000  # gzip files in a row
 
@@ -27,8 +27,8 @@ _NEEDS = {
 class Unpacked:
     """A body without its Content-Encodings.
 
-    `encodings` are the ones undone, the outermost first. `problem` says in a clause what did not go as
-    declared. `readable` is False where `content` is not the body that was meant: still packed, or cut.
+    `encodings` are the decoded ones, the outermost first. `problem` is a clause on what did not go as
+    declared. `readable` is False if `content` is not the intended body: still packed, or cut.
     """
 
     content: bytes
@@ -38,7 +38,7 @@ class Unpacked:
 
 
 class _StoppedError(Exception):
-    """Unpacking ended before the body did; `content` is what there is of it."""
+    """Unpacking ended before the body did; `content` is the part that was unpacked."""
 
     def __init__(self, clause: str, content: bytes) -> None:
         super().__init__(clause)
@@ -47,7 +47,7 @@ class _StoppedError(Exception):
 
 
 class _NotPackedError(Exception):
-    """The bytes are not what the header says."""
+    """The bytes do not have the encoding that the header names."""
 
 
 def unpack(body: bytes, declared: str) -> Unpacked:
@@ -68,7 +68,7 @@ def unpack(body: bytes, declared: str) -> Unpacked:
         try:
             content = _decode_layer(name, content, limit)
         except _NotPackedError:
-            # A proxy unpacked it and left the header, which many do.
+            # Many proxies unpack a body and leave the header.
             return Unpacked(
                 content=content, encodings=tuple(undone), problem=f"its Content-Encoding says {name}, which it is not"
             )
@@ -81,7 +81,7 @@ def unpack(body: bytes, declared: str) -> Unpacked:
 
 
 def find_installed_decoders() -> tuple[str, ...]:
-    """Return the encodings that this Python reads because a package for them is there."""
+    """Return the encodings that are supported because a package for them is installed."""
     return tuple(name for name, opener in _DECODERS.items() if opener() is not None)
 
 
@@ -116,17 +116,17 @@ def _decode_deflate(data: bytes, limit: int) -> bytes:
         zlib.decompressobj(15).decompress(data[:256], 1)
         window = 15
     except zlib.error:
-        window = -15  # RFC 9110 means zlib's format; some senders leave its header away
+        window = -15  # RFC 9110 means zlib's format; some senders omit its header
     content = bytearray()
     _inflate_into(content, window, data, 0, limit)
     return bytes(content)
 
 
 def _inflate_into(content: bytearray, window: int, data: bytes, start: int, limit: int) -> int:
-    """Add what `data` from `start` unpacks to, and return where that ended."""
+    """Unpack `data` from `start`, and return the end position."""
     name = "gzip" if window > 15 else "deflate"
     unpacker = zlib.decompressobj(window)
-    step = max(16, len(data) // 1000)  # no more than this is lost before a damaged place
+    step = max(16, len(data) // 1000)  # at most this many bytes before a damaged position are lost
     try:
         while not unpacker.eof and start < len(data):
             piece = data[start : start + step]
@@ -149,7 +149,7 @@ def _decode_with(name: str, start: Callable[[bytes, int], tuple[bytes, bool]], d
     try:
         content, done = start(data, limit + 1)
     except Exception as error:
-        # Each package raises an error of its own.
+        # Each package raises its own errors.
         raise _NotPackedError from error
     if len(content) > limit:
         raise _size_error(name, content[:limit], limit)
@@ -161,7 +161,7 @@ def _decode_with(name: str, start: Callable[[bytes, int], tuple[bytes, bool]], d
 @lru_cache(maxsize=1)
 def _find_brotli() -> Callable[[bytes, int], tuple[bytes, bool]] | None:
     module = _first_module("brotli", "brotlicffi")
-    # Releases before 1.2 cannot be stopped at a size.
+    # Releases before 1.2 cannot limit the output size.
     if module is None or [int(part) for part in re.findall(r"\d+", module.__version__)] < [1, 2]:
         return None
 

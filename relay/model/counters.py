@@ -1,21 +1,21 @@
-"""What is counted: how often something happened in a minute, and how long it took."""
+"""Counters: how often something happened in a minute, and how long it took."""
 
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-# Upper bounds of the buckets in seconds; the last bucket has none. Close enough together that a quantile is
-# right to about a quarter of itself.
+# Upper bounds of the buckets in seconds; the last bucket has none. They are so close that a quantile is
+# accurate to about 25 %.
 BUCKET_BOUNDS = (
     0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75,
     1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0,
 )  # fmt: skip
-TYPED_ADDRESS = "(an address)"  # what all addresses typed in are counted as: there is no end to them
+TYPED_ADDRESS = "(an address)"  # the label of all typed addresses, whose number is unlimited
 
 
 class CounterLabel(NamedTuple):
-    """What is counted together: see the migration for what each kind puts where."""
+    """The labels of a counter: see the migration for the meaning of each kind's columns."""
 
     minute: int
     kind: str
@@ -27,7 +27,7 @@ class CounterLabel(NamedTuple):
 
 
 class CounterValue(NamedTuple):
-    """How often, and how many seconds in all."""
+    """A count, and the total seconds."""
 
     label: CounterLabel
     number: int
@@ -35,14 +35,14 @@ class CounterValue(NamedTuple):
 
 
 def find_bucket(seconds: float) -> int:
-    """Return the place of a duration among the buckets."""
+    """Return the bucket index of a duration."""
     return bisect_left(BUCKET_BOUNDS, seconds)
 
 
 def compute_quantile(buckets: Mapping[int, int], share: float) -> float | None:
-    """Return the duration in seconds below which `share` of what was counted lies; None where nothing was.
+    """Return the duration in seconds of the quantile `share`; None if nothing was counted.
 
-    Inside a bucket durations are taken to lie evenly; beyond the last bound, at that bound.
+    Durations are assumed to be uniform within a bucket, and at the last bound beyond it.
     """
     total = sum(buckets.values())
     if not total:
@@ -59,7 +59,7 @@ def compute_quantile(buckets: Mapping[int, int], share: float) -> float | None:
 
 
 def count_buckets(tallies: Iterable[CounterValue]) -> dict[int, int]:
-    """Return how many lie in each bucket."""
+    """Return the count of each bucket."""
     found = Counter[int]()
     for tally in tallies:
         found[tally.label.bucket] += tally.number

@@ -1,4 +1,4 @@
-"""What leaves: Target, Route, Delivery, Attempt, the outcome of one attempt, and when to try again."""
+"""Outgoing work: Target, Route, Delivery, Attempt, the outcome of an attempt, and the retry policy."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import field
@@ -14,7 +14,7 @@ from relay.model.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class AttemptSucceeded:
-    """The attempt did what it should."""
+    """The attempt succeeded."""
 
     name: ClassVar[str] = "succeeded"
     detail: str = ""
@@ -22,7 +22,7 @@ class AttemptSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRetry:
-    """The attempt failed in a way that may pass; `after` is the least wait in seconds, if known.
+    """The attempt failed temporarily; `after` is the minimum wait in seconds, if known.
 
     `unreachable`: not even a connection came about, so the next attempt elsewhere would fail alike. `unsure`: the far
     end may have acted on it all the same. Not `tried`: it only has to wait for `after`, so there is no attempt to count
@@ -40,7 +40,7 @@ class AttemptRetry:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """The attempt failed in a way that another attempt cannot change."""
+    """The attempt failed permanently."""
 
     name: ClassVar[str] = "failed"
     detail: str
@@ -60,10 +60,10 @@ class RetryPolicy:
     jitter: float = 0.2
 
     def wait_after(self, number: int, spread: Callable[[], float]) -> float | None:
-        """Return how long to wait after attempt `number` (from 1); None when attempts are spent."""
+        """Return how long to wait after attempt `number` (from 1); None if no attempts are left."""
         if number >= self.attempts:
             return None
-        # Spread around less than the longest wait, so that jitter never goes beyond it nor gathers at it.
+        # Spread around less than the longest wait, so that jitter neither exceeds it nor clusters at it.
         longest = self.max / (1 + self.jitter)
         wait = min(self.first * self.factor ** min(number - 1, 64), longest)
         return wait * (1 + self.jitter * (2 * spread() - 1))
@@ -73,7 +73,7 @@ ONCE = RetryPolicy(attempts=1)
 
 
 class SignMode(StrEnum):
-    """Whether a delivery carries the signature as received, a new one, or whichever will verify."""
+    """The signature of a delivery: as received, a new one, or whichever will verify."""
 
     AUTO = "auto"
     ORIGINAL = "original"
@@ -82,9 +82,9 @@ class SignMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where events go: an action's name with that action's own options.
+    """A destination of events: an action's name with that action's options.
 
-    `concurrency` is how many deliveries may be under way there at the same time.
+    `concurrency` is how many deliveries may be in flight there at a time.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Route:
     when: str = ""
 
     def matches(self, source: str, types: Iterable[str]) -> bool:
-        """Return whether the source and any of the types fit; the condition `when` is judged by the caller."""
+        """Return whether the source and any of the types match; the caller evaluates the condition `when`."""
         if self.sources and source not in self.sources:
             return False
         return matches_any_type(types, self.events)
@@ -113,17 +113,17 @@ class Route:
 
 @lru_cache(maxsize=1024)
 def matches_type(type_: str, patterns: tuple[str, ...]) -> bool:
-    """Return whether an event type fits one of the patterns (`invoice.*`); no patterns means all do."""
+    """Return whether an event type matches one of the patterns (`invoice.*`); without patterns all match."""
     return not patterns or any(fnmatchcase(type_, pattern) for pattern in patterns)
 
 
 def matches_any_type(types: Iterable[str], patterns: tuple[str, ...]) -> bool:
-    """Return whether any of several types fits one of the patterns; no patterns means all do."""
+    """Return whether any of several types matches one of the patterns; without patterns all match."""
     return not patterns or any(matches_type(type_, patterns) for type_ in types)
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -133,7 +133,7 @@ class DeliveryState(StrEnum):
 
 
 class DeliveryReason(StrEnum):
-    """Why a delivery exists: a route matched, somebody replayed, somebody asked for an action."""
+    """Why a delivery exists: a route matched, or a user requested a replay or an action."""
 
     ROUTED = "routed"
     REPLAY = "replay"
@@ -142,7 +142,7 @@ class DeliveryReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryChanges:
-    """How a delivery differs from its event and its target; None leaves a thing as it was.
+    """How a delivery differs from its event and its target; None means unchanged.
 
     `url` sends to an address typed in rather than to a configured target. `path` and `query` replace those of the
     request sent. `headers` replaces all headers. `body` replaces the bytes. `template` and `to` belong to e-mail, and
@@ -170,7 +170,7 @@ NO_CHANGES = DeliveryChanges()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDelivery:
-    """A delivery on its way into the store. `target` is a configured name, or the typed-in URL.
+    """A delivery to be stored. `target` is a configured name, or the typed URL.
 
     `asked`: somebody waits to see it tried, so it is tried even while its target is down, once.
     `lab` is the run that makes it, and sends it itself: it never waits in the queue.
@@ -187,7 +187,7 @@ class NewDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event to be delivered to one target. `attempts` counts those made so far.
+    """The delivery of an event to a target. `attempts` counts those made so far.
 
     `spared` of them the policy's budget is not charged for: they could not connect, or were made
     before somebody asked for a new start. `batch` is the bulk replay it belongs to, `lab` the run of the lab.
@@ -215,9 +215,9 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentRequest:
-    """What an attempt sent: for a forward the HTTP request, for a mail its envelope and headers.
+    """The request of an attempt: for a forward the HTTP request, for a mail its envelope and headers.
 
-    `notes` says in plain words what differs from the original.
+    `notes` describes what differs from the original.
     """
 
     method: str
@@ -229,9 +229,9 @@ class SentRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedResponse:
-    """What came back: at most 64 KiB of the body, `cut` when there was more.
+    """The response to an attempt: at most 64 KiB of the body, `cut` if there was more.
 
-    `notes` says in plain words where the answer was not what HTTP prescribes.
+    `notes` describes violations of HTTP in the response.
     """
 
     status: int
@@ -243,9 +243,9 @@ class ReceivedResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerOutput:
-    """What a run of the user's own code left: what it printed and logged, and where it failed.
+    """The output of the user's code: what it printed and logged, and where it failed.
 
-    `text` are at most its first 64 KiB, `cut` when there was more.
+    `text` is at most its first 64 KiB, `cut` if there was more.
     """
 
     text: str = ""
@@ -255,7 +255,7 @@ class HandlerOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try of a delivery. `took` is in seconds; `outcome` is succeeded, retry or failed."""
+    """An attempt of a delivery. `took` is in seconds; `outcome` is succeeded, retry or failed."""
 
     delivery_id: int
     number: int
@@ -270,7 +270,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionResult:
-    """What an action's `run` gives back: the outcome, with what it sent, what it got, what was printed."""
+    """The result of an action: the outcome, the request, the response, and the output."""
 
     outcome: Outcome
     request: SentRequest | None = None

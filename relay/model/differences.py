@@ -1,4 +1,4 @@
-"""What differs between two events: facts, headers, the body place by place, and what targets answered."""
+"""Compares two events: facts, headers, each location in the body, and the answers of targets."""
 
 import difflib
 from bisect import bisect_left
@@ -17,18 +17,18 @@ COMPARED_FACTS = (
     *("source", "type", "verdict", "reason", "outcome", "status"),
     *("method", "path", "query", "idempotency_key"),
 )
-_TEXT_LINES = 2000  # lines of two texts that are compared; difflib takes their product
-_EXCERPT = 20  # bytes that are shown of two bodies that read the same
+_TEXT_LINES = 2000  # lines of two texts that are compared; difflib's time grows with their product
+_EXCERPT = 20  # bytes shown of two bodies that parse to the same value
 
 
-MISSING = object()  # the value of what does not exist; JSON's null is one
+MISSING = object()  # marks a missing value; JSON's null is a value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedEvent:
-    """One event as it is compared: `facts` by name, `answers` by target and name, all of it text to be shown.
+    """An event prepared for comparison: `facts` by name, `answers` by target and name, all as text.
 
-    `query` is used in place of the body where there is none.
+    `query` is used if there is no body.
     """
 
     facts: Mapping[str, str | None]
@@ -40,7 +40,7 @@ class ComparedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedPlace:
-    """One place of two events; None means that there is nothing. `part` is fact, header, body or delivery."""
+    """A location in two events; None means a missing value. `part` is fact, header, body or delivery."""
 
     part: str
     name: str
@@ -50,20 +50,20 @@ class ComparedPlace:
 
     @property
     def differs(self) -> bool:
-        """Return whether the two sides are not the same."""
+        """Return whether the two sides differ."""
         return self.left != self.right
 
     @property
     def full(self) -> str:
-        """Return the place on one line: `status`, `header x-env`, `body data.amount`, `delivery to app status`."""
+        """Return the location on one line: `status`, `header x-env`, `body data.amount`, `delivery to app status`."""
         parts = ("" if self.part == "fact" else self.part, self.target and f"to {self.target}", self.name)
         return " ".join(part for part in parts if part)
 
 
 def compare_events(left: ComparedEvent, right: ComparedEvent, tell: Callable[[object], str]) -> Iterator[ComparedPlace]:
-    """Give every place of two events in order, also those that are the same; `tell` writes a JSON value.
+    """Yield all locations of two events in order, also equal ones; `tell` formats a JSON value.
 
-    A number with a fraction or an exponent is a Decimal, and written as the body writes it.
+    A number with a fraction or an exponent is a Decimal, and formatted as in the body.
     """
     yield from _compare_pairs("fact", COMPARED_FACTS, left.facts, right.facts)
     one, other = _join_headers(left.headers), _join_headers(right.headers)
@@ -75,7 +75,7 @@ def compare_events(left: ComparedEvent, right: ComparedEvent, tell: Callable[[ob
 
 
 def compare_json(left: object, right: object, path: str = "") -> Iterator[tuple[str, object, object]]:
-    """Give the path of every value of two JSON documents with both values; MISSING where there is none."""
+    """Yield the path of each value of two JSON documents with both values; MISSING if there is none."""
     if isinstance(left, dict) and isinstance(right, dict) and (left or right):
         for name in dict.fromkeys([*left, *right]):
             yield from _compare_member(left, right, name, append_to_path(path, str(name), listed=False))
@@ -126,7 +126,7 @@ def _compare_bodies(
         differing = differing or place.differs
         yield place
     if not differing and left.content != right.content:
-        # Read the same, yet not the same bytes: what breaks a signature without showing anywhere.
+        # Equal values but different bytes: this breaks a signature without being visible.
         mine, yours = _describe_bytes(left.content, right.content)
         yield ComparedPlace(part="body", name="bytes", left=mine, right=yours)
 
@@ -142,7 +142,7 @@ def _write_value(value: object, tell: Callable[[object], str]) -> str:
 
 
 def _describe_bytes(left: bytes, right: bytes) -> list[str]:
-    """Return what tells two contents apart: their sizes, or where these are the same what follows the first change."""
+    """Return how two contents differ: their sizes, or if these are equal the text after the first change."""
     if len(left) != len(right):
         return [f"{len(content)} bytes" for content in (left, right)]
     at = bisect_left(range(len(left)), True, key=lambda place: left[: place + 1] != right[: place + 1])

@@ -1,4 +1,4 @@
-"""What arrived and what relay thought of it: Capture, Verification, Event, Source."""
+"""Incoming requests and their results: Capture, Verification, Event, Source."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import field, replace
@@ -19,7 +19,7 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(slots=True, kw_only=True)
 class Capture:
-    """One HTTP request, as received. Nothing changes it; a frozen one would take twice as long to make.
+    """An HTTP request as received. It is never changed; a frozen dataclass would take twice as long to create.
 
     `path`, `query` (without its `?`) and both sides of every header pair are latin-1 text: one character is one byte
     of the wire, percent-encoding untouched, order, case and repeats kept. `url` is the full address that the sender
@@ -39,13 +39,13 @@ class Capture:
     _payload: Payload | None = field(default=None, init=False, repr=False, compare=False)
 
     def header(self, name: str) -> str | None:
-        """Return the first value of a header, matched without regard to case."""
+        """Return the first value of a header, ignoring case."""
         if self.by_name is None:
             self.by_name = {name.lower(): value for name, value in reversed(self.headers)}
         return self.by_name.get(name.lower())
 
     def header_values(self, name: str) -> tuple[str, ...]:
-        """Return every value of a header in the order received."""
+        """Return all values of a header in the order received."""
         first, lower = self.header(name), name.lower()
         if first is None or len(self.by_name or ()) == len(self.headers):
             return () if first is None else (first,)
@@ -263,16 +263,16 @@ class EventRow:
     item_count: int = 1
 
     def __post_init__(self) -> None:
-        """Let `types` be the one type where nothing else is said."""
+        """Set `types` to the one type if none are given."""
         if not self.types:
             object.__setattr__(self, "types", (self.type,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapturedEvent:
-    """A stored event whole: its row, its exact request, how its signature was checked, what was wrong.
+    """A complete stored event: its row, its exact request, the steps of its verification, its problems.
 
-    `batch` says where a request holds several events, None where it is one event itself.
+    `batch` gives the locations of the events in a request, None if it is one event itself.
     """
 
     row: EventRow
@@ -283,29 +283,29 @@ class CapturedEvent:
 
     @property
     def id(self) -> int:
-        """Return the small number people type."""
+        """Return its number."""
         return self.row.id
 
     @property
     def type(self) -> str:
-        """Return the provider's name for what happened, such as `invoice.paid`."""
+        """Return the provider's event type, such as `invoice.paid`."""
         return self.row.type
 
     @property
     def payload(self) -> object:
-        """Return the body as JSON or fields, or the query where there is no body; None when it is neither."""
+        """Return the body as JSON or fields, or the query if there is no body; None if it is neither."""
         return self.capture.payload.value
 
     @property
     def split(self) -> Split:
-        """Return the events that the request holds, with their types."""
+        """Return the events in the request, with their types."""
         payload = self.capture.payload
         return self.batch.split(payload) if self.batch else Split(payload, types=(self.row.type,))
 
 
 @dataclass(slots=True, kw_only=True)
 class NewEvent:
-    """An event on its way into the store: a row that has no id yet, with its bytes.
+    """An event to be stored: a row without an id, with its bytes.
 
     `claims_key` is False for whatever must not make a later event a duplicate: a forgery may be seen but may not act.
     `unless_known`: it is not kept at all where its key was claimed before. `problems` are what its source's rules have
@@ -333,10 +333,10 @@ class NewEvent:
 
     @property
     def types(self) -> tuple[str, ...]:
-        """Return the type of each event that the request holds."""
+        """Return the type of each event in the request."""
         return self.events.types if self.events is not None else (self.type,)
 
     @property
     def split(self) -> Split:
-        """Return the events that the request holds, with their types."""
+        """Return the events in the request, with their types."""
         return self.events or Split(self.capture.payload, types=(self.type,))

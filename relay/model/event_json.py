@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 def serialize_event_row(row: EventRow, counts: Counter[str]) -> Json:
-    """Return an event as lists have it; `counts` are its deliveries by state."""
+    """Return an event as in lists; `counts` are its deliveries by state."""
     return {
         "id": row.id,
         "received_at": format_time(row.received_at),
@@ -53,7 +53,7 @@ def serialize_event_row(row: EventRow, counts: Counter[str]) -> Json:
 
 
 def serialize_event_content(event: CapturedEvent, hints: list[Json] | None, delivery_ids: list[int]) -> Json:
-    """Return what an event holds beside its row."""
+    """Return the content of an event that is not in its row."""
     capture = event.capture
     return {
         "url": decode_header_text(capture.url),
@@ -69,7 +69,7 @@ def serialize_event_content(event: CapturedEvent, hints: list[Json] | None, deli
 
 
 def _serialize_decoded(payload: Payload) -> Json | None:
-    """Return a body that came packed or in another charset, None for any other."""
+    """Return the decoded body if it was compressed or in another charset, else None."""
     unpacked, text = payload.unpacked, payload.text
     is_plain = text is None or text.encode("utf-8", "surrogatepass") == unpacked.content
     if is_plain and not payload.problem and not unpacked.encodings:
@@ -83,13 +83,13 @@ def serialize_check(check: Check) -> Json:
 
 
 def serialize_problem(problem: Problem) -> dict[str, str]:
-    """Return what is wrong with a request; `pointer` only where it is about one field of the body."""
+    """Return a problem of a request; with `pointer` only if it concerns one field of the body."""
     pointed = {"pointer": problem.pointer} if problem.pointer else {}
     return {"field": problem.field, **pointed, "message": problem.message, "code": problem.rule}
 
 
 def serialize_delivery(delivery: Delivery) -> Json:
-    """Return a delivery as lists have it."""
+    """Return a delivery as in lists."""
     return {
         "id": delivery.id,
         "event": delivery.event_id,
@@ -111,7 +111,7 @@ def serialize_delivery(delivery: Delivery) -> Json:
 
 
 def serialize_attempt(attempt: Attempt) -> Json:
-    """Return one attempt of a delivery, with what it sent and got."""
+    """Return an attempt of a delivery with its request and response."""
     output = attempt.output
     return {
         "number": attempt.number,
@@ -148,7 +148,7 @@ def _serialize_response(response: ReceivedResponse) -> Json:
 
 
 def serialize_message(message: Message, code_meaning: Json | None) -> Json:
-    """Return a message as lists have it."""
+    """Return a message as in lists."""
     return {
         "id": message.id,
         "channel": message.channel,
@@ -171,7 +171,7 @@ def serialize_message(message: Message, code_meaning: Json | None) -> Json:
 
 
 def serialize_history_entry(entry: HistoryEntry, code_meaning: Json | None) -> Json:
-    """Return a status that a message was reported to have."""
+    """Return a reported status of a message."""
     return {
         "status": entry.status.value,
         "at": entry.at and format_time(entry.at),
@@ -185,7 +185,7 @@ def serialize_history_entry(entry: HistoryEntry, code_meaning: Json | None) -> J
 
 
 def serialize_counts(counts: MessageCounts, channel: str) -> Json:
-    """Return counts of a channel's messages with the rates they make."""
+    """Return the message counts of a channel with their rates."""
     numbers = ("sent", "delivered", "failed", "under_way", "opened", "clicked", "complained")
     rates = {"delivery_rate": counts.delivery_rate, "open_rate": None, "click_rate": None}
     if channel in OPENED_CHANNELS:

@@ -1,4 +1,4 @@
-"""One value of a JSON text replaced or added, while every other byte stays as it was."""
+"""Replaces or adds one value of a JSON text without changing any other byte."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from relay.model.parsing import parse_json
 from relay.model.values import dataclass
 
-Key = str | int  # a text names a member or, in digits, a position; a number is a position of a list
+Key = str | int  # text is the name of a member or, as digits, an index; a number is an index of a list
 Render = Callable[[bytes | None], bytes]
 
 _BOM = b"\xef\xbb\xbf"
@@ -18,7 +18,7 @@ _TOKEN = re.compile(_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
 
 
 class PathError(ValueError):
-    """A path leads nowhere: what stands at `key` has no such place."""
+    """A path does not exist: the value at `key` has no such location."""
 
     def __init__(self, key: Key) -> None:
         super().__init__(str(key))
@@ -27,22 +27,22 @@ class PathError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Splice:
-    """The bytes from `start` to `end` give way to `new`."""
+    """The bytes from `start` to `end` are replaced by `new`."""
 
     start: int
     end: int
     new: bytes
 
     def apply(self, data: bytes) -> bytes:
-        """Return the data with the splice made."""
+        """Return the data with the splice applied."""
         return data[: self.start] + self.new + data[self.end :]
 
 
 @dataclass(frozen=True, slots=True)
 class _JsonItem:
-    """A member of an object or an element of a list: where it starts, and where its value does and ends.
+    """A member of an object or an element of a list: its start, and the start and end of its value.
 
-    `key_end` is where a member's key ends; an element has none.
+    `key_end` is the end of a member's key; an element has none.
     """
 
     start: int
@@ -53,7 +53,7 @@ class _JsonItem:
 
 
 def splice_json(data: bytes, keys: Sequence[Key], render: Render) -> Splice:
-    """Return what sets the value at `keys`; `render(old)` gives its JSON, with None where nothing was.
+    """Return the splice that sets the value at `keys`; `render(old)` gives its JSON, `old` is None if it is new.
 
     The last of equal keys counts, as parsers read them. A new member or element is written in the style
     around it; missing objects on the way are made, and null counts as missing. Raises PayloadError for
@@ -85,7 +85,7 @@ def splice_json(data: bytes, keys: Sequence[Key], render: Render) -> Splice:
 
 
 def write_text(text: str, data: bytes) -> bytes:
-    """Return a text as JSON writes it, with escapes beyond ASCII where `data` has them too."""
+    """Return a text as JSON, with escapes beyond ASCII if `data` has them too."""
     escapes = data.isascii() and b"\\u" in data
     try:
         return json.dumps(text, ensure_ascii=escapes).encode()
@@ -109,7 +109,7 @@ def _write_nested(data: bytes, root: int, keys: Sequence[Key], render: Render) -
 def _splice_new(
     data: bytes, span: tuple[int, int], items: list[_JsonItem], named: tuple[int, str | None], new: bytes
 ) -> Splice:
-    """Return what adds a member (or an element, where it has no name) at the end of a container."""
+    """Return the splice that adds a member (or an element, if it has no name) at the end of a container."""
     root, key = named
     start, end = span
     if key is not None:
@@ -135,7 +135,7 @@ def _splice_new(
 
 
 def _find_colon(data: bytes, root: int) -> bytes:
-    """Return what is between key and value of the first member there is; `:` where there is none."""
+    """Return the text between key and value of the first member; `:` if there is none."""
     while data[root : root + 1] in (b"{", b"["):
         walk = _iterate_members if data[root : root + 1] == b"{" else _iterate_elements
         item = next(walk(data, root), None)
@@ -148,7 +148,7 @@ def _find_colon(data: bytes, root: int) -> bytes:
 
 
 def _find_indent(data: bytes, root: int) -> bytes | None:
-    """Return how far members are indented below the root; None where they are on one line."""
+    """Return the indent of members below the root; None if they are on one line."""
     space = data[root + 1 : _skip_space(data, root + 1)]
     return space.rpartition(b"\n")[2] if b"\n" in space else None
 
@@ -176,7 +176,7 @@ def _iterate_elements(data: bytes, start: int) -> Iterator[_JsonItem]:
 
 
 def _find_end(data: bytes, at: int) -> int:
-    """Return where the value that starts at `at` ends. The data is known to be JSON."""
+    """Return the end of the value that starts at `at`. The data is known to be JSON."""
     opening = data[at : at + 1]
     if opening not in (b"{", b"["):
         match = (_STRING if opening == b'"' else _SCALAR).match(data, at)
@@ -202,12 +202,12 @@ _NAME = re.compile(r"[A-Za-z_$][\w$-]*")
 
 
 def format_pointer(keys: Iterable[str | int]) -> str:
-    """Return the JSON Pointer (RFC 6901) that leads along `keys`; "" for the whole body."""
+    """Return the JSON Pointer (RFC 6901) of `keys`; "" for the whole body."""
     return "".join(append_to_pointer("", str(key)) for key in keys)
 
 
 def format_dotted_path(pointer: str) -> str:
-    """Return the path people know for a JSON Pointer: `/data/items/0` is `data.items[0]`."""
+    """Return the dotted path of a JSON Pointer: `/data/items/0` is `data.items[0]`."""
     path = ""
     for key in split_pointer(pointer):
         path = append_to_path(path, key, listed=key.isdigit())
@@ -215,7 +215,7 @@ def format_dotted_path(pointer: str) -> str:
 
 
 def split_pointer(pointer: str) -> tuple[str, ...]:
-    """Return the keys along a JSON Pointer."""
+    """Return the keys of a JSON Pointer."""
     return tuple([part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]])
 
 
@@ -234,7 +234,7 @@ def append_to_pointer(pointer: str, key: str) -> str:
 
 
 def find_below(value: object, keys: tuple[str | int, ...], missing: object = None) -> object:
-    """Return what stands below `keys` of a JSON value; `missing` where the way there does not exist."""
+    """Return the value at `keys` of a JSON value; `missing` if there is none."""
     for key in keys:
         if isinstance(value, dict):
             if key not in value:

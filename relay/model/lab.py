@@ -1,4 +1,4 @@
-"""The delivery lab: a run of experiments on an app, each single send of it, and what it came to."""
+"""The delivery lab: runs of experiments on an app, their sends, and their results."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -7,7 +7,7 @@ from relay.model.values import dataclass
 
 
 class LabState(StrEnum):
-    """Where a run stands. INTERRUPTED: relay stopped, or could not go on, before it was over."""
+    """The state of a run. INTERRUPTED: relay stopped, or could not continue, before it ended."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -20,7 +20,7 @@ ENDED_STATES = frozenset({LabState.DONE, LabState.CANCELLED, LabState.INTERRUPTE
 
 
 class LabFinding(StrEnum):
-    """What an experiment came to. UNCLEAR: relay saw nothing wrong that it could be sure of; a person should look."""
+    """The result of an experiment. UNCLEAR: relay found nothing that is certainly wrong; a person should check."""
 
     PASSED = "passed"
     UNCLEAR = "unclear"
@@ -77,7 +77,7 @@ class LabTrial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLabRun:
-    """A run before it begins. `notes` say what is true of all its experiments."""
+    """A run before it starts. `notes` apply to all its experiments."""
 
     query: str
     events: tuple[int, ...]
@@ -94,7 +94,7 @@ class PlannedLabRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabRun(PlannedLabRun):
-    """A run in the store. The first `ended` of its trials are over; `made` sends have begun."""
+    """A stored run. The first `ended` of its trials have ended; `made` sends have started."""
 
     id: int
     created_at: datetime
@@ -107,7 +107,7 @@ class LabRun(PlannedLabRun):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedSend:
-    """One send as planned: `wait` seconds after the one before it. `role` is what it is for, `label` says so."""
+    """A planned send: `wait` seconds after the one before it. `role` is its purpose, `label` names it."""
 
     event_id: int
     role: str = "copy"
@@ -117,7 +117,7 @@ class PlannedSend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendRound:
-    """Sends that belong together: one after another, or all `at_once`; `one_delivery` makes them its attempts."""
+    """Sends that belong together: one at a time, or all `at_once`; with `one_delivery` as attempts of one delivery."""
 
     shots: tuple[PlannedSend, ...]
     at_once: bool = False
@@ -152,23 +152,23 @@ class LabSend:
 
     @property
     def over(self) -> bool:
-        """Return whether it has come to an end, with or without an answer."""
+        """Return whether it has ended, with or without an answer."""
         return self.good is not None
 
     @property
     def answered(self) -> str:
-        """Return what came back as a clause: `was answered 500`, `got no answer (connection refused)`."""
+        """Return the answer as a clause: `was answered 500`, `got no answer (connection refused)`."""
         return f"was answered {self.status}" if self.status is not None else f"got no answer ({self.short_answer})"
 
     @property
     def short_answer(self) -> str:
-        """Return what came back in the fewest words: `200`, or why nothing did."""
+        """Return the answer in short: `200`, or why there was none."""
         return str(self.status) if self.status is not None else self.detail or "no answer"
 
 
 @dataclass(frozen=True, slots=True)
 class TrialVerdict:
-    """What an experiment came to, in a sentence, with what to do. `finding` is None until it is over."""
+    """The result of an experiment as a sentence, with advice. `finding` is None until it has ended."""
 
     finding: LabFinding | None
     sentence: str
@@ -177,7 +177,7 @@ class TrialVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShuffledOrder:
-    """One order of the shuffle: the events as they were sent, and those that were not taken in it."""
+    """An order of the shuffle: the events as sent, and those that were not accepted in it."""
 
     number: int
     events: tuple[int, ...]
@@ -188,7 +188,7 @@ class ShuffledOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """How long answers took, in seconds."""
+    """Latencies of answers, in seconds."""
 
     least: float
     median: float
@@ -198,7 +198,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """One experiment of a run with everything it showed.
+    """An experiment of a run with its results.
 
     `differing` are the places of sends that were answered otherwise than the first of their event;
     `at_once` is how many of them were under way together at the most.
@@ -225,7 +225,7 @@ class LabReport:
 
     @property
     def finding(self) -> LabFinding | None:
-        """Return the worst finding of all; None while the run goes on."""
+        """Return the worst finding of all; None while the run is in progress."""
         if self.run.state not in ENDED_STATES:
             return None
         found = [result.verdict.finding for result in self.results if result.verdict.finding]

@@ -1,4 +1,4 @@
-"""Which mails went out for which events, so that none goes out twice by accident."""
+"""The record of mails sent for events, so that none is sent twice by accident."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from relay.model.values import dataclass
 
 
 class MailState(StrEnum):
-    """How far a mail came. HANDING: the server is about to get it, or got it and has not confirmed it."""
+    """The state of a mail. HANDING: being handed to the server, which has not confirmed it yet."""
 
     HANDING = "handing"
     SENT = "sent"
@@ -20,7 +20,7 @@ class MailState(StrEnum):
 class MailClaim:
     """A mail about to be sent: an event, a template and a delivery.
 
-    `kept` in the outbox instead of handed to a server. `once`: nothing goes out that went out before,
+    `kept` in the outbox instead of handed to a server. `once`: a mail sent before is not sent again,
     unless `forced`. `per_hour` is how many mails of this template may leave in an hour; None for any.
     """
 
@@ -36,7 +36,7 @@ class MailClaim:
 
 @dataclass(frozen=True, slots=True)
 class SentMail:
-    """A mail that went out, or is on its way: for which event, by which template, when, to whom."""
+    """A mail that was sent or is being sent: its event, template, time and recipients."""
 
     delivery_id: int
     event_id: int
@@ -49,13 +49,13 @@ class SentMail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailLimitReached:
-    """So many mails of a template left within an hour that the next has to wait until then."""
+    """The hourly limit of a template is reached; the next mail has to wait until then."""
 
     until: datetime
 
 
 class DryRunOutcome(StrEnum):
-    """The outcome of a mail in a dry run. SENT: it went out already. UNTAKEN: no route leads there from this event."""
+    """The outcome of a mail in a dry run. SENT: it was sent already. UNTAKEN: no route of this event leads there."""
 
     SEND = "send"
     SENT = "sent"
@@ -66,7 +66,7 @@ class DryRunOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedMail:
-    """One event by one template, to `target` where a route leads to one; `why` says what keeps it from going out.
+    """An event rendered by a template, for `target` if a route has one; `why` is the reason it is not sent.
 
     `recipients` and `subject` are those of the mail, empty where it could not be rendered.
     """
@@ -82,7 +82,7 @@ class SimulatedMail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRunPage:
-    """A page of a dry run, newest event first: how many events were looked at, and where the next page begins."""
+    """A page of a dry run, newest event first: the number of events examined, and the start of the next page."""
 
     mails: tuple[SimulatedMail, ...]
     events: int
@@ -90,6 +90,6 @@ class DryRunPage:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Return how many mails have which outcome."""
+        """Return the number of mails by outcome."""
         found = Counter(mail.outcome for mail in self.mails)
         return {outcome.value: found[outcome] for outcome in DryRunOutcome}

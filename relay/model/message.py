@@ -1,4 +1,4 @@
-"""An outgoing mail or SMS, what providers report about it, and its status."""
+"""An outgoing mail or SMS, the reports of providers about it, and its status."""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 
 MAX_ADDRESSES = 50
-MAX_ID = 200  # characters of an id; longer ones are refused rather than cut
+MAX_ID = 200  # characters of an id; longer ones are refused, not cut
 
 
 class MessageStatus(StrEnum):
@@ -36,12 +36,12 @@ class MessageStatus(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Return how far this is, 0 being the least."""
+        """Return its rank, 0 being the lowest."""
         return _RANKS[self]
 
     @property
     def arrived(self) -> bool:
-        """Return whether a message that stands here reached its recipient."""
+        """Return whether a message with this status reached its recipient."""
         return self in ARRIVED
 
 
@@ -49,11 +49,11 @@ _RANKS = {status: rank for rank, status in enumerate(MessageStatus)}
 
 ARRIVED = frozenset((MessageStatus.DELIVERED, MessageStatus.OPENED, MessageStatus.CLICKED, MessageStatus.COMPLAINED))
 LOST = (MessageStatus.FAILED, MessageStatus.UNDELIVERED, MessageStatus.BOUNCED)
-BAD_STATUSES = (*LOST, MessageStatus.COMPLAINED)  # shown in red: they need a person
+BAD_STATUSES = (*LOST, MessageStatus.COMPLAINED)  # shown in red: they need attention
 
 
 def find_furthest(statuses: Iterable[MessageStatus]) -> MessageStatus:
-    """Return the status of a message for which these were reported, in whatever order and however often.
+    """Return the status of a message from all its reports, in any order and with repeats.
 
     Raises ValueError for none.
     """
@@ -86,7 +86,7 @@ class Matching:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """What a provider reported about one message.
+    """A provider's report about a message.
 
     `external_ids` are its ids at the provider, the usual one first, `recipients` as `addresses`
     gives them, `at` the provider's own time where it tells one.
@@ -105,7 +105,7 @@ class StatusReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageTracking:
-    """What an event reports about messages, and how these are found."""
+    """The reports of an event about messages, and how these are found."""
 
     reports: tuple[StatusReport, ...]
     matching: Matching
@@ -160,7 +160,7 @@ class Message(NewMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFilter:
-    """Which messages are wanted; what is None or empty restricts nothing. `event` caused it or reported about it."""
+    """A filter for messages; None or empty matches all. `event` caused the message or reported about it."""
 
     channel: str | None = None
     provider: str | None = None
@@ -174,7 +174,7 @@ _NUMBER = re.compile(r"[+0-9() ./-]{3,40}")
 
 
 def parse_addresses(text: str) -> tuple[str, ...]:
-    """Return who a text names, each in the one form that addresses are compared in.
+    """Return the addresses in a text, each in the form used for comparison.
 
     Mail addresses lower-case and without display names, phone numbers as their digits alone with the
     country's first, without a channel such as `whatsapp:`.
@@ -192,7 +192,7 @@ def parse_addresses(text: str) -> tuple[str, ...]:
 
 
 def normalize_id(text: str) -> str:
-    """Return an id in the one form that ids are compared in: on one line, no angle brackets around it."""
+    """Return an id in the form used for comparison: on one line, without angle brackets."""
     shown = escape_unprintable(text.strip())
     return shown[1:-1] if shown.startswith("<") and shown.endswith(">") else shown
 
@@ -200,12 +200,12 @@ def normalize_id(text: str) -> str:
 # No provider reports whether an SMS was opened or clicked: a rate of 0 would be a claim.
 CHANNELS = ("email", "sms")
 OPENED_CHANNELS = frozenset({"email"})
-MESSAGE_RATE_DAYS = 30  # that rates are counted over where the request names no number
+MESSAGE_RATE_DAYS = 30  # default number of days of rates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageCounts:
-    """Messages counted by where they stand; each counts once.
+    """Messages counted by status; each counts once.
 
     `sent` left relay or the app (a mail in the outbox did not); `delivered` reached the recipient,
     `failed` failed, was undelivered or bounced; `opened`, `clicked` and `complained` are among
@@ -226,17 +226,17 @@ class MessageCounts:
 
     @property
     def delivery_rate(self) -> float | None:
-        """Return delivered of sent, 0 to 1; None where nothing was sent."""
+        """Return delivered of sent, 0 to 1; None if nothing was sent."""
         return _divide(self.delivered, self.sent)
 
     @property
     def open_rate(self) -> float | None:
-        """Return opened of delivered, 0 to 1; None where nothing was delivered."""
+        """Return opened of delivered, 0 to 1; None if nothing was delivered."""
         return _divide(self.opened, self.delivered)
 
     @property
     def click_rate(self) -> float | None:
-        """Return clicked of delivered, 0 to 1; None where nothing was delivered."""
+        """Return clicked of delivered, 0 to 1; None if nothing was delivered."""
         return _divide(self.clicked, self.delivered)
 
     def __add__(self, other: "MessageCounts") -> "MessageCounts":
@@ -246,7 +246,7 @@ class MessageCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayCounts:
-    """The messages of one channel that were sent on one day (UTC), and what became of them since."""
+    """The messages of a channel sent on a day (UTC), counted by their current status."""
 
     day: date
     channel: str
@@ -255,7 +255,7 @@ class DayCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusCount:
-    """How many messages of a channel and provider stand at a status."""
+    """How many messages of a channel and provider have a status."""
 
     channel: str
     provider: str
@@ -264,7 +264,7 @@ class StatusCount:
 
 
 def add_up_counts(days: Iterable[DayCounts], channel: str | None = None) -> MessageCounts:
-    """Return the sum of some days, of one channel or of all."""
+    """Return the sum over days, of one channel or of all."""
     chosen = (day.counts for day in days if channel in (None, day.channel))
     return sum(chosen, MessageCounts())
 

@@ -1,17 +1,17 @@
-"""Numbers of JSON texts that keep how they are written."""
+"""Numbers of JSON texts that keep their spelling."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Self
 
 
 class WrittenNumber(Decimal):
-    """A number that is counted with as a Decimal and shown as it was sent: 1e5, not 1E+5."""
+    """A Decimal that is shown as it was sent: 1e5, not 1E+5."""
 
     __slots__ = ("_text",)
     _text: str
 
     def __new__(cls, text: str) -> Self:
-        """Read a number. Raises InvalidOperation for an exponent past any Decimal."""
+        """Parse a number. Raises InvalidOperation for an exponent beyond any Decimal."""
         number = super().__new__(cls, text)
         number._text = text
         return number

@@ -1,4 +1,4 @@
-"""What a call of the API asks for, read strictly from its query string: every mistake names its parameter."""
+"""Strict parsing of the API's query parameters; every error names its parameter."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -32,12 +32,12 @@ def parse_digits(text: str) -> int | None:
 
 
 def parse_limit(query: Mapping[str, str]) -> int:
-    """Return how many rows to list at most."""
+    """Return the maximum number of rows to list."""
     return parse_number(query, "limit", None, MAX_LIMIT) or 50
 
 
 def parse_message_filter(query: Mapping[str, str], statuses: Iterable[str], now: datetime) -> MessageFilter:
-    """Return which messages a query string asks for, with each of its `statuses`. Raises UsageError."""
+    """Return the message filter of a query string, for each of its `statuses`. Raises UsageError."""
     channel, since = query.get("channel"), query.get("since")
     return MessageFilter(
         channel=check_choice("channel", channel, CHANNELS) if channel else None,
@@ -62,7 +62,7 @@ def _parse_since(text: str, now: datetime) -> datetime:
 
 
 def check_choice(name: str, text: str, allowed: tuple[str, ...]) -> str:
-    """Return a word that is allowed. Raises UsageError naming those that are."""
+    """Return a word if it is allowed. Raises UsageError that lists the allowed ones."""
     if text not in allowed:
         raise UsageError(f"{name} cannot be {escape_unprintable(text, 40)!r}", hint=f"use {', '.join(allowed)}")
     return text

@@ -1,4 +1,4 @@
-"""JSON, JSON lines and forms read from bytes, with limits, never by surprise."""
+"""Parses JSON, JSON lines and forms from bytes, within limits."""
 
 import json
 import math
@@ -38,13 +38,13 @@ JSON_LINES = frozenset(
         "text/x-ndjson",
     )
 )
-# Possessive: a string of 25 MB would take gigabytes if every place in it were one to come back to.
+# Possessive: backtracking over a string of 25 MB would take gigabytes.
 _TOKENS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _RESERVED_ESCAPES = re.compile(rb"%[fF][eEfF]")
 
 
 class PayloadError(ValueError):
-    """The bytes are not what they were read as; `line` and `column` (from 1) say where, if known."""
+    """The bytes could not be parsed; `line` and `column` (from 1) give the position, if known."""
 
     def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
         super().__init__(message)
@@ -76,7 +76,7 @@ def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False, 
     except PayloadError:
         raise
     except ValueError as error:
-        # An integer of more digits than Python reads (4,300); what it says is advice for programmers.
+        # An integer with more digits than Python parses (4,300); its message is advice for programmers.
         raise PayloadError("a number is too large") from error
     if text.count("{") + text.count("[") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
         raise PayloadError(f"nested deeper than {MAX_DEPTH} levels")
@@ -93,10 +93,10 @@ def is_json(data: bytes | str) -> bool:
 
 
 def _check_size(text: str, marks: str = ",[{") -> None:
-    """Raise PayloadError for more than MAX_VALUES values; all but the outermost stand behind one of `marks`."""
+    """Raise PayloadError for more than MAX_VALUES values; all but the outermost follow one of `marks`."""
     if len(text) <= MAX_VALUES or sum(map(text.count, marks)) <= MAX_VALUES:
         return
-    # Each match goes to the next mark outside of texts, the last to the end; possessive, so that nothing is read twice.
+    # Each match extends to the next mark outside of strings, the last to the end; possessive, to avoid backtracking.
     pattern = rf'(?s:[^"{marks}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+(?:([{marks}])|\Z|(?s:.+))'
     if sum(islice((1 for match in re.finditer(pattern, text) if match[1]), MAX_VALUES + 1)) > MAX_VALUES:
         raise PayloadError(f"more than {MAX_VALUES:,} values")
@@ -104,9 +104,9 @@ def _check_size(text: str, marks: str = ",[{") -> None:
 
 def _load_json(text: str, strict: bool, exact: bool) -> object:
     if text.startswith("\ufeff"):
-        return json.loads(text)  # which says what is wrong with that
+        return json.loads(text)  # which raises the error
     decoder = _make_decoder(strict, exact)
-    # Most texts are a value, and at most a line break after it: `decode` also looks for white space before it.
+    # Most texts are a value with at most a line break after it; `decode` also skips white space before it.
     try:
         value, end = decoder.raw_decode(text)
     except json.JSONDecodeError:
@@ -124,7 +124,7 @@ def _make_decoder(strict: bool, exact: bool) -> json.JSONDecoder:
 
 
 def indent_json(text: str) -> Iterator[str]:
-    """Give valid JSON text as indented lines: numbers as they are written, and a repeated key as often as it comes."""
+    """Yield valid JSON text as indented lines: numbers keep their spelling, and repeated keys are kept."""
     line, before, depth = "", "", 0
     for match in _TOKENS.finditer(text):
         token = match[0]
@@ -141,14 +141,14 @@ def indent_json(text: str) -> Iterator[str]:
 
 
 def encode_json(value: object, indent: int | None = None) -> bytes:
-    """Return a JSON value as most senders spell it: UTF-8 as it is, compact unless indented."""
+    """Return a JSON value as most senders write it: unescaped UTF-8, compact unless indented."""
     separators = (",", ":") if indent is None else (",", ": ")
     text = json.dumps(value, indent=indent, separators=separators, ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace")
 
 
 def parse_json_lines(text: str, *, strict: bool = False, exact: bool = False) -> tuple[list[object], str]:
-    """Return the values of JSON lines (or of a JSON text sequence, RFC 7464), and the JSON list that says the same.
+    """Return the values of JSON lines (or of a JSON text sequence, RFC 7464), and the equivalent JSON list.
 
     Empty lines are left out. Raises PayloadError that names the first line that is not JSON, or as `parse_json` does.
     """
@@ -178,13 +178,13 @@ def parse_form(data: bytes) -> tuple[tuple[str, str], ...]:
         raise PayloadError(f"more than {MAX_FIELDS} form fields")
     if (pairs := _parse_plain_form(data)) is not None:
         return pairs
-    # As browsers would read them, an odd escape left as it is.
+    # As browsers do: a malformed escape stays unchanged.
     text = data.decode("utf-8", "surrogateescape")
     return tuple(parse_qsl(text, keep_blank_values=True, errors="surrogateescape"))
 
 
 def _parse_plain_form(data: bytes) -> tuple[tuple[str, str], ...] | None:
-    """Return the pairs with every escape undone in one C call; None where an escape is odd.
+    """Return the pairs, unescaped by one C call; None if an escape is malformed.
 
     Five times as fast as a call a field: 10 KB take 60 µs. The bytes 254 and 255, which no UTF-8 has, replace the
     separators meanwhile.
@@ -243,7 +243,7 @@ _PERCENT_QUOTES = {"%22": '"', "%0D": "\r", "%0A": "\n"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadedFile:
-    """A file in a form: the field it came in, its name, its media type ("" where there is none), its size in bytes."""
+    """A file in a form: its field, its name, its media type ("" if there is none), its size in bytes."""
 
     field: str
     name: str
@@ -258,13 +258,13 @@ class UploadedFile:
 
     @property
     def facts(self) -> dict[str, object]:
-        """Return what templates and searches find in place of the file."""
+        """Return the facts that templates and searches see in place of the file."""
         return {"filename": self.name, "type": self.type, "size": self.size}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormPart:
-    """One part: a text field, its `value` in bytes, where that starts in the body, and its charset, or a file."""
+    """A part: a text field with its `value` in bytes, its start in the body, and its charset; or a file."""
 
     name: str
     start: int = 0
@@ -274,7 +274,7 @@ class FormPart:
 
 
 def split_parts(body: bytes, boundary: str) -> tuple[tuple[FormPart, ...], bool]:
-    """Return the parts of a body in order, and whether its closing line is there.
+    """Return the parts of a body in order, and whether its closing boundary is present.
 
     What was cut off in the middle of a part is left out. Raises PayloadError for a body without the
     boundary, one with more than MAX_PARTS parts, and a part whose headers cannot be read.
@@ -323,14 +323,14 @@ def _read_part(body: bytes, start: int, end: int) -> FormPart:
 
 
 def _decode_name(value: str) -> str:
-    # Browsers write a quote in a name as %22 and leave every other percent sign alone.
+    # Browsers escape a quote in a name as %22 and leave all other percent signs unchanged.
     for code, meant in _PERCENT_QUOTES.items():
         value = value.replace(code, meant)
     return decode_header_text(value)
 
 
 def _decode_extended(value: str) -> str:
-    """Return a parameter as RFC 5987 writes it: UTF-8''a%20b.png."""
+    """Return the value of an RFC 5987 parameter: UTF-8''a%20b.png."""
     charset, _, rest = value.partition("'")
     data = unquote_to_bytes(rest.partition("'")[2])
     return data.decode(find_codec(charset) or "utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What a request says: the one place where captured bytes are read, as JSON, fields or text."""
+"""The payload of a request: the only module that parses captured bytes, as JSON, fields or text."""
 
 from collections.abc import Iterable
 from contextlib import nullcontext, suppress
@@ -30,7 +30,7 @@ from relay.model.values import dataclass
 
 __all__ = ["Payload", "PayloadError", "parse_form", "parse_json"]
 
-LIGHT = 64 * 1024  # bytes of a body that are read in about a millisecond
+LIGHT = 64 * 1024  # bytes of a body that are parsed in about a millisecond
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 _LINES_TOO = frozenset(("", "application/json", "text/json", "text/plain", "application/octet-stream"))  # may be too
@@ -50,13 +50,13 @@ class _Fields:
 
 
 class Payload:
-    """What a request says, read at most once and on first need; its bytes stay as they are.
+    """The payload of a request, parsed at most once and when first needed; its bytes stay unchanged.
 
     `content_type` and `encoding` are headers; `query` is the URL's, as latin-1 text: the payload of a request
     that has no body. `exact` gives numbers with a fraction or an exponent as Decimal, to compare them.
     """
 
-    # Hand-made caching: functools.cached_property of Python 3.11 takes a lock on every first read.
+    # Manual caching: functools.cached_property of Python 3.11 takes a lock on every first read.
     __slots__ = (
         "_body",
         "_content_type",
@@ -90,10 +90,10 @@ class Payload:
     def of_request(
         cls, headers: Iterable[tuple[str, str]], body: bytes, query: str = "", *, exact: bool = False
     ) -> "Payload":
-        """Return what a request says: its headers as pairs, its body, its query as latin-1 text."""
+        """Return the payload of a request from its header pairs, its body, and its query as latin-1 text."""
         content_type, encodings = None, []
         for name, value in headers:
-            # Comparing lengths first spares nearly every lower().
+            # Comparing lengths first avoids nearly every lower().
             length = len(name)
             if length == 12 and content_type is None and name.lower() == "content-type":
                 content_type = value
@@ -110,30 +110,30 @@ class Payload:
 
     @property
     def is_empty(self) -> bool:
-        """Return whether there is nothing to read: no body, and no parameter of the query in its place."""
+        """Return whether there is nothing to parse: no body and no query parameters."""
         return not self._body and not self._query
 
     @property
     def is_heavy(self) -> bool:
-        """Return whether reading it takes more than about a millisecond: then `load` it off the event loop."""
+        """Return whether parsing takes more than about a millisecond: then call `load` in a thread."""
         return len(self._body) > LIGHT or bool(self._encoding)
 
     def load(self, *, strict: bool = False) -> None:
-        """Read everything now, so that nothing is left to be read later; `strict` for what a schema is to judge."""
+        """Parse everything now, so that nothing is parsed later; `strict` for validation by a schema."""
         if strict:
             self._read_strictly()
         self._read_document()
 
     @property
     def unpacked(self) -> Unpacked:
-        """Return the body without its Content-Encodings, and what went wrong with them."""
+        """Return the body without its Content-Encodings, and their problem."""
         if self._unpacked is None:
             self._unpacked = unpack(self._body, self._encoding)
         return self._unpacked
 
     @property
     def problem(self) -> str:
-        """Return in a clause why the body does not read as its headers say; "" where nothing is wrong."""
+        """Return a clause on why the body does not match its headers; "" if it does."""
         charset = self._charset
         if self.unpacked.problem:
             return self.unpacked.problem
@@ -143,7 +143,7 @@ class Payload:
 
     @property
     def text(self) -> str | None:
-        """Return the unpacked body as text, by its charset; None where it is not text in it."""
+        """Return the unpacked body as text in its charset; None if it is not text."""
         try:
             return decode_bytes(self.unpacked.content, self._charset)
         except UnicodeDecodeError:
@@ -151,18 +151,18 @@ class Payload:
 
     @property
     def readable_text(self) -> str:
-        """Return the unpacked body as the text it most likely is; what is no text in it is replaced."""
+        """Return the unpacked body as text with its most likely charset; invalid bytes are replaced."""
         text = self.text
         return decode_bytes(self.unpacked.content, self._charset, "replace") if text is None else text
 
     @property
     def form(self) -> tuple[tuple[str, str], ...]:
-        """Return the text fields of a form body in order; empty when the body is no form."""
+        """Return the text fields of a form body in order; empty if the body is not a form."""
         return self._read_fields().pairs if self._body else ()
 
     @property
     def fields(self) -> tuple[tuple[str, str], ...]:
-        """Return the text fields of a form body, or the query's parameters where there is no body."""
+        """Return the text fields of a form body, or the query parameters if there is no body."""
         return self._read_fields().pairs
 
     @property
@@ -178,7 +178,7 @@ class Payload:
 
     @property
     def value(self) -> object:
-        """Return what templates call `payload`: the JSON, or fields by name (last one wins), else None.
+        """Return the `payload` of templates: the JSON, or fields by name (the last one wins), else None.
 
         JSON lines are a list; a file of a form is an object with its filename, type and size.
         """
@@ -186,7 +186,7 @@ class Payload:
 
     @property
     def error(self) -> PayloadError | None:
-        """Return why the body has no value; None where it has one."""
+        """Return why the body has no value; None if it has one."""
         return self._read_document().error
 
     def strict_document(self) -> tuple[object, str | None]:
@@ -200,7 +200,7 @@ class Payload:
         return found.value, found.text
 
     def lines(self) -> Iterable[str]:
-        """Give the body as lines for a person: JSON indented, fields and files one by one, else as it is."""
+        """Yield the body as lines for display: indented JSON, fields and files one per line, else unchanged."""
         if self.json is not None:
             return indent_json(self._read_document().text or "")
         found = self._read_fields()
@@ -213,15 +213,15 @@ class Payload:
         return text.expandtabs(4).splitlines()
 
     def at(self, *keys: str | int, missing: object = None) -> object:
-        """Return what stands below `keys` of the value; `missing` where the way there does not exist."""
+        """Return the part of the value at `keys`; `missing` if there is none."""
         return find_below(self.value, keys, missing)
 
     def json_at(self, *keys: str | int) -> object:
-        """Return what stands below `keys` of the JSON alone, never a form's field or a query's parameter."""
+        """Return the part of the JSON at `keys`, never a form field or a query parameter."""
         return find_below(self.json, keys)
 
     def pointer(self, path: str) -> object:
-        """Return what stands at a JSON Pointer (RFC 6901) of the value, such as `/data/object/id`."""
+        """Return the part of the value at a JSON Pointer (RFC 6901), such as `/data/object/id`."""
         if path in ("", "/"):
             return self.value
         return self.at(*split_pointer(path))
@@ -247,7 +247,7 @@ class Payload:
         if self._strict is None:
             self._strict = self._parse_document(strict=True)
             if self._strict.error is None and self._document is None:
-                self._document = self._strict  # read one way alone, so there is no second parse
+                self._document = self._strict  # parsed in one way only, so there is no second parse
         return self._strict
 
     def _parse_document(self, *, strict: bool) -> _Document:
@@ -279,7 +279,7 @@ class Payload:
         found = self._read_fields()
         texts = [value for name, value in found.pairs if name == "payload"][:1]
         if self.is_form and self.unpacked.content[:80].lstrip()[:1] in (b"{", b"["):
-            texts = [self.text or ""]  # JSON called a form, as curl -d sends it unless told more
+            texts = [self.text or ""]  # JSON with the content type of a form, as curl -d sends it by default
         for text in texts:
             if text.lstrip()[:1] in ("{", "["):
                 with nullcontext() if strict else suppress(PayloadError):
@@ -322,7 +322,7 @@ def _find_charset(content_type: str) -> str:
 def _by_charset(
     pairs: tuple[tuple[str, str], ...], charset: str, declared: dict[str, str]
 ) -> tuple[tuple[str, str], ...]:
-    """Return the pairs of a form by the charset of each field, by the form's, or by what its fields say of it.
+    """Return the pairs of a form, decoded by the charset of each field, of the form, or named in its fields.
 
     `_charset_` is HTML's field and `charset` PayPal's; SendGrid's `charsets` is JSON, a charset for each field.
     """

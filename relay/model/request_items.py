@@ -1,4 +1,4 @@
-"""Requests that hold several events: where those are, their types, and the request reduced to some of them."""
+"""Requests with several events: their locations and types, and the request reduced to some of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -7,7 +7,7 @@ from typing import Any
 from relay.model.payload import Payload, PayloadError, parse_json
 from relay.model.values import dataclass
 
-MAX_ITEMS = 10_000  # items of one request that are looked at
+MAX_ITEMS = 10_000  # items of a request that are examined
 
 Path = tuple[str | None, ...]
 Trail = tuple[str | int, ...]
@@ -15,7 +15,7 @@ Trail = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class ItemPaths:
-    """Where the events of a request are: paths into its JSON, in which None is every element of a list.
+    """The locations of a request's events: paths into its JSON, in which None means all elements of a list.
 
     `form` names the form field whose text is that JSON, "" for the body itself. `unless` are keys that a request has
     beside such a list where it is one event itself. Only JSON objects count as events.
@@ -26,7 +26,7 @@ class ItemPaths:
     unless: tuple[str, ...] = ()
 
     def split(self, payload: Payload) -> "Split":
-        """Return the events of a payload; none where it has another shape. Never raises."""
+        """Return the events of a payload; none if it has another shape. Never raises."""
         root = payload.json if not self.form else _read_form_json(payload, self.form)
         found: list[tuple[Trail, object]] = []
         if isinstance(root, dict) and any(key in root for key in self.unless):
@@ -63,14 +63,14 @@ class Split:
 
     @property
     def values(self) -> tuple[object, ...]:
-        """Return each event as JSON; the whole payload where there is one alone, nothing where it is unreadable."""
+        """Return each event as JSON; the whole payload if it is one event, nothing if it is unreadable."""
         if self.found:
             return tuple(value for _, value in self.found)
         whole = self.payload.value
         return () if whole is None else (whole,)
 
     def only(self, places: Sequence[int]) -> Payload:
-        """Return what the payload would be if the request held only the events at `places`."""
+        """Return the payload reduced to the events at `places`."""
         if self.items is None or not self.found:
             return self.payload
         if len(places) == len(self.found):
@@ -78,7 +78,7 @@ class Split:
         return Payload.of(_reduce_value(self.root, [self.found[place][0] for place in places], self.items.paths))
 
     def value(self, places: Sequence[int]) -> object:
-        """Return what conditions call `payload`, reduced to the events at `places`; a form stays whole."""
+        """Return the `payload` of conditions, reduced to the events at `places`; a form stays whole."""
         if self.items is not None and self.items.form:
             return self.payload.value
         return self.only(places).value
@@ -86,7 +86,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class RequestItems:
-    """What is stored of the events in a request: where they are, their distinct types, and which of those each has."""
+    """The stored data on the events in a request: their locations, their distinct types, and the type of each."""
 
     items: ItemPaths
     types: tuple[str, ...]
@@ -94,7 +94,7 @@ class RequestItems:
 
     @classmethod
     def of(cls, split: Split) -> "RequestItems | None":
-        """Return what is stored of a split; None where the request is one event itself."""
+        """Return the data to store for a split; None if the request is one event itself."""
         if split.items is None or not split.found:
             return None
         types = tuple(dict.fromkeys(split.types))
@@ -108,7 +108,7 @@ class RequestItems:
         return split.typed(types) if len(types) == len(split.found) else Split(payload)
 
     def plain(self) -> dict[str, object]:
-        """Return it as plain values, `at`, `form`, `types` and `of`; what is usual is left out."""
+        """Return it as plain values `at`, `form`, `types` and `of`, without defaults."""
         plain: dict[str, object] = {"at": [list(path) for path in self.items.paths], "n": len(self.order)}
         if self.items.form:
             plain["form"] = self.items.form
@@ -118,7 +118,7 @@ class RequestItems:
 
     @classmethod
     def read(cls, plain: Mapping[str, Any], type_: str) -> "RequestItems":
-        """Read what `plain` returned, for an event of that type."""
+        """Return the items from the values of `plain`, for an event of that type."""
         items = ItemPaths(tuple(tuple(path) for path in plain["at"]), plain.get("form") or "")
         order = tuple(plain["of"]) if plain.get("of") else (0,) * plain["n"]
         return cls(items, tuple(plain.get("types") or (type_,)), order)
@@ -146,7 +146,7 @@ def _find_items(value: object, path: Path, trail: Trail) -> Iterator[tuple[Trail
 
 
 def _reduce_value(value: object, trails: Sequence[Trail], paths: Sequence[Path]) -> object:
-    """Return the value with only what the trails lead to, of all that the paths lead to."""
+    """Return the value reduced to the events at `trails`, of all events at `paths`."""
     if trails == [()]:
         return value
     groups: dict[str | int, list[Trail]] = {}

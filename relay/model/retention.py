@@ -1,4 +1,4 @@
-"""How much is kept."""
+"""Retention limits."""
 
 from relay.model.values import dataclass
 
@@ -7,7 +7,7 @@ _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionLimits:
-    """How much is kept: events up to `max_age` seconds old, so many of them, and so many bytes."""
+    """The limits of stored events: `max_age` in seconds, their number, and their bytes."""
 
     max_age: float = 30 * 86400.0
     max_events: int = 1_000_000

@@ -1,4 +1,4 @@
-"""The search language: one line of text read into words and filters, the same in UI, API and CLI."""
+"""The search language: parses a line of text into words and filters, the same in UI, API and CLI."""
 
 import re
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ FAMILIES: dict[str, str] = {
     "payload": "a value of the payload: payload.data.object.amount:>1000, payload.items[0].id:7, payload.error:null",
 }
 OR = "OR"
-MAX_LENGTH = 4000  # three hundred numbers of events in a list, and then some
+MAX_LENGTH = 4000  # enough for three hundred event ids in a list
 HELP = "relay help search lists the filters"
 
 _CHOICES = {
@@ -49,7 +49,7 @@ _STATUS = re.compile(r"[1-5]xx|(>=|<=|>|<)?\d{3}", re.IGNORECASE)
 _SIZE = re.compile(r"(>=|<=|>|<)?(\d{1,15}(?:\.\d{1,6})?)(b|kb|mb|gb)?", re.IGNORECASE)
 _BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
 COMPARISON = re.compile(r"(>=|<=|>|<)([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,4})?)")
-_MARKED_FILTER = re.compile(r"([(!-]+)([A-Za-z][\w.\[\]$-]*):(?!//)")  # what other searches group and negate with
+_MARKED_FILTER = re.compile(r"([(!-]+)([A-Za-z][\w.\[\]$-]*):(?!//)")  # grouping and negation of other search languages
 _TOKEN = re.compile(
     r'(?P<minus>-?)(?:(?P<key>[A-Za-z][\w.\[\]$-]*):(?!//))?(?:"(?P<quoted>[^"]*)(?P<end>"?)|(?P<bare>(?(key)\S*|\S+)))'
 )
@@ -57,7 +57,7 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """One part of a query. `key` is "" for a plain word; `problem` says why it cannot be read.
+    """A term of a query. `key` is "" for a plain word; `problem` says why it cannot be parsed.
 
     `quoted` is True for what was in quotes, `closed` where the second quote is there as well. A term
     with `any_of` holds where one of those does, and has neither key nor value.
@@ -75,18 +75,18 @@ class Term:
 
     @property
     def is_text(self) -> bool:
-        """Return whether it only looks for words."""
+        """Return whether it searches for words only."""
         return all(term.is_text for term in self.any_of) if self.any_of else not self.key
 
     @property
     def has_words(self) -> bool:
-        """Return whether any part of it looks for words."""
+        """Return whether any part of it searches for words."""
         return any(term.has_words for term in self.any_of) if self.any_of else not self.key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A search as understood. `notes` are sentences such as `"foo:" is not a filter, searched as text`."""
+    """A parsed search. `notes` are sentences such as `"foo:" is not a filter, searched as text`."""
 
     text: str
     terms: tuple[Term, ...] = ()
@@ -94,18 +94,18 @@ class Query:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Return what cannot be read, a sentence each; empty when the query can be run."""
+        """Return the problems of the query, a sentence each; empty if the query can be run."""
         return tuple(dict.fromkeys(term.problem for term in self.terms if term.problem))
 
     @property
     def readable(self) -> "Query":
-        """Return the search without the terms that cannot be read."""
+        """Return the query without the terms that cannot be parsed."""
         kept = tuple(term for term in self.terms if not term.problem)
         return replace(self, text=" ".join(term.text for term in kept), terms=kept) if self.problems else self
 
     @property
     def filters(self) -> tuple[Term, ...]:
-        """Return the terms that are `key:value`, or hold such."""
+        """Return the terms that are or contain `key:value`."""
         return tuple(term for term in self.terms if not term.is_text)
 
     @property
@@ -115,7 +115,7 @@ class Query:
 
     @property
     def has_words(self) -> bool:
-        """Return whether it looks for words anywhere."""
+        """Return whether any term searches for words."""
         return any(term.has_words for term in self.terms)
 
 
@@ -123,7 +123,7 @@ EVERYTHING = Query(text="")
 
 
 def parse_query(text: str, now: datetime, *, lenient: bool = False) -> Query:
-    """Read a query; never raises. `now` is what ages such as `after:2h` count from.
+    """Parse a query; never raises. Ages such as `after:2h` count from `now`.
 
     An unknown filter is a problem; `lenient`, for a search that is still being typed, makes it a note and
     looks for it as text, and passes over an OR or a quote that nothing follows yet.
@@ -154,13 +154,13 @@ def parse_query(text: str, now: datetime, *, lenient: bool = False) -> Query:
     if joins and not lenient:
         terms.append(Term(text=OR, problem=_STRAY))
     if len(text) > MAX_LENGTH:
-        # Cut short it would mean other events than those that were asked for.
+        # Cut short it would select other events than requested.
         terms.append(Term(text="", problem=f"a search has at most {MAX_LENGTH} characters"))
     return Query(text=text[:MAX_LENGTH], terms=tuple(terms), notes=tuple(notes))
 
 
 def parse_query_strictly(text: str, now: datetime) -> Query:
-    """Read a query that decides which events something is done with. Raises UsageError with every problem."""
+    """Parse a query that selects events for an operation. Raises UsageError with all problems."""
     query = parse_query(text, now)
     if query.problems:
         raise UsageError("; ".join(query.problems), hint=HELP)
@@ -168,9 +168,9 @@ def parse_query_strictly(text: str, now: datetime) -> Query:
 
 
 def parse_moment(value: str, now: datetime) -> datetime | None:
-    """Return the time that an age (`2h`, counted back from `now`) or a time means, aware; None for neither.
+    """Return the aware time of an age (`2h` before `now`) or of a time; None if it is neither.
 
-    A time without a zone is one of this computer; one without a day is the last such time before `now`.
+    A time without a zone is local; one without a date is the last such time before `now`.
     """
     age = _AGE.fullmatch(value)
     try:
@@ -186,13 +186,13 @@ def parse_moment(value: str, now: datetime) -> datetime | None:
 
 
 def parse_size_limit(value: str) -> tuple[str, int] | None:
-    """Return the comparison and the bytes that `>10kB` means; None where it is no size."""
+    """Return the comparison and the bytes of `>10kB`; None if it is not a size."""
     match = _SIZE.fullmatch(value)
     return (match[1] or "=", int(float(match[2]) * _BYTES[(match[3] or "").lower()])) if match else None
 
 
 def list_grammar() -> tuple[tuple[str, str], ...]:
-    """Return what can be written in a search, each with what it means."""
+    """Return the grammar of the search language, each form with its meaning."""
     return (
         ("word", "events whose headers, query or body hold a word that begins so"),
         ('"two words"', "these very words, one after the other"),
@@ -204,7 +204,7 @@ def list_grammar() -> tuple[tuple[str, str], ...]:
 
 
 def localize_moments(text: str, now: datetime) -> str:
-    """Return a search whose times say the zone of this computer, for a relay that may be in another."""
+    """Return a search whose times include the local zone, for a relay that may be in another zone."""
     terms = parse_query(text, now).terms
     for term in (one for whole in terms for one in (whole.any_of or (whole,))):
         if term.moment is not None and not _AGE.fullmatch(term.value):
@@ -295,7 +295,7 @@ def _describe_unknown_filter(term: Term) -> str:
 
 
 def _suggest_filter(key: str) -> str:
-    """Return the filter that somebody most likely meant; "" where none is near."""
+    """Return the filter that was most likely meant; "" if none is similar."""
     first, _, rest = key.partition(".")
     near = find_similar(first.lower(), (*KEYS, *FAMILIES))
     return f"{near}.{escape_unprintable(rest, 60) or 'NAME'}" if near in FAMILIES else near
@@ -304,11 +304,11 @@ def _suggest_filter(key: str) -> str:
 MAX_SPANS = 500  # parts of one list
 _SPAN = re.compile(r"(\d{1,18})(?:-(\d{1,18})|\.\.(\d{1,18})?)?")
 
-IdSpan = tuple[int, int | None]  # from, to, both included; None where there is no end
+IdSpan = tuple[int, int | None]  # from and to, inclusive; None if open-ended
 
 
 def parse_spans(text: str) -> tuple[IdSpan, ...]:
-    """Read a list of numbers and ranges (`9-12`, `9..12`, `9..`). Raises ValueError for anything else."""
+    """Parse a list of numbers and ranges (`9-12`, `9..12`, `9..`). Raises ValueError for anything else."""
     parts = text.split(",")
     if len(parts) > MAX_SPANS:
         raise ValueError(f"more than {MAX_SPANS} numbers and ranges")
@@ -316,7 +316,7 @@ def parse_spans(text: str) -> tuple[IdSpan, ...]:
 
 
 def format_spans(numbers: Iterable[int]) -> str:
-    """Return numbers as the shortest list that means the same, lowest first: `1,5,9-12`."""
+    """Return numbers as the shortest equivalent list, lowest first: `1,5,9-12`."""
     runs: list[list[int]] = []
     for number in sorted(set(numbers)):
         if runs and number == runs[-1][1] + 1:

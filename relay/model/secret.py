@@ -1,4 +1,4 @@
-"""A secret: a value that never shows itself by accident."""
+"""A secret value that is never shown by accident."""
 
 from dataclasses import field
 
@@ -18,12 +18,12 @@ class Secret:
 
     @property
     def title(self) -> str:
-        """Return what sentences call it: a secret of the vault by its name, anything else by its reference."""
+        """Return its name in messages: a vault secret by its name, any other by its reference."""
         kind, _, name = self.reference.partition(":")
         return f"vault secret '{name}'" if kind == "vault" else self.reference
 
     def reveal(self) -> str:
-        """Return the value itself: to verify, sign or log in with, never to show."""
+        """Return the value itself: for verifying, signing or logging in, never for display."""
         return self._value
 
     def __str__(self) -> str:

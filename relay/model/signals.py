@@ -1,4 +1,4 @@
-"""What the bus carries: something was committed, with what is known of it, or a reason to go and look."""
+"""Signals of the bus: notifications of committed changes, with the changed value if it is known."""
 
 from collections.abc import Callable
 from dataclasses import field
@@ -44,13 +44,13 @@ class DeliveryChanged:
 
     @classmethod
     def of(cls, delivery: Delivery) -> "DeliveryChanged":
-        """Return the signal for a delivery as it stands."""
+        """Return the signal for a delivery in its current state."""
         return cls(delivery.id, delivery.event_id, delivery.state.value, delivery)
 
 
 @dataclass(frozen=True, slots=True)
 class MessageChanged:
-    """A message was registered or moved on."""
+    """A message was registered or its status changed."""
 
     message_id: int
     event_id: int | None
@@ -68,14 +68,14 @@ class TunnelChanged:
 
 @dataclass(frozen=True, slots=True)
 class TargetChanged:
-    """A target went down, came back, or said that it is gone."""
+    """A target went down, came back, or answered that it is gone."""
 
     target: str
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRefused:
-    """A request was refused and not stored; `remote` is who called, "" where that is unknown."""
+    """A request was refused and not stored; `remote` is the caller's address, "" if unknown."""
 
     source: str
     status: int
@@ -86,7 +86,7 @@ class RequestRefused:
 
 @dataclass(frozen=True, slots=True)
 class LabChanged:
-    """A run of the lab began, went on or ended."""
+    """A run of the lab started, progressed or ended."""
 
     run_id: int
     state: str
@@ -102,7 +102,7 @@ class HandlersChanged:
 
 @dataclass(frozen=True, slots=True)
 class VaultChanged:
-    """The vault was opened, locked or written to, or what waited for it was checked."""
+    """The vault was opened, locked or written to, or events that waited for it were checked."""
 
     state: str
     detail: str = ""
@@ -110,7 +110,7 @@ class VaultChanged:
 
 @dataclass(frozen=True, slots=True)
 class StoreChanged:
-    """The store can keep nothing, as `detail` says, or keeps events again ("")."""
+    """The store fails, for the reason in `detail`, or works again ("")."""
 
     detail: str = ""
 

@@ -1,4 +1,4 @@
-"""How captured text is made harmless before a person sees it."""
+"""Escapes captured text before it is shown."""
 
 import base64
 import codecs
@@ -21,11 +21,11 @@ _SECRET_NAME = re.compile(
 
 REDACTED = "[redacted]"
 
-_PATH_SIGNS = "/!$&'()*+,;:=@"  # what a path holds as it is, RFC 3986, beside letters and digits
+_PATH_SIGNS = "/!$&'()*+,;:=@"  # characters that a path may contain unescaped besides letters and digits, RFC 3986
 
 
 def quote_path(path: str) -> str:
-    """Return a path as it goes on the wire: percent-encoded UTF-8."""
+    """Return a path percent-encoded as UTF-8."""
     return quote(path, safe=_PATH_SIGNS, errors="surrogateescape")
 
 

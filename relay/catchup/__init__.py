@@ -1,5 +1,5 @@
-"""Catch up: what a provider sent while relay was away, fetched from the provider's own API.
+"""Catch up: fetches the events that a provider sent while relay was not running from its API.
 
-One file for each API; `recovery` lists, leaves out what is here, and hands the rest to
+One file for each API; `recovery` lists events, skips stored ones, and passes the rest to
 the pipeline. It stores nothing by itself.
 """

@@ -1,4 +1,4 @@
-"""What a provider's API lists of past events, what each provider's client has to do, and how far a catch-up is."""
+"""The interface of listings of past events, of provider clients, and the progress of a catch-up."""
 
 import re
 from abc import ABC, abstractmethod
@@ -14,13 +14,13 @@ from relay.model.event import Headers
 from relay.model.secret import Secret
 from relay.model.values import dataclass
 
-APIS = ("github", "stripe", "svix")  # the providers' APIs that relay can ask
+APIS = ("github", "stripe", "svix")  # the provider APIs that relay supports
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Where a provider's API is, and what it is asked with.
+    """The address and credential of a provider's API.
 
     `base_url` has no slash at its end. `reference` is where the credential lies, such as
     `env:GITHUB_TOKEN`, and `needs` what it has to be allowed.
@@ -34,52 +34,52 @@ class Access:
 
     @property
     def host(self) -> str:
-        """Return the host that is asked, as people write it."""
+        """Return the host for display."""
         return urlsplit(self.base_url).netloc
 
     @property
     def secure(self) -> bool:
-        """Return whether the host proves who it is, by TLS."""
+        """Return whether the host is authenticated by TLS."""
         return self.base_url.startswith("https:")
 
     @property
     def absence(self) -> str:
-        """Return in words that there is no credential: `GITHUB_TOKEN is not set, so GitHub cannot be asked`."""
+        """Return the message that there is no credential: `GITHUB_TOKEN is not set, so GitHub cannot be asked`."""
         kind, _, name = self.reference.partition(":")
         missing = f"{name} is not set" if kind == "env" else f"{self.reference} cannot be read"
         return f"{missing}, so {self.title} cannot be asked"
 
     @property
     def secret(self) -> str:
-        """Return the credential itself: to be sent to the API, never to be shown."""
+        """Return the credential itself: for the API, never for display."""
         return self.credential.reveal().strip() if self.credential else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiResponse:
-    """What a call gave: its JSON, and the address of the next page where there is one."""
+    """The response of a call: its JSON, and the address of the next page, if any."""
 
     value: object
     next: str | None
 
 
 class ListingApi(Protocol):
-    """A provider's API as its client sees it."""
+    """A provider's API as seen by its client."""
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> ApiResponse:
-        """Return what a GET gives; `path` below the base, or the address of a next page. Raises CatchUpError."""
+        """Return the response to a GET; `path` below the base, or the address of a next page. Raises CatchUpError."""
         ...
 
     def shape_error(self, expected: str) -> CatchUpError:
-        """Return the error for an answer that is JSON and not what the provider's API documents."""
+        """Return the error for a JSON response that differs from the documented API."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuiltRequest:
-    """A request as far as its provider's API tells it.
+    """A request as far as its provider's API contains it.
 
-    An API gives a body as JSON and not as bytes: `bodies` are the spellings it may have had, the likeliest first.
+    An API returns a body as JSON, not as bytes: `bodies` are its possible encodings, the likeliest first.
     """
 
     headers: Headers
@@ -88,7 +88,7 @@ class RebuiltRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedEvent:
-    """One past event as a provider lists it: `key` is what the provider repeats when it sends it again.
+    """A past event in a provider's list: `key` is the id that the provider repeats when it resends it.
 
     `type` is what relay would call it, "" where only the whole request says. `request` is None where
     it has to be fetched from `path`, and `path` "" where the provider has it no more.
@@ -103,7 +103,7 @@ class ListedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing(ABC):
-    """A provider's list of past events, newest first; each provider's client is one small file.
+    """A provider's list of past events, newest first; each provider has its own module.
 
     `access` is where the API is and with which credential it is asked.
     """
@@ -111,16 +111,16 @@ class Listing(ABC):
     access: Access
 
     def headers(self, now: datetime) -> dict[str, str]:
-        """Return the headers every call carries, the credential among them. Raises CredentialError."""
+        """Return the headers of every call, including the credential. Raises CredentialError."""
         del now
         return {"Authorization": f"Bearer {self.access.secret}"}
 
     @abstractmethod
     def pages(self, api: ListingApi, since: datetime) -> AsyncIterator[tuple[ListedEvent, ...]]:
-        """Yield what was sent at `since` or later, a page at a time. Raises CatchUpError."""
+        """Yield pages of events sent at `since` or later. Raises CatchUpError."""
 
     async def fetch(self, api: ListingApi, found: ListedEvent) -> RebuiltRequest | None:
-        """Return the request of an event that was listed without it; None where the provider has it no more.
+        """Return the request of an event that was listed without it; None if the provider no longer has it.
 
         Raises CatchUpError.
         """
@@ -138,11 +138,11 @@ def select_headers(headers: object) -> Headers:
     )
 
 
-MOST_ITEMS = 1000  # events that a report names one by one
+MOST_ITEMS = 1000  # events that a report lists individually
 
 
 class CatchUpState(StrEnum):
-    """Where a catch-up stands: it lists, then recovers what was missed, then is over in one of three ways."""
+    """The state of a catch-up: it lists, then recovers missed events, then ends in one of three ways."""
 
     LISTING = "listing"
     RECOVERING = "recovering"
@@ -153,7 +153,7 @@ class CatchUpState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatchUpRequest:
-    """Which source is caught up with, and since when; `forward`: what is recovered is delivered as its routes say."""
+    """The source of a catch-up and its start; `forward`: recovered events are delivered by their routes."""
 
     source: str
     since: datetime
@@ -163,7 +163,7 @@ class CatchUpRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissedEvent:
-    """One event that was missed: `id` is its number once it is recovered, `type` "" while it is not known."""
+    """A missed event: `id` is its number once it is recovered, `type` is "" while unknown."""
 
     key: str
     type: str
@@ -173,7 +173,7 @@ class MissedEvent:
 
 @dataclass(slots=True, kw_only=True)
 class CatchUpProgress:
-    """How far a catch-up is.
+    """The progress of a catch-up.
 
     Of the `found` events `known` were here, `unlisted` are of types that the source does not list, `missed` is the
     rest. Of those `recovered` are stored by now, and of `lost` the provider has no content any more.
@@ -196,7 +196,7 @@ class CatchUpProgress:
 
     @property
     def over(self) -> bool:
-        """Return whether nothing more will come."""
+        """Return whether it has ended."""
         return self.finished_at is not None
 
     @property
@@ -212,6 +212,6 @@ class CatchUpProgress:
         return ", ".join([*parts, f"{self.recovered} recovered"])
 
     def note(self, item: MissedEvent) -> None:
-        """Remember an event by name, up to a limit."""
+        """Add an event to the report, up to a limit."""
         if len(self.items) < MOST_ITEMS:
             self.items.append(item)

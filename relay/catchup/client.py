@@ -1,4 +1,4 @@
-"""Calls of a provider's API: one at a time, within its rate limits, every refusal one message."""
+"""Calls a provider's API: one call at a time, within its rate limits."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -18,12 +18,12 @@ from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 
 LARGEST_RESPONSE = 64_000_000  # bytes of one answer, unpacked: GitHub's payloads end at 25 MB
-LONGEST_WAIT = 900.0  # seconds that a provider may ask to wait before relay gives up for now
+LONGEST_WAIT = 900.0  # longest wait in seconds that a provider may request before relay gives up for now
 MOST_CALLS = 100_000
 _TRIES = 5
-_CONNECT_TRIES = 3  # tries where no answer comes at all
+_CONNECT_TRIES = 3  # tries if there is no response at all
 _REDIRECTS = 3
-_LARGE_BODY = 256_000  # bytes from which on JSON is read beside the loop
+_LARGE_BODY = 256_000  # bytes above which JSON is parsed in a thread
 _CALL = aiohttp.ClientTimeout(total=120, sock_connect=10, sock_read=30)
 
 
@@ -44,7 +44,7 @@ async def open_client(
     notify: Callable[[str], None],
     timeout: aiohttp.ClientTimeout = _CALL,  # noqa: ASYNC109 - of one call, handed on
 ) -> AsyncIterator["ListingApiClient"]:
-    """Call a provider's API while the block runs.
+    """Open a client for a provider's API until the block ends.
 
     `headers(now)` gives what every call carries. `notify` is called with why a call has to wait.
     """
@@ -66,7 +66,7 @@ class ListingApiClient:
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> ApiResponse:
         """Return what a GET gives; `path` below the base, or the address of a next page.
 
-        Waits where the provider asks for it and tries again what may pass. Raises CredentialError for a
+        Waits if the provider asks for it and retries temporary failures. Raises CredentialError for a
         credential that is refused, CatchUpError for everything else that is no answer.
         """
         self._calls += 1
@@ -79,7 +79,7 @@ class ListingApiClient:
         return ApiResponse(value=await self._parse(raw), next=raw.next)
 
     def shape_error(self, expected: str) -> CatchUpError:
-        """Return the error for an answer that is JSON and not what the provider's API documents."""
+        """Return the error for a JSON response that differs from the documented API."""
         return CatchUpError(
             f"{self.access.title} answered something other than {expected}", hint=f"is {self.access.base_url} its API?"
         )
@@ -101,7 +101,7 @@ class ListingApiClient:
         raise AssertionError("the last try returns or raises")
 
     async def _try_call(self, url: URL, *, last: bool) -> _RawResponse | None:
-        """Make a call; None where no answer came and it may be tried again."""
+        """Make a call; return None if there was no response and it may be retried."""
         try:
             return await self._call(url)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -160,7 +160,7 @@ class ListingApiClient:
             ) from error
 
     def _check_origin(self, url: URL) -> URL:
-        # The credential goes to the host it was configured for and to no other.
+        # The credential is sent only to the host it was configured for.
         if url.origin() != URL(self.access.base_url).origin():
             raise CatchUpError(
                 f"{self.access.title} sends relay on to another host, {escape_unprintable(url.authority, 80)}",
@@ -169,16 +169,16 @@ class ListingApiClient:
         return url
 
     def _find_wait(self, raw: _RawResponse, otherwise: float) -> float:
-        """Return the seconds to wait, as Retry-After or GitHub's X-RateLimit-Reset says."""
+        """Return the seconds to wait by Retry-After or GitHub's X-RateLimit-Reset."""
         now = self.clock.now()
         if after := raw.headers.get("Retry-After", "").strip():
             wait = parse_retry_after(after, now)
             return otherwise if wait is None else wait
         reset = raw.headers.get("X-RateLimit-Reset", "")
         if _is_rate_limited(raw) and reset.isascii() and reset.isdigit():
-            # A second more: the limit is lifted in it, not before it.
+            # A second more: the limit is lifted during that second, not before it.
             return max(0.0, float(reset[:12]) - now.timestamp()) + 1.0
-        # GitHub says so of its secondary limits: without a header, at least a minute.
+        # GitHub's documentation of secondary limits: without a header, at least a minute.
         return 60.0 if raw.status == 403 else otherwise
 
     def _give_up_error(self, raw: _RawResponse, wait: float) -> CatchUpError:
@@ -205,7 +205,7 @@ class ListingApiClient:
         return CatchUpError(f"{title} answered {raw.status}{quote}", hint="check catch_up in relay.toml")
 
     def _quote_message(self, raw: _RawResponse) -> str:
-        """Return what the provider says, in brackets; never the credential, should it repeat that."""
+        """Return the provider's message in brackets, without the credential in case it repeats it."""
         try:
             value = parse_json(raw.body[:_LARGE_BODY])
         except PayloadError:

@@ -1,4 +1,4 @@
-"""GitHub: the deliveries of one hook of a repository, an organisation or an app, kept for some days."""
+"""GitHub: the deliveries of a hook of a repository, an organisation or an app, which are kept for some days."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -30,7 +30,7 @@ class GitHubHook(Listing):
     app: str | None = None
 
     def headers(self, now: datetime) -> dict[str, str]:
-        """Return the headers every call carries. Raises CredentialError for a private key that is none."""
+        """Return the headers of every call. Raises CredentialError for an invalid private key."""
         token = self.access.secret
         if self.app is not None and "PRIVATE KEY" in token:
             token = sign_app_token(token, self.app, now, self.access.reference)
@@ -54,7 +54,7 @@ class GitHubHook(Listing):
             answer = await api.get(answer.next)
 
     async def fetch(self, api: ListingApi, found: ListedEvent) -> RebuiltRequest | None:
-        """Return the request of a delivery; None for one that went between the list and now. Raises CatchUpError."""
+        """Return the request of a delivery; None if it was removed since the list. Raises CatchUpError."""
         try:
             answer = await api.get(found.path)
         except ListingNotFoundError:
@@ -101,14 +101,14 @@ class GitHubHook(Listing):
 
 
 def build_owner_path(repository: str | None, organization: str | None) -> str:
-    """Return the address of whose hook it is: of a repository `owner/name`, an organisation, else of an app."""
+    """Return the API path of a hook's owner: a repository `owner/name`, an organisation, else an app."""
     if repository is not None:
         return f"/repos/{quote(repository, safe='/')}"
     return f"/orgs/{quote(organization, safe='')}" if organization is not None else "/app"
 
 
 def _read_hook(hook: object) -> tuple[int, str] | None:
-    """Return the id of a hook that is active, with the address it leads to."""
+    """Return the id of an active hook, with its address."""
     match hook:
         case {"active": False}:
             return None
@@ -127,8 +127,8 @@ def _url_path(url: str) -> str:
 
 
 def _possible_bodies(payload: object, content_type: str) -> tuple[bytes, ...]:
-    # GitHub writes JSON compact, UTF-8 as it is, and the hexadecimal of escapes in capitals
-    # (octokit/webhooks.js#71); its API writes the same value as it likes.
+    # GitHub writes compact JSON, unescaped UTF-8, and upper-case hexadecimal escapes
+    # (octokit/webhooks.js#71); its API formats the same value differently.
     compact = encode_json(payload)
     bodies: tuple[bytes, ...] = (_uppercase_escapes(compact), compact)
     if content_type.startswith("application/x-www-form-urlencoded"):
@@ -138,7 +138,7 @@ def _possible_bodies(payload: object, content_type: str) -> tuple[bytes, ...]:
 
 
 def _uppercase_escapes(body: bytes) -> bytes:
-    # Only an escape begins with one backslash: `\\u001b` is a backslash and letters.
+    # Only an escape starts with one backslash: `\\u001b` is a backslash and letters.
     pieces = body.split(b"\\\\")
     return b"\\\\".join(
         b"\\u".join((piece[:4].upper() + piece[4:]) if number else piece for number, piece in enumerate(one))
@@ -146,7 +146,7 @@ def _uppercase_escapes(body: bytes) -> bytes:
     )
 
 
-_CLOCK_SKEW = 60  # seconds, against a clock that is ahead of GitHub's
+_CLOCK_SKEW = 60  # seconds, for a clock that is ahead of GitHub's
 _TOKEN_SECONDS = 540
 
 

@@ -1,4 +1,4 @@
-"""Catch-ups: list, leave out what is here, fetch, verify, store; run in the background, one of a source at a time."""
+"""Catch-ups: list events, skip stored ones, fetch, verify, store; in the background, one per source at a time."""
 
 import asyncio
 import logging
@@ -40,7 +40,7 @@ _LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryContext:
-    """What every catch-up works with. `urls` gives the addresses that a source's provider may have called.
+    """The dependencies of catch-ups. `urls` gives the addresses that a source's provider may have called.
 
     `most` events are recovered at once, and `heaviest` bytes of bodies kept until the list is whole.
     """
@@ -55,7 +55,7 @@ class RecoveryContext:
 
 
 class Recovery:
-    """Recovers what one source missed; `run` does all of it and writes down in `progress` how far it is.
+    """Recovers the missed events of a source; `run` does all of it and updates `progress`.
 
     `over` is set, and `task` runs it, where it is one of `CatchUpJobs`.
     """
@@ -68,12 +68,12 @@ class Recovery:
         self.over = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         provider = find_provider(source.provider)
-        # Where relay.toml names keys or types its own way, only the whole request says what they are.
+        # If relay.toml configures keys or types itself, they are known only from the whole request.
         self._usual_key = provider is not None and source.idempotency_key is provider.idempotency_key
         self._usual_type = provider is not None and source.event_type is provider.event_type
 
     async def run(self) -> None:
-        """List and recover. Raises CatchUpError and StoreError; what was stored by then stays."""
+        """List and recover events. Raises CatchUpError and StoreError; stored events stay."""
         progress = self.progress
         access, headers = self._listing.access, self._listing.headers
         notify = partial(setattr, progress, "detail")
@@ -91,7 +91,7 @@ class Recovery:
                 await self._recover(found, found.request or await self._listing.fetch(api, found))
 
     async def _list_missed(self, api: ListingApi) -> deque[ListedEvent]:
-        """Return what is not here, oldest first."""
+        """Return the missing events, oldest first."""
         seen: set[str] = set()
         missed: list[ListedEvent] = []
         heavy = 0
@@ -106,7 +106,7 @@ class Recovery:
                     f"{self._listing.access.title} lists more than relay recovers at once; nothing was stored",
                     hint="use a shorter --since",
                 )
-        # Of events of the same second the one listed last is the oldest.
+        # Among events of the same second the last one listed is the oldest.
         missed.reverse()
         return deque(sorted(missed, key=lambda found: found.sent_at))
 
@@ -123,7 +123,7 @@ class Recovery:
         return listed
 
     async def _find_key(self, found: ListedEvent) -> str | None:
-        """Return the key it would be stored with; None where only the whole request says."""
+        """Return the key it would be stored with; None if only the whole request contains it."""
         if self._usual_key:
             return escape_unprintable(found.key, _LONGEST_NAME)
         return (await self._process(found, found.request)).event.idempotency_key if found.request else None
@@ -133,7 +133,7 @@ class Recovery:
             return self._usual_type and bool(found.path) and not matches_type(found.type, self._source.events)
         if self._usual_type and found.type:
             return not matches_type(found.type, self._source.events)
-        # What was read here is read again when it is recovered: 100 000 parsed bodies would not fit into memory.
+        # Parsed again when it is recovered: 100 000 parsed bodies would not fit into memory.
         return (await self._process(found, found.request)).event.outcome is EventOutcome.IGNORED
 
     async def _recover(self, found: ListedEvent, request: RebuiltRequest | None) -> None:
@@ -182,7 +182,7 @@ class Recovery:
         return [set_sender_url(capture, self._context.urls(source, capture)) for capture in captures]
 
     def _verify(self, found: ListedEvent, captures: list[Capture]) -> tuple[Capture, Verification]:
-        """Return the spelling that the provider's own signature fits; the first, unchecked, where none does."""
+        """Return the encoding that matches the provider's signature; the first one, unchecked, if none does."""
         fetched = self._fetch_step(found)
         for capture in captures:
             urls = self._context.urls(self._source, capture)
@@ -202,7 +202,7 @@ class Recovery:
         )
 
     def _sign(self, new: NewDelivery) -> NewDelivery:
-        # What was not received has no signature of its own that an app would take.
+        # An event that was not received has no signature that an app would accept.
         options = self._context.routing.targets[new.target].options
         if new.action != "forward" or getattr(options, "sign", None) is SignMode.FRESH:
             return new
@@ -215,7 +215,7 @@ _SIGNATURE = Check(
 
 
 class CatchUpJobs:
-    """Starts catch-ups, reports how far they are and ends them; `run` is the long task that does them.
+    """Starts catch-ups, reports their progress and ends them; `run` is the long task that executes them.
 
     `source(name)` raises NotFoundError; `listing(source)` raises UsageError for one whose provider
     gives out no list, or that nothing says how to ask for.
@@ -231,7 +231,7 @@ class CatchUpJobs:
         self._jobs: dict[str, Recovery] = {}
 
     def start(self, request: CatchUpRequest) -> CatchUpProgress:
-        """Begin a catch-up. Raises NotFoundError, and UsageError for what cannot be, or is under way already."""
+        """Start a catch-up. Raises NotFoundError, and UsageError if it is impossible or already running."""
         source = self._source(request.source)
         listing = self.listing(source)
         access = listing.access
@@ -248,11 +248,11 @@ class CatchUpJobs:
         return progress
 
     def progress(self, source: str) -> CatchUpProgress:
-        """Return how far the newest catch-up of a source is. Raises NotFoundError when there was none."""
+        """Return the progress of the newest catch-up of a source. Raises NotFoundError if there was none."""
         return self._find_job(source).progress
 
     async def wait_until_over(self, source: str, seconds: float) -> CatchUpProgress:
-        """Return the newest catch-up of a source once it is over, or after that many seconds."""
+        """Return the newest catch-up of a source when it has ended, or after that many seconds."""
         job = self._find_job(source)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -260,7 +260,7 @@ class CatchUpJobs:
         return job.progress
 
     def cancel(self, source: str) -> CatchUpProgress:
-        """End a catch-up; what is stored stays. Raises NotFoundError."""
+        """Cancel a catch-up; stored events stay. Raises NotFoundError."""
         job = self._find_job(source)
         if job.task is not None:
             job.task.cancel()
@@ -269,7 +269,7 @@ class CatchUpJobs:
         return job.progress
 
     async def run(self) -> None:
-        """Do what is asked for until cancelled."""
+        """Execute catch-ups until cancelled."""
         async with asyncio.TaskGroup() as group:
             while True:
                 job = await self._requested.get()

@@ -11,7 +11,7 @@ from relay.model.values import dataclass
 
 BASE_URL = "https://api.stripe.com"
 _PAGE = 100
-_MOST_TYPES = 20  # names that one call takes
+_MOST_TYPES = 20  # names allowed in a call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +30,12 @@ class StripeEvents(Listing):
     account: str | None = None
 
     def headers(self, now: datetime) -> dict[str, str]:
-        """Return the headers every call carries."""
+        """Return the headers of every call."""
         return Listing.headers(self, now) | ({"Stripe-Account": self.account} if self.account else {})
 
     async def pages(self, api: ListingApi, since: datetime) -> AsyncIterator[tuple[ListedEvent, ...]]:
         """Yield events, newest first, each with its request. Raises CatchUpError."""
-        # Stripe counts in whole seconds.
+        # Stripe's times are whole seconds.
         since -= timedelta(microseconds=since.microsecond)
         params = {"limit": str(_PAGE), "created[gte]": str(int(since.timestamp()))} | self._types()
         if self.undelivered:
@@ -54,7 +54,7 @@ class StripeEvents(Listing):
             after = found[-1].key
 
     def _types(self) -> dict[str, str]:
-        # `type` takes a wildcard and `types` several names; the rest is sorted out where it is judged.
+        # `type` accepts a wildcard and `types` several names; other events are filtered later.
         if len(self.types) == 1:
             return {"type": self.types[0]}
         if not self.types or len(self.types) > _MOST_TYPES or any("*" in name for name in self.types):

@@ -11,7 +11,7 @@ from relay.model.parsing import encode_json
 from relay.model.values import dataclass
 
 _PAGE = 100
-_EXPIRED = {"expired": True}  # what replaces a content that was deleted
+_EXPIRED = {"expired": True}  # replaces deleted content
 _REGIONS = frozenset({"us", "eu", "in", "ca", "au"})
 
 
@@ -28,7 +28,7 @@ class SvixMessages(Listing):
     id_header: str
 
     async def pages(self, api: ListingApi, since: datetime) -> AsyncIterator[tuple[ListedEvent, ...]]:
-        """Yield messages, each with its request where its content is still there. Raises CatchUpError."""
+        """Yield messages, each with its request if its content still exists. Raises CatchUpError."""
         endpoint = f"/endpoint/{quote(self.endpoint, safe='')}" if self.endpoint else ""
         path = f"/api/v1/app/{quote(self.app, safe='')}{endpoint}/msg"
         params = {"limit": str(_PAGE), "with_content": "true", "after": since.isoformat()}
@@ -42,7 +42,7 @@ class SvixMessages(Listing):
             found = tuple([self._parse(api, item) for item in items])
             fresh = tuple([one for one in found if one.sent_at >= since])
             yield fresh
-            # Older servers take no account of `after` once an iterator is given: a page without news is the end.
+            # Older servers ignore `after` if an iterator is given: a page without new messages is the end.
             if listed.get("done") is not False or not fresh or not isinstance(further, str) or further == seen:
                 return
             seen = further
@@ -61,6 +61,6 @@ class SvixMessages(Listing):
 
 
 def base_url(token: str) -> str:
-    """Return where a token's API is: its last part names the region, as in Svix's own SDKs."""
+    """Return the API address of a token: its last part names the region, as in Svix's SDKs."""
     region = token.rpartition(".")[2]
     return f"https://api.{region}.svix.com" if region in _REGIONS else "https://api.svix.com"

@@ -1,7 +1,7 @@
-"""relay.toml and the command line become frozen values; every mistake is reported at once.
+"""Reads relay.toml and command-line options into frozen values; all mistakes are reported at once.
 
 `tables` and `source_tables` declare each key once, with its default and meaning. It opens no connection and starts
-nothing; a value of a secret is read here and never shown.
+nothing; values of secrets are read here and never shown.
 """
 
 DEFAULT_FILE = "relay.toml"

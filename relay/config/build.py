@@ -1,4 +1,4 @@
-"""File and command line together: the whole configuration, checked and resolved."""
+"""The whole configuration, from file and command line, checked and resolved."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ _UNSPECIFIED = frozenset({"0.0.0.0", "::"})  # noqa: S104 - named in order to be
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What the command line says over the file."""
+    """Command-line options, which take precedence over the file."""
 
     forward: tuple[str, ...] = ()
     handlers: str | None = None
@@ -47,7 +47,7 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Where relay listens. A port that was `named` is taken or fails; a default one may move."""
+    """Where relay listens. If a `named` port is in use, relay fails; a default port may change."""
 
     ingress: tuple[str, int]
     ingress_named: bool
@@ -62,7 +62,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything relay runs by; `path` is None when there is no file.
+    """The configuration; `path` is None if there is no file.
 
     `spare` are secrets within reach that no source need name. `catch_up(source)` gives the list of
     its past events, and raises UsageError where there is none. `needs` says who needs the vault for what;
@@ -95,14 +95,14 @@ class Config:
 
 
 def load(path: Path | None, overrides: Overrides = Overrides(), environ: Mapping[str, str] | None = None) -> Config:
-    """Read relay.toml (`path`, else ./relay.toml where it is there, else nothing) and resolve it.
+    """Read relay.toml (`path`, else ./relay.toml if it exists, else nothing) and resolve it.
 
-    Raises ConfigError holding every mistake at once.
+    Raises ConfigError with all mistakes.
     """
     if path is None and Path(DEFAULT_FILE).is_file():
         path = Path(DEFAULT_FILE)
     folder = path.resolve().parent if path else Path.cwd()
-    # Without a file there is nothing to validate; to build the validator takes longer than all of the rest.
+    # Without a file there is nothing to validate; building the validator takes longer than everything else.
     file, mistakes = read_file(path) if path else (File.model_construct(), FileProblems())
     environment = load_environment(folder, os.environ if environ is None else environ)
     known = environment.values
@@ -140,7 +140,7 @@ def load(path: Path | None, overrides: Overrides = Overrides(), environ: Mapping
 
 
 def resolve_again(config: Config) -> Config:
-    """Return the configuration with every reference looked up: what its vault holds at this moment."""
+    """Return the configuration with all references resolved with the current content of the vault."""
     file, known, vault = config.file, config.environ, config.vault
     sources = tuple(with_secrets(source, file.sources[source.name], known, vault) for source in config.sources)
     folder = config.path.resolve().parent if config.path else Path.cwd()
@@ -202,14 +202,14 @@ def _build_server(table: ServerTable, overrides: Overrides, folder: Path, proble
 
 
 def _data_dir(table: ServerTable, overrides: Overrides, folder: Path, problems: list[str]) -> Path:
-    """Return where the data is: in the file it counts from the file, on the command line from where one stands."""
+    """Return the data folder: relative to the file if set there, to the working directory if given as an option."""
     on_line = overrides.data_dir is not None
     key, text, base = (
         ("--data-dir", overrides.data_dir or "", Path.cwd()) if on_line else ("server.data_dir", table.data_dir, folder)
     )
     try:
         expanded = Path(text).expanduser()
-    except RuntimeError as error:  # there is no such user's home
+    except RuntimeError as error:  # the user does not exist
         problems.append(f"{key}: {error}")
         return base / ".relay"
     if not text.strip() or any(ord(sign) < 32 for sign in text):
@@ -241,7 +241,7 @@ def _parse_host_ports(texts: list[str], problems: list[str]) -> frozenset[tuple[
 def _build_flag_targets(
     overrides: Overrides, own: EgressRules, handler: HandlerBuilder, problems: list[str]
 ) -> tuple[dict[str, Target], tuple[Route, ...]]:
-    """Return the targets of `--forward` and `--handlers` by name, with the routes that send everything to them."""
+    """Return the targets of `--forward` and `--handlers` by name, with routes for all events."""
     forwards: dict[str, Target] = {}
     handlers: dict[str, Target] = {}
     for number, url in enumerate(overrides.forward, start=1):

@@ -1,4 +1,4 @@
-"""`[sources.NAME.catch_up]` and the usual variables become the listings that past events are fetched from."""
+"""Builds the listings of past events from `[sources.NAME.catch_up]` and the usual variables."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ApiConfig:
-    """What one API is configured with: the key of its credential, the variables it usually lies in, its keys."""
+    """The configuration of an API: the key of its credential, the variables usual for it, its keys."""
 
     title: str
     credential: str
@@ -66,9 +66,9 @@ _COMMON_KEYS = frozenset({"api", "base_url"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatchUpConfig:
-    """How the sources of a configuration are caught up with, and what a person should know.
+    """The listings of a configuration's sources, and notices for the user.
 
-    `listing(source)` raises UsageError where its provider gives out no list, or nothing says how to
+    `listing(source)` raises UsageError if its provider lists no events, or it is not configured how to
     ask for it.
     """
 
@@ -80,7 +80,7 @@ class CatchUpConfig:
 def build_catch_up(
     file: File, sources: tuple[Source, ...], environ: Mapping[str, str], vault: Vault | None = None
 ) -> CatchUpConfig:
-    """Build the listing of every source that has a table for it; mistakes are gathered, not raised."""
+    """Build the listing of each source with a table for it; mistakes are collected, not raised."""
     found: dict[str, Listing] = {}
     problems: list[str] = []
     notices: list[str] = []
@@ -95,7 +95,7 @@ def build_catch_up(
             problems.append(f"{where}{error.full_text}")
             continue
         access = listing.access
-        # What the vault lacks, or is locked away, is reported for the vault.
+        # Secrets missing in the vault or locked are reported for the vault.
         if access.credential is None and not access.reference.startswith("vault:"):
             notices.append(f"{where}: {explain_missing(access.reference)}, so nothing can be caught up with")
 
@@ -106,7 +106,7 @@ def build_catch_up(
 
 
 def _default_listing(source: Source, environ: Mapping[str, str]) -> Listing:
-    """Return the listing of a source that relay.toml says nothing of, by the usual variables. Raises UsageError."""
+    """Return the listing of a source that is not in relay.toml, by the usual variables. Raises UsageError."""
     api = API_CONFIGS.get(source.provider)
     if api is None:
         raise UsageError(
@@ -208,7 +208,7 @@ def _build_svix(source: Source, table: CatchUpTable, access: Access) -> Listing:
 
 
 def _svix_headers(source: Source) -> tuple[Headers, str]:
-    """Return what the source's provider sends besides its signature, and the header of the message's id."""
+    """Return the headers that the provider sends besides its signature, and the one with the message's id."""
     provider = find_provider(source.provider)
     companions = provider.companions if provider else ()
     id_header = next((name for name, _ in companions if name.endswith("-id")), "svix-id")

@@ -1,4 +1,4 @@
-"""What is in force, with where each value comes from: a flag, the file, the environment, or the default."""
+"""The effective configuration, with the origin of each value: an option, the file, the environment, or the default."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ Lines = dict[tuple[str, str], int]
 _HEADER = re.compile(r"\[\[?\s*(?P<path>[^\[\]]+?)\s*\]\]?\s*(?:#.*)?$")
 _PART = r"""(?:"[^"\n]*"|'[^'\n]*'|[A-Za-z0-9_-]+)"""
 _KEY = re.compile(rf"(?P<path>{_PART}(?:\s*\.\s*{_PART})*)\s*=")
-# What a value is made of, as far as it matters for where it ends.
+# The tokens of a value, as far as needed to find its end.
 _TOKEN = re.compile(
     r'"""(?:\\.|[^\\])*?"{3,5}|'
     r"'''.*?'{3,5}|"
@@ -58,7 +58,7 @@ def _split_path(path: str) -> list[str]:
 
 
 def _iterate_statements(text: str) -> list[tuple[int, str]]:
-    """Return each statement's first line with its number: what stands inside strings and brackets begins none."""
+    """Yield the first line of each statement with its number; lines inside strings and brackets start none."""
     starts = [0]
     depth, is_header = 0, text.lstrip().startswith("[")
     for token in _TOKEN.finditer(text):
@@ -74,7 +74,7 @@ def _iterate_statements(text: str) -> list[tuple[int, str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigFact:
-    """One value: its table and key, and where it comes from.
+    """A value: its table and key, and its origin.
 
     `line` is that of the file that sets it, 0 where it is set elsewhere or is the default; `where` says it in words.
     """
@@ -90,7 +90,7 @@ _REFERENCE = re.compile(r"(env|vault):([^\s,]+)")
 
 
 def effective_facts(config: Config, listening: Mapping[str, str]) -> tuple[ConfigFact, ...]:
-    """Return every value in force; `listening` gives where `ingress` and `dashboard` really are."""
+    """Return all effective values; `listening` gives the actual addresses of `ingress` and `dashboard`."""
     kept = [_describe_references(config, fact) for fact in _apply_overrides(config, listening)]
     return (*kept, *_added_targets(config), *_found_secrets(config))
 
@@ -115,7 +115,7 @@ def _apply_overrides(config: Config, listening: Mapping[str, str]) -> Iterator[C
 
 
 def _describe_references(config: Config, fact: ConfigFact) -> ConfigFact:
-    """Add where the values of references come from: the environment, a .env, the vault, or nowhere."""
+    """Add the origin of the values of references: the environment, a .env, the vault, or none."""
     origins = [_find_origin(config, kind, name) for kind, name in _REFERENCE.findall(fact.value)]
     return replace(fact, where="; ".join([fact.where, *origins])) if origins else fact
 
@@ -145,7 +145,7 @@ def _added_targets(config: Config) -> Iterator[ConfigFact]:
 
 
 def _found_secrets(config: Config) -> Iterator[ConfigFact]:
-    table = "secrets found by their name"  # those that no table of relay.toml names
+    table = "secrets found by their name"  # those without a table in relay.toml
     for secret in config.spare:
         kind, _, name = secret.reference.partition(":")
         if kind == "env":
@@ -153,12 +153,12 @@ def _found_secrets(config: Config) -> Iterator[ConfigFact]:
 
 
 _SIZES = frozenset({"max_body", "max_size"})
-_NUMBERS = frozenset({"factor", "jitter"})  # written as floats, and no durations
+_NUMBERS = frozenset({"factor", "jitter"})  # written as floats, but not durations
 _OWN_TABLES = ("signature", "catch_up")  # of a source: shown after its other keys
 
 
 def file_facts(file: File, path: Path | None) -> tuple[ConfigFact, ...]:
-    """Return every value that is in force, table by table in the file's order; secrets are references only."""
+    """Return all effective values by table in the file's order; secrets only as references."""
     lines = _find_lines(path)
     found: list[ConfigFact] = []
     for table, model in _iterate_tables(file):
@@ -188,7 +188,7 @@ def _iterate_tables(file: File) -> Iterator[tuple[str, BaseModel]]:
 
 
 def _find_lines(path: Path | None) -> Lines:
-    """Return where each key is set; a file that cannot be read any more yields none."""
+    """Return the lines where keys are set; none if the file can no longer be read."""
     try:
         return find_key_lines(path.read_text(encoding="utf-8-sig")) if path else {}
     except (OSError, UnicodeDecodeError):
@@ -196,14 +196,14 @@ def _find_lines(path: Path | None) -> Lines:
 
 
 def _find_line(lines: Lines, table: str, key: str) -> int:
-    """Return the line of a key; that of its table where it stands inside one that is written on a line."""
+    """Return the line of a key; that of its table if it is in an inline table."""
     while (table, key) not in lines and table:
         table, _, key = table.rpartition(".")
     return lines.get((table, key), 0)
 
 
 def _format_value(value: object, key: str) -> str:
-    """Return a value as relay.toml writes it; `key` tells sizes from counts and plain numbers from durations."""
+    """Return a value in the format of relay.toml; `key` distinguishes sizes and durations from plain numbers."""
     match value:
         case bool():
             return "true" if value else "false"

@@ -1,4 +1,4 @@
-"""The environment that references are looked up in, with the gaps that a `.env` file fills."""
+"""The environment for references, completed by a `.env` file."""
 
 import io
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _BYTE_ORDER_MARKS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Variables by name, the .env file that filled the gaps (None without one), which ones, and what is odd in it."""
+    """Variables by name, the .env file (None without one), the variables from it, and its problems."""
 
     values: Mapping[str, str] = field(repr=False)
     file: Path | None = None
@@ -28,10 +28,10 @@ class Environment:
 
 
 def load_environment(folder: Path, environ: Mapping[str, str]) -> Environment:
-    """Return `environ` with what the .env of `folder` adds to it; the environment itself wins.
+    """Return `environ` with the variables of the .env of `folder`; the environment takes precedence.
 
-    Without one in the folder, the nearest one above it counts, up to the root of the Git repository that the
-    folder lies in and never beyond the home folder. Nothing in a value is expanded: `${NAME}` stays as it is.
+    Without one in the folder, the nearest one above it is used, up to the root of the Git repository that the
+    folder is in and never beyond the home folder. Values are not expanded: `${NAME}` stays unchanged.
     Raises ConfigError for a .env that cannot be read.
     """
     path = _find_env_file(folder, environ.get("HOME", ""))

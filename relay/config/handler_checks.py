@@ -1,4 +1,4 @@
-"""Handlers files looked at before relay starts: each is loaded once, in a process that then ends."""
+"""Checks handlers files before relay starts: each is loaded once, in a separate process."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -13,13 +13,13 @@ from relay.model.delivery import matches_type
 from relay.model.text import escape_unprintable, find_similar
 from relay.providers.samples import sample_types
 
-_CLOSE_MATCH = 0.85  # how alike two names are when one is taken for a slip of the other; 1.0 is the same
+_CLOSE_MATCH = 0.85  # similarity of two names from which one counts as a misspelling of the other; 1.0 is equal
 
 
 async def check_handlers(config: Config) -> tuple[str, ...]:
-    """Load every handlers file and return what deserves a warning, such as one that waits for the vault.
+    """Load all handlers files and return warnings, such as one that waits for the vault.
 
-    Raises ConfigError holding each file that cannot be run, with its line.
+    Raises ConfigError with each file that cannot be run, and the line.
     """
     files = [target.options for target in config.targets.values() if isinstance(target.options, HandlerOptions)]
     found = await asyncio.gather(*(inspect_handlers_file(options) for options in files))
@@ -39,7 +39,7 @@ async def check_handlers(config: Config) -> tuple[str, ...]:
 
 
 async def inspect_handlers_file(options: HandlerOptions) -> list[dict[str, Any]] | BrokenFileError:
-    """Return what a handlers file registers, or why it cannot be run."""
+    """Return the rules that a handlers file registers, or why it cannot be run."""
     try:
         worker = await Worker.start(options)
     except BrokenFileError as error:
@@ -65,7 +65,7 @@ def _find_doubts(rule: dict[str, Any], config: Config) -> Iterator[str]:
 
 
 def _find_slip(pattern: str, known: Iterable[str]) -> str:
-    # relay knows the events it has samples of, not all there are: only what looks like one of those is reported.
+    # relay knows only the types it has samples of, so only near misses of those are reported.
     types = sorted(known)
     if not types or any(matches_type(type_, (pattern,)) for type_ in types):
         return ""

@@ -1,4 +1,4 @@
-"""`schema = "schemas/payment.json"` becomes a validator: the file, and every file beside it that it refers to."""
+"""Builds a validator from `schema = "schemas/payment.json"` and all files that it refers to."""
 
 from dataclasses import field
 from pathlib import Path
@@ -27,9 +27,9 @@ _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
 def load_json_schema(name: str, folder: Path) -> JsonSchema:
-    """Return the schema in the file `name` of a folder, ready to validate.
+    """Return a validator for the schema file `name` of a folder.
 
-    Nothing is ever fetched: a reference leads to a file, or to a part of one. Raises ConfigError, led by the
+    Nothing is fetched: a reference is a file, or a part of one. Raises ConfigError, prefixed with the
     key `schema`, naming the file and the place at fault.
     """
     path = (folder / name).resolve()
@@ -46,7 +46,7 @@ def load_json_schema(name: str, folder: Path) -> JsonSchema:
 
 @dataclass(slots=True)
 class _SchemaFiles:
-    """Every file that was read, by its URI; `why` says what was wrong with the last one that could not be.
+    """The files read so far, by URI; `why` is the problem of the last one that could not be read.
 
     A schema that calls itself `https://example.com/schemas/payment.json` stands, with the files beside it,
     for the folder it lies in, as far as references in it go.
@@ -57,7 +57,7 @@ class _SchemaFiles:
     bases: list[tuple[str, Path]] = field(default_factory=list)
 
     def read(self, path: Path, name: str) -> Any:
-        """Return what a schema file holds, checked as a schema. Raises ConfigError."""
+        """Return the content of a schema file, checked as a schema. Raises ConfigError."""
         document = _read_document(path, name)
         if not isinstance(document, dict | bool):
             raise ConfigError(f"schema: {name} is not a JSON Schema", hint="a schema is an object")
@@ -69,7 +69,7 @@ class _SchemaFiles:
         return document
 
     def retrieve(self, uri: str) -> Resource[Any]:
-        """Return the file behind a URI. Raises NoSuchResource, and leaves the reason in `why`."""
+        """Return the file of a URI. Raises NoSuchResource, and sets `why` to the reason."""
         path = self._path(uri)
         if path is None:
             self.why = "is a network address, and relay fetches nothing; save the schema next to the file"
@@ -107,11 +107,11 @@ def _read_document(path: Path, name: str) -> object:
 
 
 def _validator_class(document: object, name: str) -> type[Validator]:
-    """Return what validates by the draft that a schema names, 2020-12 where it names none."""
+    """Return the validator class of a schema's draft, 2020-12 if it names none."""
     dialect = document.get("$schema") if isinstance(document, dict) else None
     if dialect is None:
         return Draft202012Validator
-    # Asked with a schema of the name alone: for one without any, the default would come back.
+    # Looked up by name only: for a schema without a name the default would be returned.
     found: Any = None
     if isinstance(dialect, str):
         found = validator_for({"$schema": dialect}, default=found)
@@ -138,7 +138,7 @@ def _check_schema(document: Any, name: str) -> None:
 
 
 def _resolve_references(files: _SchemaFiles, uri: str, name: str) -> set[str]:
-    """Follow every reference to its end and return the formats met on the way. Raises ConfigError."""
+    """Follow all references and return the formats used. Raises ConfigError."""
     empty: Registry[Any] = Registry(retrieve=files.retrieve)  # type: ignore[call-arg] # made by attrs, which mypy cannot see
     registry = empty.with_resources(SPECIFICATIONS.items())
     formats: set[str] = set()
@@ -169,7 +169,7 @@ def _resolve_references(files: _SchemaFiles, uri: str, name: str) -> set[str]:
 def _format_checker(kind: type[Validator]) -> FormatChecker:
     checker = FormatChecker(formats=())
     checker.checkers = dict(kind.FORMAT_CHECKER.checkers)
-    # The library looks for an @ and nothing else.
+    # The library only checks for an @.
     checker.checks("email", raises=EmailNotValidError)(_is_email)
     return checker
 

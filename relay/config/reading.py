@@ -1,4 +1,4 @@
-"""What is wrong with a relay.toml, each mistake a sentence: key path, what was found, what is allowed."""
+"""Reads relay.toml and describes its mistakes, a sentence each: key path, what was found, what is allowed."""
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,29 +39,29 @@ _TYPE_NAMES = {bool: "true or false", int: "a number", float: "a number", str: "
 
 @dataclass(frozen=True, slots=True)
 class FileProblems:
-    """The mistakes of form in a relay.toml, a sentence each, and the tables that have some."""
+    """The syntax and type mistakes of a relay.toml, a sentence each, and the tables that have some."""
 
     sentences: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
 
     def joined(self, others: Iterable[str]) -> tuple[str, ...]:
-        """Return these mistakes and `others`, without what others say of a table that could not be read."""
+        """Return these mistakes and `others`, without those of `others` about a table that could not be read."""
         heads = tuple(f"{table}." for table in self.tables)
         return (*self.sentences, *(one for one in others if not one.startswith(heads or ("\0",))))
 
 
 def read_file(path: Path) -> tuple[File, FileProblems]:
-    """Read a relay.toml, and what is wrong with its form; each table with a mistake is replaced by an empty one.
+    """Read a relay.toml and its mistakes; each table with a mistake is replaced by an empty one.
 
-    Raises ConfigError with the one place where it is no TOML.
+    Raises ConfigError with the position where it is not TOML.
     """
     return parse_tables(_parse_toml(path))
 
 
 def parse_tables(tables: Mapping[str, Any]) -> tuple[File, FileProblems]:
-    """Turn parsed TOML into the model of the file, and what is wrong with its form.
+    """Return the model of parsed TOML, and its mistakes.
 
-    Tables with a mistake are replaced by a stand-in, so that a name which refers to one is no mistake as well.
+    Tables with a mistake are replaced by a placeholder, so that references to them are not mistakes as well.
     """
     sentences: dict[str, None] = {}
     places: dict[tuple[int | str, ...], None] = {}
@@ -83,7 +83,7 @@ def _copy_table(table: Any) -> Any:
 
 
 def _find_placeholder(tables: dict[str, Any], location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Replace the table that a mistake lies in, and return its place."""
+    """Replace the table of a mistake by a placeholder, and return its location."""
     section, *rest = location
     named = _REPLACEMENTS.get(str(section))
     table = tables.get(str(section))
@@ -91,7 +91,7 @@ def _find_placeholder(tables: dict[str, Any], location: tuple[int | str, ...]) -
         tables.pop(str(section), None)
         return (section,)
     if rest[1:] == ["[key]"] and isinstance(table, dict):
-        table.pop(str(rest[0]), None)  # a name that is none
+        table.pop(str(rest[0]), None)  # not a valid name
     else:
         table[rest[0]] = named  # type: ignore[index] # a position in a list, or a name in a table
     return (section, rest[0])
@@ -106,7 +106,7 @@ def combine_problems(name: str, problems: Iterable[str]) -> ConfigError:
 
 @contextmanager
 def collect_problems(problems: list[str], where: str = "") -> Iterator[None]:
-    """End the block at an error of relay's, and add its mistakes to `problems`, each led by `where`."""
+    """End the block at a RelayError and add its mistakes to `problems`, each prefixed with `where`."""
     try:
         yield
     except RelayError as error:
@@ -115,23 +115,23 @@ def collect_problems(problems: list[str], where: str = "") -> Iterator[None]:
 
 
 def did_you_mean(word: str, allowed: Iterable[str], *, alike: float = 0.6) -> str:
-    """Return `; did you mean 'x'?` for a near miss, else nothing. `alike` is 1.0 for the same word."""
+    """Return `; did you mean 'x'?` for a near miss, else "". `alike` is 1.0 for equal words."""
     near = find_similar(word, allowed, alike)
     return f"; did you mean {near!r}?" if near else ""
 
 
 def find_slip(word: str, allowed: Iterable[str]) -> str | None:
-    """Return the allowed word that one slip of a finger turns into `word`, None where there is none.
+    """Return the allowed word that a single typo turns into `word`, None if there is none.
 
-    A slip replaces, adds or leaves out one letter, swaps two neighbours, or takes capital letters. Words of
-    three letters and less are too easily something else.
+    A typo replaces, adds or omits one letter, swaps two neighbours, or changes case. Words of
+    three letters and less are too easily confused.
     """
     lower = word.lower()
     return next((one for one in allowed if len(one) > _SHORT_WORD and _one_slip_apart(lower, one.lower())), None)
 
 
 def _one_slip_apart(one: str, other: str) -> bool:
-    for _ in range(2):  # what both begin with goes, and, read backwards, what both end with
+    for _ in range(2):  # removes the common prefix and, reversed, the common suffix
         start = len(commonprefix((one, other)))  # noqa: RUF071 - letter by letter is what is wanted
         one, other = one[start:][::-1], other[start:][::-1]
     return max(len(one), len(other)) <= 1 or (len(one) == 2 and one == other[::-1])
@@ -191,7 +191,7 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     here: Any = File
     for place, part in enumerate(location):
         if place == 1 and location[0] in _REPLACEMENTS:
-            continue  # the name of a source or a target, or a place in a list
+            continue  # the name of a source or a target, or an index
         here = _find_table(_list_keys(here)[str(part)])
     return list(_list_keys(here))
 
@@ -201,7 +201,7 @@ def _list_keys(table: type[BaseModel]) -> dict[str, Any]:
 
 
 def _find_table(annotation: Any) -> Any:
-    """Return the table that a value is, or that it holds by name or in a list."""
+    """Return the table class of a value: its own, or that of its items by name or in a list."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_find_table, get_args(annotation))), None)

@@ -1,4 +1,4 @@
-"""relay.toml described: its JSON Schema, docs/configuration.md and the file of `relay init`, printed by this module."""
+"""The reference of relay.toml: its JSON Schema, docs/configuration.md and the file of `relay init`."""
 
 import json
 import sys
@@ -42,7 +42,7 @@ _PATTERN_NAMES = {
 
 
 def build_schema() -> dict[str, Any]:
-    """Return the JSON Schema of relay.toml: every key with its description, and its default as one writes it."""
+    """Return the JSON Schema of relay.toml: each key with its description and its default as written in the file."""
     schema = _toml_schema()
     for table in (schema, *schema["$defs"].values()):
         for found in table["properties"].values():
@@ -51,7 +51,7 @@ def build_schema() -> dict[str, Any]:
             if "patternProperties" in found:
                 found["additionalProperties"] = False
             if isinstance(found.get("default"), dict):
-                del found["default"]  # the table says it of each of its keys
+                del found["default"]  # each key of the table has its own default
         table["description"] = table["description"].replace("`", "")
     return schema | {"title": "relay.toml"}
 
@@ -63,7 +63,7 @@ def build_page() -> str:
 
 
 def _toml_schema() -> dict[str, Any]:
-    """Return the schema of the models in the words of TOML, which has no null and writes units with their values."""
+    """Return the schema of the models for TOML, which has no null and writes values with units."""
     schema = File.model_json_schema(by_alias=True)
     for table in (schema, *schema["$defs"].values()):
         for found in table["properties"].values():
@@ -109,7 +109,7 @@ def _path_below(path: str, key: str, found: dict[str, Any]) -> str:
 
 
 def _describe_type(found: dict[str, Any]) -> str:
-    """Return in a few words what may stand as the value of a key."""
+    """Return a short description of the type of a key."""
     if choices := found.get("anyOf"):
         one, other = (_describe_type(choice) for choice in choices)
         return f"{one} or list" if other == f"list of {one}" else f"{one} or {other}"
@@ -127,7 +127,7 @@ def _describe_type(found: dict[str, Any]) -> str:
 
 
 def _format_default(kind: str, value: Any) -> Any:
-    """Return a default as relay.toml has it: durations and sizes with their unit, an address as text."""
+    """Return a default in the format of relay.toml: durations and sizes with their unit, an address as text."""
     if isinstance(value, list | tuple) and kind == "host:port":
         host, port = value
         return f"{host}:{port}"
@@ -139,7 +139,7 @@ def _format_default(kind: str, value: Any) -> Any:
 
 
 def _table_in(found: dict[str, Any]) -> str | None:
-    """Return the name of the table that is the value of a key, or is in its list, or below its names."""
+    """Return the table name for the value of a key, of its list items, or of its named values."""
     named = found.get("patternProperties", {}).values()
     for inner in (found, *found.get("anyOf", ()), found.get("items", {}), *named):
         if "$ref" in inner:
@@ -227,7 +227,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "log": {"level": None},
     "retention": dict.fromkeys(("max_age", "max_events", "max_size")),
 }
-_WIDEST = 44  # columns that a setting takes before its meaning moves to the next line
+_WIDEST = 44  # columns of a setting, above which its meaning moves to the next line
 
 
 def build_template() -> str:
@@ -260,7 +260,7 @@ def build_template() -> str:
 
 
 def _format_setting(setting: str, width: int, meaning: str) -> str:
-    """Return a setting with its meaning behind it, in a column of its own; further lines of that stand below."""
+    """Return a setting followed by its meaning in a second column, which may continue on further lines."""
     text = meaning.rstrip(".")
     text = text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
     lines = textwrap.wrap(text, 120 - width - 5, break_on_hyphens=False)
@@ -272,17 +272,17 @@ def _format_setting(setting: str, width: int, meaning: str) -> str:
 
 
 def _describe_choices(found: Mapping[str, Any]) -> str:
-    """Return the meaning of a key, with the values that it may have where that does not name them all."""
+    """Return the meaning of a key, with its allowed values unless the meaning names them all."""
     meaning, values = str(found["description"]), [str(value) for value in found.get("enum", ())]
     left = [value for value in values if value not in meaning and value != str(found.get("default"))]
     return f"{meaning.rstrip('.')}; one of {', '.join(values)}" if left else meaning
 
 
 def _format_toml(value: Any, found: Mapping[str, Any], tables: Mapping[str, Any]) -> str:
-    """Return a value as TOML writes it; None is the default of the key."""
+    """Return a value as TOML; None means the default of the key."""
     if value is None:
         value = found["default"]
-        if isinstance(value, dict):  # in its own units, where the schema of its table has those of relay.toml
+        if isinstance(value, dict):  # in its own units; the schema of its table has those of relay.toml
             inner = tables[_table_in(dict(found)) or ""]["properties"]
             value = {key: inner[key]["default"] for key in value if "default" in inner[key]}
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""References to secrets (`env:NAME`, `vault:name`) become Secret values; what is missing is named, never guessed."""
+"""Resolves references to secrets (`env:NAME`, `vault:name`) to Secret values and names the missing ones."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ _MOST_SECRETS = 64  # secrets of the environment that are tried at most
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedSecrets:
-    """The secrets that were found, in order, the references that led nowhere, and those behind a locked vault."""
+    """The secrets found, in order, the references without a value, and those in the locked vault."""
 
     found: tuple[Secret, ...] = ()
     missing: tuple[str, ...] = ()
@@ -32,9 +32,9 @@ class ResolvedSecrets:
 def resolve_references(
     references: Iterable[str], environ: Mapping[str, str], vault: Vault | None = None
 ) -> ResolvedSecrets:
-    """Look every reference up; an empty variable counts as missing, because nothing verifies with it.
+    """Look up all references; an empty variable counts as missing, because nothing verifies with it.
 
-    While the vault is locked its content is unknown: its names are not vouched for before it is open.
+    While the vault is locked its content is unknown: its names are not authenticated before it is open.
     """
     found: list[Secret] = []
     missing: list[str] = []
@@ -56,7 +56,7 @@ def resolve_references(
 def resolve_secrets(
     references: Sequence[str], usual: Sequence[str], environ: Mapping[str, str], vault: Vault | None
 ) -> ResolvedSecrets:
-    """Look the references up; without any, the first of the `usual` variables that is set counts."""
+    """Look up the references; without any, the first of the `usual` variables that is set is used."""
     if references:
         return resolve_references(references, environ, vault)
     found = (resolve_references([f"env:{name}"], environ) for name in usual)
@@ -65,9 +65,9 @@ def resolve_secrets(
 
 
 def find_secret(environ: Mapping[str, str], vault: Vault | None, name: str) -> str:
-    """Return what `relay.secret(name)` gives: a secret of the vault, else a variable, also by its name in capitals.
+    """Return the value of `relay.secret(name)`: a vault secret, else a variable, also by its upper-case name.
 
-    Raises NotFoundError, and VaultLockedError where the locked vault may hold it.
+    Raises NotFoundError, and VaultLockedError if the locked vault may contain it.
     """
     kind, _, bare = name.rpartition(":")
     if kind in ("", "vault") and vault is not None and (found := vault.find(bare)):
@@ -82,7 +82,7 @@ def find_secret(environ: Mapping[str, str], vault: Vault | None, name: str) -> s
 
 
 def explain_missing(reference: str) -> str:
-    """Say in a few words why a reference led nowhere."""
+    """Return in a few words why a reference has no value."""
     kind, _, name = reference.partition(":")
     if kind == "vault":
         return f"the vault holds no secret '{name}'"
@@ -90,7 +90,7 @@ def explain_missing(reference: str) -> str:
 
 
 def find_provider_secrets(environ: Mapping[str, str], references: Iterable[str]) -> tuple[Secret, ...]:
-    """Return the secrets of providers that the environment holds, whether a source names them or not.
+    """Return the secrets of providers in the environment, whether a source names them or not.
 
     They are tried, never shown, where a signature fits none of its source's own: the test secret
     for the live one, the retired one, the one of another provider.
@@ -105,19 +105,19 @@ def find_provider_secrets(environ: Mapping[str, str], references: Iterable[str])
         and not name.startswith("RELAY_VAULT_")
         and (name in usual_names or name in named or (_CREDENTIAL.search(name) and words & {*name.split("_")}))
     ]
-    # Those that providers' own names hold first: they are the likeliest.
+    # Those in variables with a provider's name first: they are the likeliest.
     found.sort(key=lambda name: name not in usual_names)
     return tuple(Secret(f"env:{name}", environ[name]) for name in found[:_MOST_SECRETS])
 
 
 def find_vault_needs(file: File) -> tuple[SecretNeed, ...]:
-    """Return every reference to the vault, in the order of the file."""
+    """Return all references to the vault, in the order of the file."""
     sources = {name: {**dict(table), "catch_up": dict(table.catch_up or ())} for name, table in file.sources.items()}
     return find_needs({"sources": sources, "smtp": dict(file.smtp) if file.smtp else {}, "tunnel": dict(file.tunnel)})
 
 
 def vault_notices(needs: tuple[SecretNeed, ...], vault: Vault) -> tuple[str, ...]:
-    """Return what a person should know of the vault that the configuration needs; nothing where it needs none."""
+    """Return notices about the vault that the configuration needs; none if it needs no vault."""
     if not needs:
         return ()
     effects = " ".join(describe_locked_effects(needs))

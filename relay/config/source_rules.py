@@ -1,4 +1,4 @@
-"""The rules of `[sources.NAME]` on what may come in: addresses, rate, size, content types, schema, mail address."""
+"""The rules of `[sources.NAME]` for requests: addresses, rate, size, content types, schema, mail address."""
 
 import re
 from collections.abc import Iterator
@@ -23,11 +23,11 @@ _ADDRESS = re.compile(r"[0-9A-Fa-f:.]+(?:/\d{1,3})?")
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+*-]+/[\w!#$&^.+*-]+")
 _BARE = re.compile(r"(?:\$\.)?([\w-]+(?:\.[\w-]+)*)")
 _PLAIN_TUNNELS = frozenset({"ssh", "autossh", "bore", "socat"})
-_MAPPED_BITS = 96  # of an IPv6 network that holds IPv4 addresses in their mapped form
+_MAPPED_BITS = 96  # of the IPv6 network of mapped IPv4 addresses
 
 
 def build_admission(table: SourceTable, folder: Path, problems: list[str]) -> Admission:
-    """Return the rules of a source; files and modules are looked for in `folder`, mistakes are added to `problems`."""
+    """Return the rules of a source; files and modules are searched in `folder`, mistakes are added to `problems`."""
     networks = tuple(_parse_networks(table.allow_ips, problems))
     problems += _find_odd_types(table.content_types)
     name, rate = table.json_schema, table.rate_limit
@@ -47,9 +47,9 @@ def build_admission(table: SourceTable, folder: Path, problems: list[str]) -> Ad
 
 
 def tunnel_names_callers(table: TunnelTable) -> bool:
-    """Return whether the tunnel writes into `X-Forwarded-For` who called, as ngrok and cloudflared do.
+    """Return whether the tunnel writes the caller into `X-Forwarded-For`, as ngrok and cloudflared do.
 
-    One that carries bytes alone, such as `ssh -R`, passes on whatever the caller wrote there.
+    A tunnel of raw bytes, such as `ssh -R`, passes on whatever the caller wrote there.
     """
     if table.forwarded_for is not None:
         return table.forwarded_for
@@ -67,7 +67,7 @@ def _parse_networks(texts: list[str], problems: list[str]) -> Iterator[Network]:
 
 
 def _parse_network(text: str) -> Network:
-    """Return an address or a network; a mapped IPv6 one as the IPv4 one it maps. Raises ValueError."""
+    """Return an address or a network; a mapped IPv6 one as IPv4. Raises ValueError."""
     if not _ADDRESS.fullmatch(text):
         raise ValueError("is not an address or a network; write 192.0.2.1, 10.0.0.0/24 or 2001:db8::/32")
     try:
@@ -90,8 +90,8 @@ def _find_odd_types(kinds: list[str]) -> Iterator[str]:
 
 
 def body_schema(name: str, folder: Path) -> BodySchema:
-    """Return what `schema = "…"` means in a folder. Raises ConfigError, led by the key `schema`."""
-    if NAME.fullmatch(name):  # a model rather than a file
+    """Return the validator of `schema = "…"` in a folder. Raises ConfigError, prefixed with the key `schema`."""
+    if NAME.fullmatch(name):  # a model, not a file
         return load_model(name, folder)
     from relay.config.json_schema import load_json_schema  # noqa: PLC0415 - 40 ms, for sources with a schema only
 
@@ -99,7 +99,7 @@ def body_schema(name: str, folder: Path) -> BodySchema:
 
 
 def _parse_email_field(text: str | None) -> EmailField | None:
-    """Return where a mail address stands: `header:NAME`, `query:NAME`, `body:/pointer`, or a field of the body."""
+    """Return the location of a mail address: `header:NAME`, `query:NAME`, `body:/pointer`, or a field of the body."""
     if text is None:
         return None
     kind, colon, name = text.partition(":")
@@ -121,12 +121,12 @@ _XML = "text/xml; charset=utf-8"
 
 
 def build_answer(table: AnswerTable, usual: Answer) -> Answer:
-    """Return the answer that a table asks for; `usual` is the one of the provider."""
+    """Return the configured answer; `usual` is that of the provider."""
     answer = replace(usual, mode=table.mode, status=table.status, timeout=table.timeout)
     if table.body is not None:
         answer = replace(answer, body=table.body, content_type=_guess_content_type(table.body), form_body=None)
     elif not 200 <= table.status < 300:
-        # What a provider must be answered with says that all is well.
+        # The answer that a provider requires must signal success.
         answer = replace(answer, body=None, content_type="application/json", form_body=None)
     if table.content_type is not None:
         answer = replace(answer, content_type=table.content_type, form_body=None)

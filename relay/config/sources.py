@@ -32,12 +32,12 @@ from relay.vault import Vault
 
 _RESERVED = frozenset({"/webhooks", "/webhooks/health"})
 _CUSTOM = "custom"
-_CLOSE_MATCH = 0.8  # of a provider's name and a table's, where the file names no provider
+_CLOSE_MATCH = 0.8  # similarity of a provider's name and a table's, if the file names no provider
 _OWN_SCHEME = f'write provider = "{_CUSTOM}"'
 
 
 def build_sources(file: File, folder: Path, problems: list[str]) -> tuple[Source, ...]:
-    """Build every source of the file in `folder`, its secrets not yet looked up; mistakes are added to `problems`."""
+    """Build all sources of the file in `folder`, without resolving secrets; mistakes are added to `problems`."""
     load = partial(load_verifier, folder)
     found: list[Source] = []
     for name, table in file.sources.items():
@@ -53,9 +53,9 @@ def build_sources(file: File, folder: Path, problems: list[str]) -> tuple[Source
 
 
 def source_notices(file: File, sources: Sequence[Source], env_file: Path | None) -> Iterator[str]:
-    """Yield what a person should know of the sources of a file, as they are resolved.
+    """Yield notices about the resolved sources of a file.
 
-    `env_file` is the .env that was read, None where there is none yet.
+    `env_file` is the .env that was read, None if there is none.
     """
     yield from _warn_without_secret(sources, env_file)
     for source in sources:
@@ -63,7 +63,7 @@ def source_notices(file: File, sources: Sequence[Source], env_file: Path | None)
 
 
 def with_secrets(source: Source, table: SourceTable, environ: Mapping[str, str], vault: Vault | None) -> Source:
-    """Return the source with its references looked up, as often as the vault is opened or locked."""
+    """Return the source with its references resolved; called again whenever the vault is opened or locked."""
     provider = find_provider(source.provider)
     secrets = resolve_secrets(table.secret, provider.secret_env if provider else (), environ, vault)
     tokens = resolve_secrets(table.verify_token, provider.verify_token_env if provider else (), environ, vault)
@@ -78,7 +78,7 @@ def with_secrets(source: Source, table: SourceTable, environ: Mapping[str, str],
 
 
 def make_inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) -> Callable[[str], Source]:
-    """Return what makes a source for a name that is not configured: verified where its usual secret is set."""
+    """Return a factory of sources for unconfigured names, which verify if the usual secret is set."""
     known = (find_provider(source.provider) for source in configured)
     known_statuses = {provider.message_status for provider in known if provider is not None}
 
@@ -96,7 +96,7 @@ def make_inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) ->
                 configured=False,
             )
         source = with_secrets(_provider_source(name, provider), SourceTable(), environ, None)
-        # Where a configured source checks what this provider sends, an unchecked source beside it changes no message.
+        # If a configured source verifies this provider, an unchecked source must not change messages.
         statuses = None if source.statuses in known_statuses else source.statuses
         return replace(source, statuses=statuses, configured=False)
 
@@ -104,7 +104,7 @@ def make_inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) ->
 
 
 def _build_source(name: str, table: SourceTable, load: VerifierLoader, problems: list[str]) -> Source:
-    """Return a source, as far as it can be built; its mistakes are added to `problems`. Raises ConfigError."""
+    """Return a source as far as it can be built; its mistakes are added to `problems`. Raises ConfigError."""
     provider = _find_provider(name, table)
     if provider is not None:
         source = _provider_source(name, provider)
@@ -187,10 +187,10 @@ def _source_path(source: Source, table: SourceTable) -> str:
 
 
 def _find_provider(name: str, table: SourceTable) -> Provider | None:
-    """Return the provider that a table means, None for a scheme of the user's own.
+    """Return the provider of a table, None for a custom scheme.
 
-    A name that no provider has means a scheme of one's own too, unless it looks like a slip and nothing in the
-    table says how its events are checked. Raises ConfigError.
+    An unknown name means a custom scheme too, unless it looks like a typo and nothing in the
+    table configures how its events are checked. Raises ConfigError.
     """
     if table.provider is not None:
         provider = find_provider(table.provider)
@@ -211,13 +211,13 @@ def _find_provider(name: str, table: SourceTable) -> Provider | None:
 
 
 def _with_own_scheme(source: Source, table: SignatureTable, load: VerifierLoader) -> Source:
-    """Return the source with the scheme that a table declares. Raises ConfigError holding every mistake of it."""
+    """Return the source with the scheme that a table declares. Raises ConfigError with all its mistakes."""
     options = table.model_dump(by_alias=True, exclude_unset=True)
     try:
         scheme = build_custom_scheme(options, load)
     except ConfigError as error:
         raise ConfigError(error.message, problems=tuple(list_mistakes(options, load))) from error
-    is_data = options and options.get("scheme") != "python"  # a class of the user's own is none
+    is_data = options and options.get("scheme") != "python"  # a user's class is not one
     return replace(source, scheme=scheme, signature=options if is_data else None)
 
 
@@ -225,7 +225,7 @@ def _is_web_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return url.startswith(("https://", "http://")) and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none
+    except ValueError:  # not a valid port
         return False
 
 
@@ -245,7 +245,7 @@ def _warn_without_secret(sources: Iterable[Source], env_file: Path | None) -> It
         if source.scheme is not None
         and not source.secrets
         and not source.locked_secrets
-        # What the vault lacks is reported with the command that adds it.
+        # Secrets missing in the vault are reported with the command that adds them.
         and not any(reference.startswith("vault:") for reference in source.missing_secrets)
         and source.verify is not VerifyMode.OFF
     ]
@@ -282,7 +282,7 @@ def _iterate_notices(source: Source, table: SourceTable) -> Iterator[str]:
 
 
 def _warn_without_scheme(name: str, table: SourceTable) -> Iterator[str]:
-    """Warn where a source looks as if something checked its requests, and nothing does."""
+    """Warn about a source that looks as if its requests were verified, but they are not."""
     why = near = ""
     if table.provider is None:
         # stripe-live, prod.github

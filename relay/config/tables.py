@@ -26,7 +26,7 @@ from relay.config.types import (
     schema_or_list,
 )
 
-_LONGEST_WAIT = 365 * 86400  # seconds; twice as much is as far ahead as a delivery may ever be due
+_LONGEST_WAIT = 365 * 86400  # seconds; a delivery may be due at most twice as far ahead
 
 
 class ServerTable(ConfigTable):

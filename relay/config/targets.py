@@ -20,12 +20,12 @@ from relay.model.values import dataclass
 from relay.pipeline.routing import compile_condition
 from relay.vault import Vault
 
-_HANDLER_CONCURRENCY = 2  # processes, where a target does not say otherwise
+_HANDLER_CONCURRENCY = 2  # default number of processes of a target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetsConfig:
-    """Where events go, and what is wrong with that."""
+    """The targets, routes and mails, and their mistakes."""
 
     found: Mapping[str, Target]
     routes: tuple[Route, ...]
@@ -45,14 +45,14 @@ def build_targets(
     problems += _smtp_problems(file.smtp, folder) if file.smtp else ()
     routes = tuple(_build_route(route) for route in file.routes)
     if not routes and len(targets) == 1:
-        routes = (Route(targets=tuple(targets)),)  # everything goes there
+        routes = (Route(targets=tuple(targets)),)  # the only target gets all events
     return TargetsConfig(found=targets, routes=routes, emails=emails)
 
 
 def build_target(
     name: str, table: TargetTable, emails: Mapping[str, EmailOptions], own: EgressRules, handler: HandlerBuilder
 ) -> Target:
-    """Return the target of that name. Raises ConfigError, led by the key at fault."""
+    """Return the target of that name. Raises ConfigError, prefixed with the key at fault."""
     actions = [key for key in ("forward", "email", "handler") if getattr(table, key) is not None]
     if len(actions) != 1:
         raise ConfigError("forward: a target has exactly one of forward, email and handler")
@@ -87,7 +87,7 @@ def _build_forward(table: TargetTable, own: EgressRules) -> ForwardOptions:
         timeout=table.timeout,
         sign=SignMode(table.sign),
         sign_url=table.sign_url,
-        # As UTF-8, each byte one letter: what a header holds on the wire.
+        # UTF-8 as latin-1 text: the bytes of a header on the wire.
         set_headers=tuple((name, value.encode().decode("latin-1")) for name, value in table.headers.set.items()),
         remove_headers=tuple(table.headers.remove),
         verify_tls=table.verify_tls,
@@ -98,7 +98,7 @@ def _build_forward(table: TargetTable, own: EgressRules) -> ForwardOptions:
 
 
 def _with_retry(table: TargetTable, smtp: SmtpTable | None) -> TargetTable:
-    """Return a target that sends mail with the retry rule of [smtp] where it has none of its own."""
+    """Return a mail target with the retry policy of [smtp] if it has none of its own."""
     if smtp is None or table.email is None or "retry" in table.model_fields_set:
         return table
     return table.model_copy(update={"retry": smtp.retry})
@@ -107,7 +107,7 @@ def _with_retry(table: TargetTable, smtp: SmtpTable | None) -> TargetTable:
 def build_smtp(
     table: SmtpTable | None, folder: Path, environ: Mapping[str, str], vault: Vault
 ) -> tuple[SmtpOptions | None, list[str]]:
-    """Return the options of `[smtp]`, None without it, and what a person should know of them."""
+    """Return the options of `[smtp]`, None without it, and notices about them."""
     if table is None:
         return None, []
     username = resolve_references([table.username] if table.username else [], environ, vault)
@@ -124,7 +124,7 @@ def build_smtp(
         "retry": _build_retry_policy(table.retry),
     }
     options = SmtpOptions(**table.list_values() | resolved)
-    # What the vault lacks, or is locked away, is reported for the vault.
+    # Secrets missing in the vault or locked are reported for the vault.
     in_file = [reference for reference in missing if not reference.startswith("vault:")]
     return options, [f"smtp: {blocked}; it waits until then"] if in_file and not locked else []
 
@@ -150,7 +150,7 @@ def _route_problems(file: File) -> Iterator[str]:
 
 
 def _build_emails(file: File, folder: Path, problems: list[str]) -> dict[str, EmailOptions]:
-    """Return the mail templates by name, also those with a mistake: a target which names one is no second mistake."""
+    """Return the mail templates by name, also those with a mistake, so that targets may name them."""
     found: dict[str, EmailOptions] = {}
     for name, table in file.emails.items():
         found[name] = EmailOptions(name=name, to=(), subject="")
@@ -163,7 +163,7 @@ def _build_emails(file: File, folder: Path, problems: list[str]) -> dict[str, Em
 
 
 def _smtp_problems(table: SmtpTable, folder: Path) -> Iterator[str]:
-    """Yield what is wrong in `[smtp]` beyond its form."""
+    """Yield the mistakes of `[smtp]` that its types do not catch."""
     try:
         parse_named_address(table.sender)
     except MailError as error:
@@ -192,7 +192,7 @@ def _build_retry_policy(table: RetryTable) -> RetryPolicy:
 
 
 def mail_notices(emails: Iterable[EmailOptions], smtp: SmtpTable | None) -> Iterator[str]:
-    """Yield what a person should know: mails without a possible recipient."""
+    """Yield notices about mails without a possible recipient."""
     if smtp is None or smtp.allow_recipients:
         return
     for email in emails:
@@ -209,7 +209,7 @@ def _build_email(name: str, table: EmailTable, folder: Path) -> EmailOptions:
         raise ConfigError("template: a mail has either a template or a text")
     if not table.to:
         raise ConfigError("to: a mail needs a recipient")
-    # Without `..`, so that what lies in the project is seen to.
+    # Without `..`, so that files inside the project are recognised.
     path = Path(os.path.normpath(folder / table.template)) if table.template else None
     if path is not None and not path.is_file():
         raise ConfigError(f"template: there is no file {path}")

@@ -1,4 +1,4 @@
-"""What values of relay.toml may be: the types that its tables are made of."""
+"""The types of values in relay.toml."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -12,14 +12,14 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)\s*([KkMmGg]?[Bb])")
 _BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
 _ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5}|auto)")
-_LONGEST_DAYS = 365_000  # a thousand years: added to or taken from now, it is a date still
-_LARGEST_GB = 1_000_000_000  # an integer of SQLite still
+_LONGEST_DAYS = 365_000  # a thousand years: added to or subtracted from now, it is still a date
+_LARGEST_GB = 1_000_000_000  # fits into an integer of SQLite
 _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _HEADER_VALUE = r"[^\r\n\0]*"
 
 
 def parse_duration(value: object) -> float:
-    """Return how many seconds a duration such as "250ms" or "5m" lasts. Raises ValueError."""
+    """Return the seconds of a duration such as "250ms" or "5m". Raises ValueError."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a duration; write one such as 250ms, 30s, 5m, 2h or 7d")
@@ -30,7 +30,7 @@ def parse_duration(value: object) -> float:
 
 
 def parse_size(value: object) -> int:
-    """Return how many bytes a size such as "64KB" or "25MB" is. Raises ValueError."""
+    """Return the bytes of a size such as "64KB" or "25MB". Raises ValueError."""
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a size; write one such as 64KB or 25MB")
@@ -41,7 +41,7 @@ def parse_size(value: object) -> int:
 
 
 def parse_positive_size(value: object) -> int:
-    """Return how many bytes a size is. Raises ValueError, also for one of no byte: it would refuse every body."""
+    """Return the bytes of a size. Raises ValueError, also for 0, which would refuse every body."""
     found = parse_size(value)
     if found < 1:
         raise ValueError(f"{value!r} would refuse every body; write one such as 64KB or 25MB")
@@ -62,7 +62,7 @@ def parse_endpoint(value: object) -> tuple[str, int]:
 
 
 def format_duration(value: float) -> str:
-    """Return seconds as a duration of relay.toml, in the largest unit that takes a whole number."""
+    """Return seconds as a duration of relay.toml, in the largest unit that gives a whole number."""
     for unit in ("d", "h", "m", "s"):
         if value >= _SECONDS[unit] and value % _SECONDS[unit] == 0:
             return f"{value / _SECONDS[unit]:.0f}{unit}"
@@ -70,7 +70,7 @@ def format_duration(value: float) -> str:
 
 
 def format_size(value: int) -> str:
-    """Return bytes as a size of relay.toml, in the largest unit that takes a whole number."""
+    """Return bytes as a size of relay.toml, in the largest unit that gives a whole number."""
     unit = next(unit for unit in ("GB", "MB", "KB", "B") if value % _BYTES[unit] == 0)
     return f"{value // _BYTES[unit]}{unit}"
 
@@ -116,7 +116,7 @@ def _parse_tolerance(value: object) -> object:
 
 
 def as_list(value: object) -> object:
-    """Return a list of one for a text that is written without brackets."""
+    """Return a list of one item for text written without brackets."""
     return [value] if isinstance(value, str) else value
 
 
@@ -129,7 +129,7 @@ def _check_pattern(value: str) -> str:
 
 
 def _require_pattern(pattern: str, mistake: str) -> AfterValidator:
-    """Return what refuses a text that does not fit; `mistake` is the sentence, `{!r}` in it the text."""
+    """Return a validator for text that matches a pattern; `mistake` is the message, with `{!r}` for the text."""
 
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
@@ -146,7 +146,7 @@ TOLERANCE_SCHEMA = {"type": "string", "pattern": f"^off$|{DURATION_SCHEMA['patte
 
 
 def schema_or_list(item: dict[str, Any]) -> WithJsonSchema:
-    """Return for editors that a list of one may be written without its brackets."""
+    """Return the schema for editors: a list of one may be written without brackets."""
     return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item}]})
 
 
@@ -174,13 +174,13 @@ HeaderValue = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{_HEADER_VALUE}$"}),
 ]
 TextOrNumber = Annotated[str | int, BeforeValidator(_check_text_or_number)]
-# Not strict: a whole number may be written too, and nothing else.
+# Not strict: an integer may be written too, but nothing else.
 Number = Annotated[float, Field(strict=False), BeforeValidator(_refuse_bool_and_text)]
 Tolerance = Annotated[float | Literal["off"], BeforeValidator(_parse_tolerance), WithJsonSchema(TOLERANCE_SCHEMA)]
 
 
 class ConfigTable(BaseModel):
-    """A table of relay.toml: nothing unknown, no silent conversions.
+    """A table of relay.toml: no unknown keys, no silent conversions.
 
     The default of a key that is a table is made by `model_construct()`: to call the class would build its validator at
     import, and the file's holds it anyway.
@@ -189,7 +189,7 @@ class ConfigTable(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
     def list_values(self) -> dict[str, Any]:
-        """Return the value of each key, a list as a tuple."""
+        """Return the value of each key, lists as tuples."""
         return {name: tuple(value) if isinstance(value, list) else value for name, value in self}
 
 

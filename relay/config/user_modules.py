@@ -29,23 +29,23 @@ NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 
 
 def run_module(dotted: str, folder: Path, key: str) -> tuple[ModuleType, Path]:
-    """Run the file that `dotted` names in `folder` and return it, with its path.
+    """Run the module `dotted` in `folder` and return it with its path.
 
     Raises ConfigError, led by the key of relay.toml, where there is no such file or it cannot be run.
     """
     path = folder.joinpath(*dotted.split(".")).with_suffix(".py")
     if not path.is_file():
         raise ConfigError(f"{key}: there is no file {path}", hint="modules are looked up next to relay.toml")
-    # A name of its own: the user's `json.py` must not replace another module.
+    # A unique name: the user's `json.py` must not replace another module.
     name = f"relay_user_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{key}: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses and models look there for what their annotations name.
+    # Dataclasses and models look up the names in their annotations there.
     sys.modules[name] = module
     try:
-        # What it prints is talk: standard output is data.
+        # Its output goes to stderr: stdout is for data.
         with importable_from(folder), redirect_stdout(sys.stderr):
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
@@ -57,7 +57,7 @@ def run_module(dotted: str, folder: Path, key: str) -> tuple[ModuleType, Path]:
     return module, path
 
 
-# They open relay's own vault, tunnel and dashboard: no function of the user's needs them.
+# They open relay's own vault, tunnel and dashboard: user code does not need them.
 _WITHHELD = frozenset({"RELAY_VAULT_PASSWORD", "RELAY_VAULT_PASSWORD_FILE", "RELAY_TOKEN", "NGROK_AUTHTOKEN"})
 
 
@@ -65,15 +65,15 @@ HandlerBuilder = Callable[[str, TargetTable], HandlerOptions]
 
 
 def make_handler_builder(file: File, folder: Path, environ: Mapping[str, str], vault: Vault) -> HandlerBuilder:
-    """Return what builds the options of a target with a handlers file; it raises ConfigError where there is none.
+    """Return a function that builds the options of a handlers file; it raises ConfigError if there is none.
 
-    Handlers get relay's environment without what opens its vault, tunnel and dashboard.
+    Handlers get relay's environment without the variables that open its vault, tunnel and dashboard.
     """
     withheld = _WITHHELD | {file.tunnel.authtoken.removeprefix("env:")}
     handed_on = {name: value for name, value in environ.items() if name not in withheld}
 
     def build(name: str, table: TargetTable) -> HandlerOptions:
-        # Links stay as they are: a file's neighbours are those of the name it is known by.
+        # Links are not resolved: a file's neighbours are those of the link.
         path = Path(os.path.abspath(folder / (table.handler or "")))  # noqa: PTH100 - resolve() follows links
         options = HandlerOptions(
             target=name,
@@ -92,9 +92,9 @@ def make_handler_builder(file: File, folder: Path, environ: Mapping[str, str], v
 
 
 def load_model(name: str, folder: Path) -> PydanticSchema:
-    """Return the model that `name` means in a folder, ready to validate.
+    """Return a validator for the model `name` in a folder.
 
-    Any type will do that Pydantic validates: a model, a dataclass, a TypedDict, a union of them. Raises
+    Any type that Pydantic validates is allowed: a model, a dataclass, a TypedDict, a union of them. Raises
     ConfigError, led by the key `schema`, naming the file.
     """
     dotted, _, attribute = name.partition(":")
@@ -115,7 +115,7 @@ def load_model(name: str, folder: Path) -> PydanticSchema:
 
 
 def _is_model_type(made: object) -> bool:
-    # A plain function would be called with what it is given, and an instance be anything.
+    # Pydantic would call a plain function, and accept any instance.
     return inspect.isclass(made) or get_origin(made) is not None or isinstance(made, UnionType)
 
 
@@ -132,7 +132,7 @@ _KEY = "signature.verifier"
 
 
 def load_verifier(folder: Path, named: str) -> Verifier:
-    """Return the verifier that `named` means in a folder.
+    """Return the verifier `named` in a folder.
 
     Raises ConfigError, led by its key and naming the file, where there is no such file or class,
     where the file cannot be run, and where the class cannot be made or has no `verify`.

@@ -1,4 +1,4 @@
-"""What events are exported as: JSON lines, HAR, a curl script, an HTTP file for editors, a pytest module."""
+"""Export formats: JSON lines, HAR, a curl script, an HTTP file for editors, a pytest module."""
 
 import json
 import re
@@ -14,17 +14,17 @@ from relay.model.values import dataclass
 from relay.transfer.pytest_export import OF_THE_CONNECTION, TAIL, ExportContext, write_head, write_request
 from relay.transfer.records import event_to_record
 
-# What curl drops from an address, refuses in it, or encodes.
+# Characters that curl drops from a URL, refuses, or encodes.
 _CURL_CHANGES = re.compile(r"[^\x21-\x7e]|#")
 _CURL_ADDS = ("Accept", "User-Agent", "Content-Type")
 _OCTAL_DIGITS = [bytes(0x30 + (byte >> shift & 7) for byte in range(256)) for shift in (6, 3, 0)]
-# What editors read in a body: separators, comments, files, scripts, variables, and line ends that they change.
+# Text that editors interpret in a body: separators, comments, files, scripts, variables, and line ends.
 _EDITOR_SYNTAX = re.compile(r"^(#|//|<[>@]?\s|>\s)|\{\{|\r", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class ExportFormat:
-    """One way to write events: `head`, then `one` for each event (joined by `between`), then `tail`."""
+    """An export format: `head`, then `one` for each event (joined by `between`), then `tail`."""
 
     name: str
     suffix: str
@@ -47,7 +47,7 @@ def _har(event: CapturedEvent, _: ExportContext) -> str:
     entry: dict[str, object] = {
         "startedDateTime": format_time(capture.received_at),
         "time": 0,
-        "_relay": {"id": event.id, "source": event.row.source},  # what import knows it by; HAR's own names have no _
+        "_relay": {"id": event.id, "source": event.row.source},  # identifies it for import; HAR's own names have no _
         "comment": f"relay #{event.id} {event.type} from {event.row.source}, {event.row.verdict.value}",
         "request": {
             "method": capture.method,
@@ -80,7 +80,7 @@ def _har(event: CapturedEvent, _: ExportContext) -> str:
 def _post_data(event: CapturedEvent) -> dict[str, str]:
     kind = decode_header_text(event.capture.header("Content-Type") or "application/octet-stream")
     body = encode_body(event.capture.body)
-    # HAR knows base64 for answers only; with the same word one line below, readers that care find it.
+    # HAR defines base64 only for responses; the same field name is used here.
     encoding = {"encoding": "base64"} if body["encoding"] == "base64" else {}
     return {"mimeType": kind, "text": body["text"], **encoding}
 
@@ -91,9 +91,9 @@ def _curl(event: CapturedEvent, _: ExportContext) -> str:
 
 
 def format_curl(event: CapturedEvent, server: str) -> str:
-    """Return the command that sends an event to a server, which is a word of the shell."""
+    """Return the curl command that sends an event to a server, given as a shell word."""
     capture = event.capture
-    # No expansion of brackets and braces, no tidying of dot segments, no header of curl's own: one request, this one.
+    # No globbing, no path normalisation, no headers of curl's own: exactly this request.
     options = ["--globoff --path-as-is --http1.1", f"-X {shlex.quote(capture.method)}"]
     options += [
         f"-H {_quote_for_shell(_curl_header(name, value))}" for name, value in _sendable_headers(capture.headers)
@@ -102,7 +102,7 @@ def format_curl(event: CapturedEvent, server: str) -> str:
     options.append("-H 'Expect:'")
     has_body = bool(capture.body) or capture.header("Content-Length") is not None
     if capture.method == "HEAD":
-        # With -X alone curl waits for the body of the answer; and it cannot give a HEAD a body.
+        # With -X alone curl waits for a body of the response; and it cannot send a body with HEAD.
         options[1:2] = ["--head", *(["-H 'Content-Length: 0'"] if has_body else [])]
         has_body = False
     if has_body:
@@ -117,12 +117,12 @@ def format_curl(event: CapturedEvent, server: str) -> str:
 
 
 def _curl_header(name: str, value: str) -> str:
-    # `-H 'X:'` leaves a header out; `-H 'X;'` sends it without a value.
+    # `-H 'X:'` removes a header; `-H 'X;'` sends it without a value.
     return f"{name}: {value}" if value.strip() else f"{name};"
 
 
 def _quote_for_shell(text: str) -> str:
-    """Return latin-1 text, a character a byte, as a word of the shell that yields those bytes."""
+    """Return latin-1 text, one character per byte, as a shell word for those bytes."""
     data = text.encode("latin-1")
     try:
         return shlex.quote(data.decode())
@@ -131,7 +131,7 @@ def _quote_for_shell(text: str) -> str:
 
 
 def _printf(body: bytes) -> str:
-    """Return a shell command that prints exact bytes; printf is built in, so no length is too long for it."""
+    """Return a shell command that prints exact bytes; printf is a builtin, so there is no length limit."""
     text = decode_utf8(body)
     if text is not None and "\0" not in text:
         return f"printf %s {shlex.quote(text)}"
@@ -139,7 +139,7 @@ def _printf(body: bytes) -> str:
 
 
 def _print_octal(data: bytes) -> str:
-    # Whole columns at once: byte by byte, a body of 25 MB would hold the running relay up for seconds.
+    # Whole columns at once: byte by byte, a body of 25 MB would block the running relay for seconds.
     text = bytearray(b"\\000") * len(data)
     for column, digits in enumerate(_OCTAL_DIGITS, start=1):
         text[column::4] = data.translate(digits)
@@ -148,7 +148,7 @@ def _print_octal(data: bytes) -> str:
 
 def _http(event: CapturedEvent, _: ExportContext) -> str:
     capture = event.capture
-    # Editors take {{x}} for a variable in the address as well, and leave out what follows a #.
+    # Editors treat {{x}} as a variable in the URL as well, and drop the part after a #.
     place = decode_header_text(capture.request_target).replace("{{", "%7B%7B").replace("#", "%23")
     lines = [f"### {_format_title(event)}", f"{capture.method} {{{{target}}}}{place} HTTP/1.1"]
     lines += [f"{name}: {decode_header_text(value)}" for name, value in _sendable_headers(capture.headers)]

@@ -1,4 +1,4 @@
-"""Events as a pytest module: each posted to an app, which must accept it, with a signature made at run time."""
+"""Exports events as a pytest module: each is posted to an app, which must accept it, signed at run time."""
 
 import re
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ class ExportContext:
             return None
 
     def locate(self, event: CapturedEvent) -> tuple[str, str, str]:
-        """Return path and query at the app, and the URL that its signature covers where that is another one."""
+        """Return path and query at the app, and the URL that its signature covers if that differs."""
         found = self.find_target(event)
         if found is None:
             return event.capture.path, event.capture.query, ""
@@ -55,13 +55,13 @@ class ExportContext:
         source_path = source.path if source else quote_path(f"/webhooks/{event.row.source}")
         path, query, _ = build_request_target(event, NO_CHANGES, options, destination, source_path)
         public_url = source.public_url if source else None
-        # As a replay: the app's own address, unless the source's public_url says which one the app checks.
+        # As in a replay: the app's own address, unless the source's public_url is the one that the app checks.
         if options.sign_url == "public" or (options.sign_url is None and public_url):
             return path, query, called_url(event, NO_CHANGES, source_path, public_url)
         return path, query, ""
 
     def find_signature(self, event: CapturedEvent) -> SignedAs | None:
-        """Return how an event is signed again; None where no secret can, and for one that did not verify."""
+        """Return how an event is signed again; None if no secret can, or if it did not verify."""
         if event.row.verdict is Verdict.INVALID:
             return None
         source = self.sources.get(event.row.source)
@@ -74,12 +74,12 @@ class ExportContext:
         if source.signature is None or find_pair_scheme(source):
             return None
         references = (*(one.reference for one in source.secrets), *source.missing_secrets, *source.locked_secrets)
-        # A secret of the vault gets a variable of its own name.
+        # A vault secret gets a variable of its own name.
         kind, _, name = next(iter(references), f"vault:{source.name}_webhook_secret").partition(":")
         return source.signature, name if kind == "env" else re.sub(r"\W", "_", name, flags=re.ASCII).upper()
 
 
-# Set by the client that sends a request, for the connection it sends it over.
+# Set by the client that sends a request, for its connection.
 OF_THE_CONNECTION = frozenset({"host", "content-length", "connection", "transfer-encoding", "keep-alive", "expect"})
 _URL_CHARACTERS = bytes(range(0x21, 0x7F)).decode()
 
@@ -157,7 +157,7 @@ TAIL = dedent('''\
 
 
 def write_head(context: ExportContext) -> str:
-    """Return what precedes the requests: the target's own address is the default of TARGET_URL."""
+    """Return the start of the module; the target's own address is the default of TARGET_URL."""
     url = next((options.url for options in context.forwards.values()), "http://localhost:3000")
     scheme, _, rest = url.partition("://")
     return _HEAD.replace("{target!r}", ascii(f"{scheme}://{rest.partition('/')[0].partition('?')[0]}"))
@@ -182,5 +182,5 @@ def write_request(event: CapturedEvent, context: ExportContext) -> str:
 
 
 def _quote(text: str) -> str:
-    """Return a captured path or query as ASCII: the few bytes that a request line may not hold are encoded."""
+    """Return a captured path or query as ASCII: bytes not allowed in a request line are encoded."""
     return quote_from_bytes(text.encode("latin-1"), safe=_URL_CHARACTERS)

@@ -1,4 +1,4 @@
-"""One event as a record of a JSON Lines file, byte for byte, and back again; and the requests of a HAR file as such."""
+"""Converts events to records of a JSON Lines file and back, byte for byte, and HAR requests to records."""
 
 import hashlib
 from base64 import b64decode
@@ -26,7 +26,7 @@ _HINT = "import what relay export --as jsonl wrote"
 
 
 def redact_event(event: CapturedEvent) -> CapturedEvent:
-    """Return the event without what usually is a credential: values of headers and of query fields by name."""
+    """Return the event without usual credentials: values of headers and query fields by name."""
     capture = event.capture
     query = _redact_query(capture.query)
     address, mark, rest = capture.url.partition("?")
@@ -75,7 +75,7 @@ def event_to_record(event: CapturedEvent) -> dict[str, Any]:
     }
 
 
-# A line of the wire: latin-1 text, in which every character is one byte.
+# A line on the wire: latin-1 text, one character per byte.
 _Line = Annotated[str, StringConstraints(pattern=r"^[^\x00\r\n\u0100-\U0010ffff]*$")]
 _Token = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 _Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f/]{1,200}$")]
@@ -145,7 +145,7 @@ class _Record(BaseModel):
 
 
 def parse_record(line: bytes) -> ImportedEvent:
-    """Read one line of an export. Raises UsageError saying what is wrong with it, never quoting it whole."""
+    """Parse a line of an export. Raises UsageError with the problem, never quoting the whole line."""
     try:
         value = parse_json(line)
         parsed = _Record.model_validate(value)
@@ -162,7 +162,7 @@ def parse_record(line: bytes) -> ImportedEvent:
 def _describe_mistake(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the line"
-    what = "Input should be an object" if first["type"] == "model_type" else first["msg"]  # that one names our class
+    what = "Input should be an object" if first["type"] == "model_type" else first["msg"]  # msg names the class
     return escape_unprintable(f"{where}: {what[:1].lower()}{what[1:]}", _MAX_MESSAGE)
 
 
@@ -186,7 +186,7 @@ def _build_event(parsed: _Record, body: bytes) -> ImportedEvent:
         provider=escape_unprintable(parsed.provider),
         type=escape_unprintable(parsed.type),
         idempotency_key=escape_unprintable(parsed.idempotency_key) if parsed.idempotency_key else None,
-        claims_key=False,  # a file must not make what really arrives a duplicate
+        claims_key=False,  # an import must not make real events duplicates
         deliver_duplicates=False,
         outcome=parsed.outcome,
         verification=Verification(verdict=parsed.verdict, reason=parsed.reason, checks=(imported, *steps)),
@@ -233,7 +233,7 @@ class _PostData(BaseModel):
     mime_type: Annotated[str | None, Field(alias="mimeType")] = None
 
     def record(self) -> dict[str, str]:
-        """Return the body as in an export; HAR may give a form by its fields alone."""
+        """Return the body as in an export; HAR may contain only the fields of a form."""
         text = self.text or ""
         if not text and self.params and (self.mime_type or "").startswith("application/x-www-form-urlencoded"):
             text = urlencode([(one.name, one.value or "") for one in self.params])
@@ -255,11 +255,11 @@ class _Origin(BaseModel):
 class _Entry(BaseModel):
     started: Annotated[AwareDatetime, Field(alias="startedDateTime")]
     request: _Request
-    origin: Annotated[_Origin | None, Field(alias="_relay")] = None  # of one that relay wrote
+    origin: Annotated[_Origin | None, Field(alias="_relay")] = None  # of a file that relay wrote
 
 
 def read_records(content: bytes) -> Iterator[dict[str, Any]]:
-    """Yield each request of a HAR file as a record. Raises UsageError for what is no HAR."""
+    """Yield each request of a HAR file as a record. Raises UsageError if it is not HAR."""
     try:
         value = parse_json(content, bounded=False)
     except PayloadError as error:
@@ -293,7 +293,7 @@ def _read_record(entry: _Entry) -> dict[str, Any]:
         "path": _latin1_text(url.path or "/"),
         "query": _latin1_text(url.query),
         "url": _latin1_text(request.url),
-        # Names that begin with a colon are HTTP/2's, and no headers.
+        # Names that start with a colon are HTTP/2 pseudo-headers.
         "headers": [[pair.name, _latin1_text(pair.value)] for pair in request.headers if not pair.name.startswith(":")],
         "body": (request.post_data or _PostData()).record(),
     }

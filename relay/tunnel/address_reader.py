@@ -1,4 +1,4 @@
-"""Which of the https addresses that a tunnel program prints is the tunnel's."""
+"""Finds the tunnel's address among the https addresses that a tunnel program prints."""
 
 import ipaddress
 import re
@@ -21,7 +21,7 @@ _SERVICES = """
     *.ngrok-free.dev *.srv.us *.loclx.io *.tunnelmole.net *.sharedwithexpose.com *.packetriot.net *.telebit.io
     *.tunnl.gg
 """
-# Hosts that programs name before, or instead of, the tunnel's own: terms, documentation, sign-in, news, errors.
+# Hosts that programs print before or instead of the tunnel's: terms, documentation, sign-in, news, errors.
 _FOREIGN_SERVICES = """
     cloudflare.com *.cloudflare.com *.argotunnel.com trycloudflare.com api.trycloudflare.com loca.lt
     localtunnel.me localtunnel.github.io ngrok.com *.ngrok.com localhost.run admin.localhost.run www.localhost.run
@@ -35,7 +35,7 @@ _FOREIGN_SERVICES = """
 _NO_APPLICATION = frozenset(
     ("www", "docs", "doc", "help", "support", "blog", "status", "login", "accounts", "dashboard", "console")
 )
-# What a line says that points a person somewhere else. Only for hosts that are not known.
+# Words of a line that refers a person to another site. Only for unknown hosts.
 _REMARK = re.compile(
     r"^\W*(?:npm|npx|yarn|pnpm|pip|brew|bun|deno)\b|\((?:node|bun):\d+\)|\b(?:warn|warning|notice|deprecat\w*|docs?|"
     r"documentation|terms|tos|privacy|policy|licen[cs]e|changelog|release notes|new (?:\w+ )?(?:version|release)|"
@@ -53,16 +53,16 @@ _REMARK_PATH = re.compile(
 )
 
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]|\x1b[=>78cDEHM]")
-# Further escapes move the cursor: what follows stands somewhere else on the screen.
+# Other escapes move the cursor: the following text is elsewhere on the screen.
 _MOVE = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]")
 _LINK = re.compile(r"""https://[^\s"'<>|()\[\]{},;`\\│┃║]+""", re.IGNORECASE)
-# Dates, times, levels and the borders of boxes, which surround what a program prints.
+# Dates, times, levels and box borders around the output of a program.
 _FRAME = re.compile(
     r"\d{4}[-/]\d\d[-/]\d\d(?:T[\d:.,]+(?:Z|[+-]\d\d:?\d\d)?)?|\b(?:INF|INFO|info|DBG|WRN|LOG)\b|[^A-Za-z/\"'=?&]"
 )
 _LABEL = re.compile(r"(?:[:=]|->|=>|→|\b(?:is|at|from|on))\s*$")
 _ARROW = re.compile(r"^/?\s*(?:->|=>|→|<-|~>)")
-# Words with which a program says that it has another address.
+# Words of a program that announces another address.
 _ADDRESS = re.compile(
     r"\b(?:urls?|address(?:es)?|tunnel\w*|forward\w*|public|endpoints?|available|internet|shar\w+|online|re-?connect\w*)\b",
     re.IGNORECASE,
@@ -70,7 +70,7 @@ _ADDRESS = re.compile(
 
 
 class AddressRank(IntEnum):
-    """How sure it is that an address is the tunnel's, from the least on."""
+    """The certainty that an address is the tunnel's, lowest first."""
 
     WITH_PATH = 0
     IN_A_SENTENCE = 1
@@ -92,7 +92,7 @@ class PrintedAddress:
 
     @property
     def host(self) -> str:
-        """Return the host, without its port."""
+        """Return the host without its port."""
         return _host_of(self.address)
 
 
@@ -104,7 +104,7 @@ class AddressReader:
         self.found: PrintedAddress | None = None
 
     def read(self, line: str) -> bool:
-        """Take in a line while no address is in use; say whether `found` changed. The last of one rank wins."""
+        """Read a line while no address is in use; return whether `found` changed. The last of a rank wins."""
         best = max(self._printed(line), key=lambda printed: printed.rank, default=None)
         if best is None or (self.found is not None and best.rank < self.found.rank):
             return False
@@ -113,10 +113,10 @@ class AddressReader:
         return changed
 
     def read_later(self, line: str) -> bool:
-        """Take in a line of a program whose address is in use; say whether there is a new one.
+        """Read a line of a program whose address is in use; return whether there is a new one.
 
-        Requests that the program logs must not pass for a new address, whatever is in them: only a line like the
-        one that told the address counts, or a plain statement of an address of the same service.
+        Requests that the program logs must not be treated as a new address: only a line like the
+        one with the address counts, or a plain statement of an address of the same service.
         """
         now = self.found
         printed = [one for one in self._printed(line) if _is_usable(one)]
@@ -142,7 +142,7 @@ class AddressReader:
 
 
 def find_addresses(text: str) -> Iterator[PrintedAddress]:
-    """Give the addresses of a plain line that may be a tunnel's."""
+    """Yield the addresses of a plain line that may be a tunnel's."""
     for match in _LINK.finditer(text):
         address = match[0].rstrip(".:!*_…")
         host = _host_of(address)
@@ -155,7 +155,7 @@ def find_addresses(text: str) -> Iterator[PrintedAddress]:
 
 
 def strip_escapes(line: str) -> str:
-    """Return a line without the escapes for colours and for moving on the screen."""
+    """Return a line without escapes for colours and cursor movement."""
     return _MOVE.sub(" ", _COLOUR.sub("", line))
 
 
@@ -205,7 +205,7 @@ def _is_usable(printed: PrintedAddress) -> bool:
 
 
 def _service_domain(host: str) -> str:
-    """Return what two addresses of one service share: the host without its first label."""
+    """Return the domain that the addresses of a service share: the host without its first label."""
     known = next((pattern for pattern in _SERVICES.split() if fnmatchcase(host, pattern)), "")
     parent = host.partition(".")[2]
     return known or (parent if "." in parent else host)

@@ -1,4 +1,4 @@
-"""What a tunnel is: its options, its states, the protocol each kind fulfils and the address it may have."""
+"""The interface of tunnels: options, states, the protocol of each kind, and the check of addresses."""
 
 import asyncio
 import re
@@ -15,7 +15,7 @@ from relay.model.values import dataclass
 
 
 class TunnelState(StrEnum):
-    """Where a tunnel stands; NONE: there is none, on purpose."""
+    """The state of a tunnel; NONE: switched off."""
 
     DOWN = "down"
     CONNECTING = "connecting"
@@ -41,13 +41,13 @@ class TunnelOptions:
     url_pattern: str | None = None
     public_url: str | None = None
     agent_path: Path | None = None
-    download: bool = field(default=False, compare=False)  # consent, no setting
+    download: bool = field(default=False, compare=False)  # consent, not a setting
     locked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelTimeouts:
-    """How long a tunnel may take, in seconds.
+    """Timeouts of a tunnel, in seconds.
 
     `start`: until it has an address. `settle`: in which a better address than the first may be printed. `heal`: until
     an agent that lost its connection has it back, after which it is replaced. `poll`: between two looks at the agent.
@@ -67,15 +67,15 @@ ReportState = Callable[[TunnelState, str | None, str], None]
 
 
 class Tunnel(Protocol):
-    """One way to be reached from outside."""
+    """A way to be reached from outside."""
 
     @property
     def name(self) -> str:
-        """Return what a person calls it, such as `ngrok`."""
+        """Return its name, such as `ngrok`."""
         ...
 
     async def hold(self, say: ReportState) -> None:
-        """Open the tunnel and hold it open until it is lost, saying every change.
+        """Open the tunnel and keep it open until it is lost, reporting every change.
 
         Raises TunnelError when it cannot be opened or was lost, RefusedError when trying again
         soon is pointless. However it ends, no process of its own is left.
@@ -84,14 +84,14 @@ class Tunnel(Protocol):
 
 
 class RefusedError(TunnelError):
-    """Something only a person can fix: worth trying again after `again` seconds, never if None."""
+    """A failure that only a person can fix: retried after `again` seconds, never if None."""
 
     def __init__(self, sentence: str, *, hint: str = "", again: float | None = 60.0) -> None:
         super().__init__(sentence, hint=hint)
         self.again = again
 
 
-# No user-info, no query, ASCII only: what a person will paste into a provider's settings.
+# No user-info, no query, ASCII only: it will be pasted into a provider's settings.
 _ADDRESS = re.compile(
     r"https://[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::(?P<port>[0-9]{1,5}))?(?:/[a-z0-9._~%/-]*)?", re.IGNORECASE
 )
@@ -99,20 +99,20 @@ _LAST_PORT = 65535
 
 
 def check_address(text: object, origin: str) -> str:
-    """Return a public address without its last slash.
+    """Return a public address without its trailing slash.
 
     Raises TunnelError when it is not https or holds odd characters; `origin` says who gave it.
     """
     match = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
     if match is None or not 1 <= int(match["port"] or 443) <= _LAST_PORT:
-        # A letter that only looks like an ASCII one must show, or the sentence would make no sense.
+        # A letter that only looks like ASCII must be visible, or the message would be confusing.
         printable = escape_unprintable(str(text).encode("ascii", "backslashreplace"), limit=200)
         raise TunnelError(f"{origin} gave an address that is not a plain https URL: {printable}")
     return match[0].rstrip("/")
 
 
 class StaticTunnel:
-    """An address that somebody else forwards to relay: believed, never checked."""
+    """A fixed address that is forwarded to relay by other means; it is not checked."""
 
     name = "static"
 
@@ -121,7 +121,7 @@ class StaticTunnel:
         self._ingress_url = ingress_url
 
     async def hold(self, say: ReportState) -> None:
-        """Be up at once and for ever. Raises RefusedError without an address, TunnelError for an odd one."""
+        """Report the address as up and wait forever. Raises RefusedError without one, TunnelError if it is invalid."""
         if not self._public_url:
             raise RefusedError(
                 "the static tunnel has no address", hint="set public_url under [tunnel] in relay.toml", again=None
@@ -132,7 +132,7 @@ class StaticTunnel:
 
 
 class NoTunnel:
-    """No tunnel, and why."""
+    """No tunnel, with the reason."""
 
     name = "none"
 
@@ -140,6 +140,6 @@ class NoTunnel:
         self._why = why
 
     async def hold(self, say: ReportState) -> None:
-        """Say so and wait for ever."""
+        """Report it and wait forever."""
         say(TunnelState.NONE, None, self._why)
         await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""A tunnel opened by any program: its address is taken from what it prints."""
+"""A tunnel opened by any program: its address is read from the program's output."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ _HINT = 'tunnel.url_pattern says which address is the tunnel\'s; for a fixed one
 
 
 class CommandTunnel:
-    """Runs the command of `[tunnel]` and takes its address from what it prints.
+    """Runs the command of `[tunnel]` and reads its address from the output.
 
     `{ingress_url}`, `{host}` and `{port}` in the command are replaced after it was split into
     words; no shell is involved. The command keeps relay's environment, as in a terminal.
@@ -39,9 +39,9 @@ class CommandTunnel:
         self._timeouts = timeouts
 
     async def hold(self, say: ReportState) -> None:
-        """Run the command until it ends, and say every address that it prints for the tunnel.
+        """Run the command until it ends, and report each address that it prints for the tunnel.
 
-        Raises RefusedError when the command cannot run, else TunnelError.
+        Raises RefusedError if the command cannot run, else TunnelError.
         """
         argv = self._words()
         program = escape_unprintable(Path(argv[0]).name, limit=80)
@@ -68,7 +68,7 @@ class CommandTunnel:
             hint = 'such as "cloudflared tunnel --url {ingress_url}"'
             raise RefusedError("tunnel.command is missing", hint=hint, again=None)
         found = shutil.which(words[0], path=self._environ.get("PATH", os.defpath))
-        # Only what is called ngrok: pyenv's script for `python` reads the same.
+        # Only a program called ngrok: pyenv's script for `python` has the same text.
         if found is not None and Path(found).stem == "ngrok" and is_pyngrok_script(Path(found)):
             raise RefusedError(SCRIPT_COMMAND[0], hint=SCRIPT_COMMAND[1])
         url, parts = self._ingress_url, urlsplit(self._ingress_url)
@@ -76,7 +76,7 @@ class CommandTunnel:
         return [word.replace("{ingress_url}", url).replace("{host}", host).replace("{port}", port) for word in words]
 
     async def _wait_for_address(self, child: ChildProcess, output: "_CommandOutput", program: str) -> None:
-        """Wait until it is clear which address is the tunnel's, or the command has ended."""
+        """Wait until the tunnel's address is certain, or the command has ended."""
         try:
             async with asyncio.timeout(self._timeouts.start):
                 await output.wait_for_change(child)
@@ -86,7 +86,7 @@ class CommandTunnel:
             raise TunnelError(
                 f"{program} printed no https address {waited}{output.last_words}", hint=hint or _HINT
             ) from None
-        # A better one may follow: the last of those that stand on their own, or one of a known service.
+        # A better one may follow: the last one on a line of its own, or one of a known service.
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timeouts.settle):
                 while not output.is_sure and not child.exited.done():
@@ -94,7 +94,7 @@ class CommandTunnel:
 
 
 class _CommandOutput:
-    """What the command prints: the address in it, and its last line."""
+    """The output of the command: the address in it, and its last line."""
 
     def __init__(self, url_pattern: str | None) -> None:
         self._reader = AddressReader(url_pattern)
@@ -103,7 +103,7 @@ class _CommandOutput:
         self._last = ""
 
     def read(self, line: str) -> None:
-        """Take in a line."""
+        """Read a line."""
         self._last = line
         changed = self._reader.read_later(line) if self._in_use else self._reader.read(line)
         if changed and not self._changed.done():
@@ -111,12 +111,12 @@ class _CommandOutput:
 
     @property
     def is_sure(self) -> bool:
-        """Return whether the address is one of a service that is known, or fits the pattern."""
+        """Return whether the address belongs to a known service, or matches the pattern."""
         return self._reader.found is not None and self._reader.found.rank is AddressRank.KNOWN
 
     @property
     def last_words(self) -> str:
-        """Return the last line as the end of a sentence; "" when there is none."""
+        """Return the last line as the end of a sentence; "" if there is none."""
         last = escape_unprintable(strip_escapes(self._last).strip().rstrip(" ."), limit=200)
         return f"; it last said: {last}" if last else ""
 
@@ -126,7 +126,7 @@ class _CommandOutput:
         self._changed = _new_future() if self._changed.done() else self._changed
 
     def take(self, program: str) -> str:
-        """Return the address, which is in use from now on. Raises TunnelError for one with odd characters."""
+        """Return the address, which is in use from now on. Raises TunnelError for invalid characters."""
         self._in_use = True
         self._changed = _new_future()
         found = self._reader.found

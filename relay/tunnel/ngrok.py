@@ -28,9 +28,9 @@ from relay.tunnel.ngrok_errors import NO_TOKEN, FailureContext, explain_failure,
 from relay.tunnel.process import ChildProcess, PidFile, run_child
 
 _NAME = "relay"
-# Kept from the agent: the token is in its configuration file, the key is none of its business.
+# Not passed to the agent: the token is in its configuration file, and it does not need the key.
 _NOT_FOR_THE_AGENT = ("NGROK_AUTHTOKEN", "NGROK_API_KEY")
-# So many looks in a row may go unanswered: a laptop may be busy.
+# Consecutive polls that may fail: a laptop may be busy.
 _MISSES = 3
 
 
@@ -95,7 +95,7 @@ class NgrokTunnel:
 
 
 class _AgentLog:
-    """What the agent's log has told so far: where its API is, whether it is connected, what went wrong."""
+    """The state of the agent from its log: the address of its API, whether it is connected, errors."""
 
     def __init__(self) -> None:
         self.api_url: str | None = None
@@ -105,7 +105,7 @@ class _AgentLog:
         self.changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def read(self, line: str) -> None:
-        """Take in one line: `t=… lvl=info msg="client session established" obj=tunnels.session`."""
+        """Read a line: `t=… lvl=info msg="client session established" obj=tunnels.session`."""
         if not line.startswith("t="):
             self._plain.append(line)
             return
@@ -115,7 +115,7 @@ class _AgentLog:
 
     @property
     def last_words(self) -> str:
-        """Return the latest failure, from the log or (a wrong configuration) printed beside it."""
+        """Return the latest failure, from the log or (for a wrong configuration) from its output."""
         return self.error or "\n".join(self._plain)
 
     def _note(self, entry: NgrokLog) -> None:
@@ -134,7 +134,7 @@ class _AgentLog:
 
 
 class _Agent:
-    """A running agent, spoken to through its local API."""
+    """A running agent, controlled through its local API."""
 
     def __init__(self, child: ChildProcess, log: _AgentLog, words: FailureContext, timeouts: TunnelTimeouts) -> None:
         self._child = child
@@ -163,7 +163,7 @@ class _Agent:
                 raise TunnelError(f"ngrok's agent did not connect within {patience:.0f} s")
 
     async def open_tunnel(self, ingress_url: str, domain: str | None) -> str:
-        """Return the https address that now leads to `ingress_url`. Raises TunnelError."""
+        """Return the https address that now forwards to `ingress_url`. Raises TunnelError."""
         request = {"name": _NAME, "addr": ingress_url, "proto": "http", "schemes": ["https"], "inspect": False}
         if domain:
             request["domain"] = domain
@@ -178,7 +178,7 @@ class _Agent:
         return self._address
 
     async def watch(self, address: str) -> str | None:
-        """Return another address than `address` once there is one, None once the session is lost.
+        """Return the new address when it differs from `address`, None when the session is lost.
 
         Raises TunnelError when the agent has died, fell silent, or has no tunnel any more.
         """
@@ -202,7 +202,7 @@ class _Agent:
                 return self._address
 
     async def _change(self, timeout: float) -> None:  # noqa: ASYNC109 - asyncio.wait's own, which raises nothing
-        """Wait for news in the log, at most `timeout` seconds. Raises TunnelError when the agent has died."""
+        """Wait for a change in the log, at most `timeout` seconds. Raises TunnelError if the agent has died."""
         news = {self._log.changed, self._child.exited}
         await asyncio.wait(news, timeout=max(timeout, 0), return_when=asyncio.FIRST_COMPLETED)
         if self._log.changed.done():
@@ -217,7 +217,7 @@ class _Agent:
         raise TunnelError(f"the ngrok agent ended (status {status})")
 
     async def _api(self, path: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Ask the agent. Raises PyngrokNgrokHTTPError when it refuses, _NoAnswerError when it gives no answer."""
+        """Call the agent's API. Raises PyngrokNgrokHTTPError if it refuses, _NoAnswerError if it does not answer."""
         method = "POST" if data else "GET"
         call = partial(ngrok.api_request, f"{self._log.api_url}{path}", method, data)
         try:
@@ -233,18 +233,18 @@ class _Agent:
 
 
 class _NoAnswerError(Exception):
-    """The agent's API gave no answer, or none that makes sense."""
+    """The agent's API gave no valid answer."""
 
 
 def _api_error_text(body: str) -> str:
-    """Return ngrok's words from an API error: `{"msg": …, "details": {"err": …}}`."""
+    """Return ngrok's text from an API error: `{"msg": …, "details": {"err": …}}`."""
     with suppress(ValueError, TypeError, KeyError):
         return str(json.loads(body)["details"]["err"])
     return body
 
 
 def _proxy_hint() -> str:
-    # urllib, which pyngrok uses, asks the proxy even for this machine.
+    # urllib, which pyngrok uses, would use the proxy even for this machine.
     if urllib.request.getproxies().get("http") and not urllib.request.proxy_bypass("127.0.0.1"):
         return "http_proxy is set: add 127.0.0.1 to no_proxy"
     return ""

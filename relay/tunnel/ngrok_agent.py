@@ -1,4 +1,4 @@
-"""The ngrok agent on this machine: its binary, and the configuration it is given."""
+"""The ngrok agent on this machine: its binary and its configuration."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from relay.platform import read_command_line
 from relay.tunnel.base import RefusedError
 from relay.tunnel.process import run_child, write_private_text
 
-# Run in a process of its own: pyngrok prints its progress to stdout, which is for relay's data, and cannot
+# Run in a separate process: pyngrok prints its progress to stdout, which is for relay's data, and cannot
 # be interrupted. It downloads to a fixed name in the folder for temporary files, where others may have put a link.
 _DOWNLOAD = """
 import sys, tempfile
@@ -31,12 +31,12 @@ except exception.PyngrokError as error:
         cause = getattr(cause, "reason", cause)
     sys.exit(getattr(cause, "strerror", None) or str(cause))
 """
-# In seconds. The archive is about 10 MB, and pyngrok tells every percent of it.
+# In seconds. The archive is about 10 MB, and pyngrok reports every percent.
 _DOWNLOAD_LIMIT = 300.0
 _SILENCE_LIMIT = 30.0
 _PERCENT = re.compile(r"Downloading ngrok: (\d+)%")
 
-# pip puts pyngrok's console script beside relay, under the name of the agent; pyenv's shim leads to it.
+# pip installs pyngrok's console script next to relay, under the name of the agent; pyenv's shim calls it.
 _NOT_THE_AGENT = re.compile(rb"\b(?:pyngrok|pyenv)\b")
 
 # Inspection is switched off twice, here and for the tunnel: the agent's own pages on port 4040 have
@@ -60,7 +60,7 @@ SCRIPT_COMMAND = (
 
 
 class NoAgentError(RefusedError):
-    """There is no ngrok agent on this machine, and none is configured."""
+    """No ngrok agent is installed or configured on this machine."""
 
     def __init__(self, script: Path | None = None) -> None:
         aside = f" ({escape_unprintable(str(script))} is pyngrok's script, not the agent)" if script else ""
@@ -72,7 +72,7 @@ class NoAgentError(RefusedError):
 
 
 def default_agent() -> Path:
-    """Return where pyngrok keeps the agent it downloads."""
+    """Return the path of the agent that pyngrok downloads."""
     from pyngrok import conf  # noqa: PLC0415 - takes 0.1 s to import
 
     return Path(conf.DEFAULT_NGROK_PATH)
@@ -116,7 +116,7 @@ def find_agent(configured: Path | None, environ: Mapping[str, str], default: Pat
 
 
 def named_agent(environ: Mapping[str, str]) -> Path | None:
-    """Return the agent that NGROK_PATH, or pyngrok's own PYNGROK_NGROK_PATH, names."""
+    """Return the agent named by NGROK_PATH, or by pyngrok's PYNGROK_NGROK_PATH."""
     text = environ.get("NGROK_PATH") or environ.get("PYNGROK_NGROK_PATH")
     return Path(text).expanduser() if text else None
 
@@ -124,7 +124,7 @@ def named_agent(environ: Mapping[str, str]) -> Path | None:
 async def download_agent(target: Path, environ: Mapping[str, str], report: Callable[[str], None]) -> Path:
     """Download the agent through pyngrok to `target` and return that; `report` takes sentences on the progress.
 
-    `target` appears whole or not at all. Raises RefusedError when it cannot be downloaded, also after 30 s
+    `target` is written atomically. Raises RefusedError if it cannot be downloaded, also after 30 s
     without progress and after five minutes.
     """
     try:
@@ -175,9 +175,9 @@ def _download_error(why: str) -> RefusedError:
 
 @contextmanager
 def agent_config(data_dir: Path, token: Secret) -> Iterator[Path]:
-    """Give the agent's configuration file, readable by this user only; it is removed on the way out.
+    """Create the agent's configuration file, readable by this user only; it is removed at the end of the block.
 
-    The token goes through a file because anybody on the machine can read a command line. Raises
+    The token is in a file because any user of the machine can read a command line. Raises
     TunnelError when the file cannot be written.
     """
     path = _config_path(data_dir)

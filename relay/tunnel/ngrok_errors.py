@@ -1,4 +1,4 @@
-"""What ngrok's agent says when it fails, told in one sentence with what to do about it."""
+"""Explains the errors of ngrok's agent, with what to do about them."""
 
 import re
 from collections.abc import Callable
@@ -30,7 +30,7 @@ _OFFLINE = (
 
 @dataclass(frozen=True, slots=True)
 class NgrokFailure:
-    """A failure of the agent: sentence and hint, and when to try again.
+    """A failure of the agent: message and hint, and when to retry.
 
     `again` is in seconds; None means never, because nothing changes while relay runs. A `passing` fault follows the
     usual backoff. `{domain}`, `{token}` and `{others}` are replaced by what the configuration says.
@@ -71,7 +71,7 @@ _BY_CODE = {
     314: _NOT_RESERVED,
     319: _NOT_RESERVED,
     320: _NOT_RESERVED,
-    # Also what an agent gets whose own last session ngrok has not given up yet, which takes a minute.
+    # Also for an agent whose own last session ngrok has not closed yet, which takes a minute.
     334: NgrokFailure(
         "another ngrok agent already serves this address",
         "stop it{others} or choose another tunnel.domain",
@@ -90,7 +90,7 @@ OFFLINE = NgrokFailure("cannot reach ngrok", "is this machine online, is port 44
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureContext:
-    """What sentences about one tunnel may name, and the token they must not.
+    """Values that messages about a tunnel may contain, and the token that they must not.
 
     `token` is where the token comes from, `hidden` the token itself; `others` finds the ids of
     further ngrok agents on this machine.
@@ -103,9 +103,9 @@ class FailureContext:
 
 
 def explain_failure(text: str, words: FailureContext) -> TunnelError:
-    """Return what the agent's own words mean; RefusedError where trying again soon is pointless.
+    """Return the error for the agent's message; RefusedError if an early retry is pointless.
 
-    The agent repeats the authtoken in its complaints about it: that never gets through.
+    The agent repeats the authtoken in its messages: it is removed.
     """
     code = _CODE.search(text)
     if code is not None and int(code[1]) in _BY_CODE:
@@ -118,7 +118,7 @@ def explain_failure(text: str, words: FailureContext) -> TunnelError:
 
 
 def failure_error(fault: NgrokFailure, words: FailureContext, quote: str = "") -> TunnelError:
-    """Return a fault as the error to raise, with ngrok's own code or words in brackets."""
+    """Return the error for a failure, with ngrok's own code or text in brackets."""
     others = words.others() if "{others}" in fault.hint else []
     named = f" (here: process {', '.join(map(str, others))})" if others else ""
     kind, _, name = words.token.partition(":")
@@ -132,7 +132,7 @@ def failure_error(fault: NgrokFailure, words: FailureContext, quote: str = "") -
 
 
 def _first_words(text: str, words: FailureContext) -> str:
-    """Return the first line that says something, without the token."""
+    """Return the first line with text, without the token."""
     if words.hidden:
         text = text.replace(words.hidden, "••••")
     text = _TOKEN_LINE.sub(r"\1••••", text)

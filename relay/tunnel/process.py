@@ -1,4 +1,4 @@
-"""A child process in a group of its own, read line by line and never left behind."""
+"""A child process in its own process group, read line by line and always ended."""
 
 import asyncio
 import hashlib
@@ -25,7 +25,7 @@ from relay.tunnel.base import RefusedError
 
 
 def write_private_text(path: Path, text: str) -> None:
-    """Write a file in one step, readable by this user only from its first byte on.
+    """Write a file atomically, readable by this user only from its first byte.
 
     Raises TunnelError when that cannot be done.
     """
@@ -37,9 +37,9 @@ def write_private_text(path: Path, text: str) -> None:
 
 
 class PidFile:
-    """Says which process holds the tunnel open: its id, and a digest of its command line.
+    """Records the process of the tunnel: its id, and a digest of its command line.
 
-    A relay that is killed outright cannot close its tunnel, which would go on publishing the
+    A relay that is killed cannot close its tunnel, which would continue publishing the
     ingress port; the next relay on the same data_dir ends it.
     """
 
@@ -47,22 +47,22 @@ class PidFile:
         self.path = data_dir.resolve() / "tunnel.pid"
 
     def note(self, pid: int) -> None:
-        """Write a process down. Raises TunnelError when that cannot be done.
+        """Record a process. Raises TunnelError if that fails.
 
-        Worth doing twice, at its start and once it works: a process has no command line yet for an
+        Called twice, at its start and when it works: a process has no command line yet for an
         instant after it was started, and a launcher replaces itself by the real program.
         """
         write_private_text(self.path, f"{pid} {_command_digest(pid)}\n")
 
     def remove(self) -> None:
-        """Forget the process: it has ended."""
+        """Remove the record: the process has ended."""
         self.path.unlink(missing_ok=True)
 
     async def end_leftover(self, grace: float) -> int | None:
-        """End the process group noted by an earlier relay; return its id, None when there is none.
+        """End the process group recorded by an earlier relay; return its id, None if there is none.
 
-        The id may belong to somebody else by now: only a process with the very command line that
-        was noted is touched. TERM comes first, KILL after `grace` seconds.
+        The id may belong to another program by now: only a process with the same command line that
+        was recorded is ended, by TERM first and KILL after `grace` seconds.
         """
         pid, digest = self._noted()
         # Process group 0 would be relay's own, -1 everybody's, and 1 is the system's first process.
@@ -89,12 +89,12 @@ class PidFile:
 
 
 def _command_digest(pid: int) -> str:
-    """Return a digest of a command line, which may hold a secret; "" for a process that is gone."""
+    """Return a digest of a command line, which may contain a secret; "" if the process has ended."""
     line = read_command_line(pid)
     return hashlib.sha256(os.fsencode(line)).hexdigest() if line else ""
 
 
-# A program that prints without line ends is cut here rather than kept in memory.
+# Output without line ends is cut here, to bound memory.
 _LONGEST_LINE = 65536
 # How long after its end a process's last words may still be in the pipe, in seconds.
 _LAST_WORDS = 1.0
@@ -103,7 +103,7 @@ _LINE_END = re.compile(rb"[\r\n]+")
 
 
 class ChildProcess(asyncio.SubprocessProtocol):
-    """The process while it runs; `exited` is done once it has ended.
+    """A running process; `exited` is done when it has ended.
 
     The event loop reads its output until it ends, so a full pipe never stops it.
     """
@@ -118,7 +118,7 @@ class ChildProcess(asyncio.SubprocessProtocol):
 
     @property
     def pid(self) -> int:
-        """Return the process id, which is the id of its group too."""
+        """Return the process id, which is also the id of its group."""
         assert self._transport is not None
         return self._transport.get_pid()
 
@@ -131,7 +131,7 @@ class ChildProcess(asyncio.SubprocessProtocol):
         return -1 if status is None else status
 
     async def close(self, grace: float) -> None:
-        """End the whole group: TERM, and KILL for whatever is there after `grace` seconds."""
+        """End the whole group: TERM, then KILL after `grace` seconds."""
         signal_process_group(self.pid, signal.SIGTERM)
         try:
             # A closed pipe counts grandchildren too: they share the pipe and may outlive the first process.
@@ -147,7 +147,7 @@ class ChildProcess(asyncio.SubprocessProtocol):
         self._transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Hand on the complete lines (called by asyncio)."""
+        """Pass on complete lines (called by asyncio)."""
         del fd
         *lines, self._rest = _LINE_END.split(self._rest + data)
         for line in lines:
@@ -157,7 +157,7 @@ class ChildProcess(asyncio.SubprocessProtocol):
             self._hand_on(rest)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """Hand on what came last without a line end (called by asyncio)."""
+        """Pass on a last line without a line end (called by asyncio)."""
         del fd, exc
         rest, self._rest = self._rest, b""
         self._hand_on(rest)
@@ -184,7 +184,7 @@ async def run_child(
     grace: float = 5.0,
     pid_file: PidFile | None = None,
 ) -> AsyncIterator[ChildProcess]:
-    """Run a program without a shell, its output and errors handed to `on_line` (which must not raise).
+    """Run a program without a shell; its output and errors are passed to `on_line` (which must not raise).
 
     Raises RefusedError when it cannot be started. On the way out its whole process group ends:
     TERM, and KILL after `grace` seconds. Until then `pid_file` names it.
@@ -197,7 +197,7 @@ async def run_child(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            # A Ctrl-C in the terminal is relay's to handle: it closes its children itself.
+            # relay handles a Ctrl-C in the terminal itself and closes its children.
             env=dict(env),
             **own_process_group(),
         )

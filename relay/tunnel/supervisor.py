@@ -18,17 +18,17 @@ from relay.tunnel.process import PidFile
 
 log = logging.getLogger(__name__)
 
-# 1 s doubling to 60 s; the jitter keeps many relays from coming back in the same second.
+# 1 s doubling to 60 s; the jitter prevents many relays from reconnecting in the same second.
 LONGEST_BACKOFF = 60.0
 BACKOFF = RetryPolicy(attempts=sys.maxsize, first=1.0, factor=2.0, max=LONGEST_BACKOFF, jitter=0.2)
-# Up for this many seconds and the next failure counts as the first.
+# After this many seconds up, the next failure counts as the first.
 STABLE_SECONDS = 60.0
-# What a tunnel of an earlier relay gets to end by itself, in seconds.
+# Seconds for a tunnel of an earlier relay to end by itself.
 LEFTOVER_SECONDS = 5.0
 
 
 class Supervisor:
-    """A tunnel that comes back by itself; `current` says how it is now: its address has no last slash."""
+    """Reopens a tunnel after failures; `current` is its state, with an address without trailing slash."""
 
     def __init__(
         self, tunnel: Tunnel, data_dir: Path, *, clock: Clock, spread: Callable[[], float] = random.random
@@ -45,7 +45,7 @@ class Supervisor:
         self._scope: asyncio.Timeout | None = None
 
     async def run(self, report: Callable[[TunnelChanged], None]) -> None:
-        """Hold the tunnel open until cancelled, telling `report` of every change.
+        """Keep the tunnel open until cancelled, calling `report` on every change.
 
         First of all it ends what a killed relay left behind, also when there is no tunnel now.
         No failure of the tunnel is raised. What may pass is tried again after 1 s, doubling to
@@ -68,18 +68,18 @@ class Supervisor:
                 failures = 0
 
     def reconnect(self) -> None:
-        """Drop the tunnel, or the wait for it, and open it at once; call it from the event loop."""
+        """Close the tunnel, or end the wait for it, and open it at once; call it from the event loop."""
         self._asked = True
         if self._scope is not None and not self._scope.expired():
             self._scope.reschedule(asyncio.get_running_loop().time())
 
     def replace(self, tunnel: Tunnel) -> None:
-        """Hold another tunnel open from now on."""
+        """Replace the tunnel by another one."""
         self._tunnel = tunnel
         self.reconnect()
 
     async def _attempt(self) -> TunnelError | None:
-        """Hold the tunnel once; return why it was lost, None when a reconnect was asked for."""
+        """Keep the tunnel open once; return why it was lost, None if a reconnect was requested."""
         self._up_since = None
         self._asked = False
         try:
@@ -92,7 +92,7 @@ class Supervisor:
         return None if self._asked else TunnelError(f"the {self._tunnel.name} tunnel ended")
 
     async def _pause(self, problem: TunnelError, failures: int) -> bool:
-        """Report what is wrong and wait; False when a reconnect ended the wait."""
+        """Report the failure and wait; return False if a reconnect ended the wait."""
         usual = BACKOFF.wait_after(failures, self._spread) or LONGEST_BACKOFF
         wait = problem.again if isinstance(problem, RefusedError) else min(usual, LONGEST_BACKOFF)
         then = "not tried again until you reconnect" if wait is None else f"trying again in {wait:.0f} s"
@@ -103,7 +103,7 @@ class Supervisor:
         return not self._asked
 
     async def _interruptible(self, step: Awaitable[object]) -> None:
-        """Await `step`, giving it up as soon as `reconnect()` is called."""
+        """Await `step`, but cancel it as soon as `reconnect()` is called."""
         try:
             async with asyncio.timeout(None) as self._scope:
                 await step
@@ -125,7 +125,7 @@ class Supervisor:
         self._report(changed)
 
     def _address_change(self, public_url: str) -> str:
-        """Note a new address; return the sentence to say when it replaces another one."""
+        """Store a new address; return the message if it replaces another one."""
         old, self._last_url = self._last_url, public_url
         if self._up_since is None:
             self._up_since = self._clock.monotonic()
@@ -143,7 +143,7 @@ def choose_tunnel(
     environ: Mapping[str, str] = os.environ,
     timeouts: TunnelTimeouts = _DEFAULT_TIMEOUTS,
 ) -> Tunnel:
-    """Return the tunnel to `ingress_url` (`http://127.0.0.1:8400`) that options ask for, not opened yet.
+    """Return the configured tunnel to `ingress_url` (`http://127.0.0.1:8400`), not opened yet.
 
     `auto` means ngrok when there is an authtoken, else none. `environ` is what commands and the agent inherit and
     where the agent is searched.

@@ -1,4 +1,4 @@
-"""The form of the vault's file: from a password to a key, visible names, sealed values, nothing changed unnoticed."""
+"""The file format of the vault: key derivation, visible names, encrypted values, all of it authenticated."""
 
 import json
 import re
@@ -23,12 +23,12 @@ _MIB = 1024  # Argon2 counts memory in KiB
 
 
 class UnsafeKdfError(Exception):
-    """Parameters that are refused: too weak to protect, or made to exhaust this computer."""
+    """Parameters that are refused: too weak, or chosen to exhaust this computer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kdf:
-    """One way to turn a password into a key: `argon2id` or `scrypt`, with its numbers and its salt.
+    """A key derivation: `argon2id` or `scrypt`, with its parameters and its salt.
 
     Argon2id makes `t` passes over `m` KiB of memory in `p` lanes, scrypt takes n, r and p.
     """
@@ -38,7 +38,7 @@ class Kdf:
     numbers: tuple[tuple[str, int], ...]
 
     def derive(self, password: bytes) -> bytes:
-        """Return the key. Raises UnsupportedAlgorithm, and MemoryError where there is too little."""
+        """Return the key. Raises UnsupportedAlgorithm, and MemoryError if there is too little memory."""
         costs = dict(self.numbers)
         if self.name == "scrypt":
             return Scrypt(salt=self.salt, length=KEY_BYTES, n=costs["n"], r=costs["r"], p=costs["p"]).derive(password)
@@ -49,7 +49,7 @@ class Kdf:
 
 
 # RFC 9106 names t=3, p=4, m=64 MiB as its second choice; a vault is opened rarely, so it takes 256 MiB: 0.45 s on two
-# cores. scrypt is as OWASP asks for it: 128 MiB and 0.4 s.
+# cores. scrypt follows OWASP's recommendation: 128 MiB and 0.4 s.
 _RECOMMENDED = {"argon2id": {"t": 3, "m": 256 * _MIB, "p": 4}, "scrypt": {"n": 2**17, "r": 8, "p": 1}}
 _KDF_RANGES = {
     "argon2id": {"t": (1, 10), "m": (19 * _MIB, 1024 * _MIB), "p": (1, 16)},
@@ -58,13 +58,13 @@ _KDF_RANGES = {
 
 
 def recommended_kdf(*, argon2: bool | None = None) -> Kdf:
-    """Return what a new vault is made with; `argon2` says whether this computer has Argon2id, None asks it."""
+    """Return the key derivation of a new vault; `argon2` is whether this computer has Argon2id, None detects it."""
     name = "argon2id" if (_has_argon2() if argon2 is None else argon2) else "scrypt"
     return Kdf(name=name, salt=secrets.token_bytes(SALT_BYTES), numbers=tuple(_RECOMMENDED[name].items()))
 
 
 def read_kdf(plain: Mapping[str, Any], salt: bytes) -> Kdf:
-    """Return what a file asks for.
+    """Return the key derivation of a file.
 
     Raises UnsafeKdfError for numbers out of range, before anything is computed with them: lowered, they
     would help an attacker, and raised they would take all the memory there is.
@@ -81,7 +81,7 @@ def read_kdf(plain: Mapping[str, Any], salt: bytes) -> Kdf:
 
 
 def _has_argon2() -> bool:
-    # It needs an OpenSSL from 3.2 on, which the wheels of cryptography bring and some systems do not.
+    # It needs OpenSSL 3.2 or later, which cryptography's wheels include and some systems lack.
     try:
         Argon2id(salt=bytes(SALT_BYTES), length=KEY_BYTES, iterations=1, lanes=1, memory_cost=8)
     except UnsupportedAlgorithm:
@@ -97,17 +97,17 @@ _FORMAT = "relay vault"
 _VERSION = 1
 _CIPHER = "AES-256-GCM"
 _NONCE = 12  # bytes
-_STEP = 256  # bytes: contents are padded to a multiple, so that a file's size tells little of its values
+_STEP = 256  # bytes: contents are padded to a multiple, so that a file's size reveals little about its values
 _KEYS = {"format", "version", "kdf", "salt", "cipher", "nonce", "names", "data"}
 
 
 class DamagedError(Exception):
-    """The bytes are no vault; its message says why, and is not shown as it is."""
+    """The bytes are not a vault; the message says why, and is not shown unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedVault:
-    """A vault as it lies in its file: `names` can be read by anybody, `data` with the password."""
+    """A vault as stored in its file: `names` can be read by anyone, `data` with the password."""
 
     kdf: Kdf
     nonce: bytes
@@ -115,7 +115,7 @@ class SealedVault:
     data: bytes
 
     def header(self) -> dict[str, object]:
-        """Return everything but the data: what the cipher authenticates besides it."""
+        """Return everything except the data: the additional authenticated data of the cipher."""
         return {
             "format": _FORMAT,
             "version": _VERSION,
@@ -130,7 +130,7 @@ class SealedVault:
 def seal_vault(values: Mapping[str, str], password: bytes, like: Kdf) -> SealedVault:
     """Return the values sealed under a password, with a fresh salt and a fresh nonce.
 
-    `like` says with which numbers. Raises MemoryError where there is too little of it.
+    `like` gives the parameters. Raises MemoryError if there is too little memory.
     """
     names = tuple(sorted(values))
     plain = json.dumps({name: values[name] for name in names}, separators=(",", ":")).encode("ascii")
@@ -143,7 +143,7 @@ def seal_vault(values: Mapping[str, str], password: bytes, like: Kdf) -> SealedV
 
 
 def unseal_vault(sealed: SealedVault, password: bytes, name: str) -> dict[str, str]:
-    """Return the values; `name` is what sentences call the vault.
+    """Return the values; `name` is the vault's name in messages.
 
     Raises WrongPasswordError, and VaultError where this computer cannot derive the key.
     """
@@ -176,7 +176,7 @@ def encode_file(sealed: SealedVault) -> bytes:
 
 
 def decode_file(content: bytes) -> SealedVault:
-    """Read the bytes of a file, none of which may be otherwise than `encode_file` writes them.
+    """Parse the bytes of a file, which must be exactly as `encode_file` writes them.
 
     Raises DamagedError saying why they are no vault, UnsafeKdfError for parameters out of range.
     """

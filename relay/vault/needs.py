@@ -1,4 +1,4 @@
-"""Who needs which secret of the vault, and what does not work without it, in words for people."""
+"""Which parts of the configuration need which secret of the vault, and what does not work without it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
@@ -17,7 +17,7 @@ _LOCKED_EFFECTS: dict[Kind, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretNeed:
-    """One reference `vault:name`: what it is for, the source it belongs to ("" for none), and the name."""
+    """A reference `vault:name`: its purpose, its source ("" for none), and the name."""
 
     kind: Kind
     source: str = ""
@@ -25,7 +25,7 @@ class SecretNeed:
 
     @property
     def who(self) -> str:
-        """Return what a person calls the one that needs it."""
+        """Return the name of the part that needs it, for messages."""
         return {
             "source": f"source '{self.source}'",
             "handshake": f"the handshake of source '{self.source}'",
@@ -36,7 +36,7 @@ class SecretNeed:
 
 
 def find_needs(tables: Mapping[str, Any]) -> tuple[SecretNeed, ...]:
-    """Return every reference to the vault in the tables of a relay.toml, in its order."""
+    """Return all references to the vault in the tables of a relay.toml, in its order."""
     places: list[tuple[Kind, str, Any]] = []
     for source, table in tables.get("sources", {}).items():
         access = table.get("catch_up") or {}
@@ -60,7 +60,7 @@ def _iterate_names(references: str | list[str] | None) -> Iterator[str]:
 
 
 def describe_missing_secrets(needs: Iterable[SecretNeed], names: Iterable[str]) -> tuple[str, ...]:
-    """Return a sentence for each need whose secret the vault does not hold, with the command that adds it."""
+    """Return a sentence for each secret missing in the vault, with the command that adds it."""
     held = frozenset(names)
     return tuple(
         f"{need.who} needs vault secret '{need.name}'; relay vault set {need.name}"
@@ -70,7 +70,7 @@ def describe_missing_secrets(needs: Iterable[SecretNeed], names: Iterable[str]) 
 
 
 def describe_locked_effects(needs: Iterable[SecretNeed]) -> tuple[str, ...]:
-    """Return what waits while the vault is locked, a sentence for each kind of need."""
+    """Return the effects of a locked vault, a sentence for each kind of need."""
     sources: dict[str, dict[str, None]] = {}
     for need in needs:
         sources.setdefault(need.kind, {})[need.source] = None

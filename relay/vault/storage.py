@@ -1,4 +1,4 @@
-"""The vault of one data folder: a file under a password, and what it holds while it is open."""
+"""The vault of a data folder: an encrypted file, and its values while it is unlocked."""
 
 import os
 import shlex
@@ -54,8 +54,8 @@ class VaultState(StrEnum):
 class Vault:
     """Secrets under a password: names can be read at any time, values only while it is unlocked.
 
-    Unlocking and writing derive a key, which takes half a second and 256 MiB: call them beside the
-    event loop. While it is open the password stays in memory, for every write encrypts all of it.
+    Unlocking and writing derive a key, which takes half a second and 256 MiB: call them outside the
+    event loop. While it is open the password stays in memory, because every write encrypts all values.
     """
 
     def __init__(self, path: Path, kdf: Kdf | None = None) -> None:
@@ -71,18 +71,18 @@ class Vault:
 
     @property
     def state(self) -> VaultState:
-        """Return how it stands. A file that cannot be used is locked; `problem` says why."""
+        """Return its state. A file that cannot be used is locked; `problem` says why."""
         if self._password is not None:
             return VaultState.UNLOCKED
         try:
             there = self.path.exists()
         except OSError:
-            there = True  # in a folder that may not be looked into
+            there = True  # in a folder without permission
         return VaultState.LOCKED if there else VaultState.NONE
 
     @property
     def problem(self) -> str:
-        """Return why the file cannot be used, with what to do; "" when it can."""
+        """Return why the file cannot be used and what to do; "" if it can."""
         try:
             self._load()
         except VaultError as error:
@@ -91,7 +91,7 @@ class Vault:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the names it holds, in order: the password is not needed for those."""
+        """Return the names of its secrets, in order; this needs no password."""
         if self._password is not None:
             return tuple(sorted(self._values))
         try:
@@ -102,21 +102,21 @@ class Vault:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """Return every secret by name; none while it is locked."""
+        """Return all secrets by name; none while it is locked."""
         return tuple(self._values[name] for name in sorted(self._values))
 
     def find(self, name: str) -> Secret | None:
-        """Return a secret; None while it is locked, and where it holds none of that name."""
+        """Return a secret; None while it is locked, or if there is none of that name."""
         return self._values.get(name)
 
     def content(self) -> bytes:
-        """Return the file as it is, sealed. Raises NotFoundError, and VaultError where it cannot be used."""
+        """Return the encrypted file. Raises NotFoundError, and VaultError if it cannot be used."""
         return encode_file(self._require())
 
     def create(self, password: Secret) -> None:
-        """Make an empty vault and open it.
+        """Create an empty vault and open it.
 
-        Raises UsageError for a short password, VaultError where there is a vault already.
+        Raises UsageError for a short password, VaultError if there is a vault already.
         """
         check_password(password)
         with self._hold_lock():
@@ -125,7 +125,7 @@ class Vault:
             self._save({}, password, self._kdf or recommended_kdf())
 
     def unlock(self, password: Secret) -> None:
-        """Open it, or read it again where it is open.
+        """Open it, or read it again if it is open.
 
         Raises NotFoundError where there is none, WrongPasswordError, and VaultError for a file that is
         damaged, asks for unsafe parameters, or is open to others.
@@ -135,7 +135,7 @@ class Vault:
         self._open(values, password, sealed)
 
     def lock(self) -> None:
-        """Forget the password and every value."""
+        """Forget the password and all values."""
         self._password, self._values, self._sealed = None, {}, None
 
     def put(self, name: str, value: str) -> None:
@@ -146,25 +146,25 @@ class Vault:
             values[name] = value
 
     def remove(self, name: str) -> None:
-        """Forget a secret. Raises as `unlock`, and NotFoundError where there is none of that name."""
+        """Remove a secret. Raises as `unlock`, and NotFoundError if there is none of that name."""
         check_name(name)
         with self._change() as values:
             if values.pop(name, None) is None:
                 raise self.build_missing_error(name)
 
     def change_password(self, password: Secret) -> None:
-        """Seal it under another password, with the numbers that are recommended today."""
+        """Encrypt it under another password, with the parameters recommended now."""
         check_password(password)
         with self._change(password):
             pass
 
     def build_missing_error(self, name: str) -> NotFoundError:
-        """Return what to raise where it holds no secret of a name."""
+        """Return the error for a missing secret."""
         return NotFoundError(f"vault {self.path} holds no secret '{name}'", hint="relay vault list names those it has")
 
     @contextmanager
     def _change(self, password: Secret | None = None) -> Iterator[dict[str, str]]:
-        """Yield the values as the file has them now, and write what the block leaves of them."""
+        """Yield the current values of the file, and write them as the block leaves them."""
         if self._password is None:
             self._require()
             raise VaultLockedError("the vault is locked", hint="relay vault unlock opens it")
@@ -186,7 +186,7 @@ class Vault:
         content = encode_file(sealed)
         if len(content) > LARGEST_FILE:
             raise UsageError(f"the vault would be larger than {LARGEST_FILE} bytes", hint="remove what nothing uses")
-        # A vault may be a link to somewhere else: the file is replaced there, and the link stays.
+        # A vault may be a link: its target is replaced, and the link stays.
         real = Path(os.path.realpath(self.path))
         try:
             write_private(real, content)
@@ -206,7 +206,7 @@ class Vault:
         return found
 
     def _load(self) -> SealedVault | None:
-        """Return the file as it is now; None where there is none. Raises VaultError."""
+        """Return the current file; None if there is none. Raises VaultError."""
         try:
             handle = os.open(self.path, os.O_RDONLY | CLOSE_ON_EXEC | NON_BLOCKING)
         except FileNotFoundError:
@@ -219,7 +219,7 @@ class Vault:
             status = os.fstat(handle)
             stamp = (status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode)
             if self._seen is None or self._seen[0] != stamp:
-                # Pages ask for the names with every answer: the file is read again when it was written.
+                # Each page needs the names: the file is read again only after a change.
                 self._seen = stamp, _read_sealed_file(self.path, status, handle)
         finally:
             os.close(handle)
@@ -230,7 +230,7 @@ class Vault:
 
     @contextmanager
     def _hold_lock(self) -> Iterator[None]:
-        # Two commands that write at once must not lose each other's secret.
+        # Two simultaneous writes must not lose each other's secret.
         try:
             make_private_folder(self.path.parent)
             handle = open_private(self.path.with_name("vault.lock"), os.O_RDWR | NO_FOLLOW)
@@ -244,13 +244,13 @@ class Vault:
 
 
 def check_name(name: str) -> None:
-    """Raise UsageError for a name that no secret can have."""
+    """Raise UsageError for an invalid name."""
     if not NAME.fullmatch(name):
         raise UsageError(f"'{escape_unprintable(name, 80)}' is not a name: {NAME_RULE}")
 
 
 def check_value(value: str) -> None:
-    """Raise UsageError for a value that cannot be kept; it is never repeated."""
+    """Raise UsageError for a value that cannot be stored; the message never contains it."""
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
@@ -262,7 +262,7 @@ def check_value(value: str) -> None:
 
 
 def check_password(password: Secret) -> None:
-    """Raise UsageError for a password that a vault must not be made with."""
+    """Raise UsageError for an unacceptable password."""
     length = len(_normalise_password(password))
     if length < SHORTEST_PASSWORD:
         raise UsageError(
@@ -274,7 +274,7 @@ def check_password(password: Secret) -> None:
 
 
 def _normalise_password(password: Secret) -> str:
-    # The same letters typed on another system may come as other code points.
+    # The same characters typed on another system may be other code points.
     return unicodedata.normalize("NFC", password.reveal())
 
 

@@ -14,7 +14,7 @@ from relay.platform import open_private
 from relay.vault.storage import Vault
 
 FREE_TRIES = 3
-WRONG_SECONDS = 0.5  # seconds that a wrong password takes at least, however fast its key is derived
+WRONG_SECONDS = 0.5  # minimum seconds for a wrong password, however fast its key is derived
 PAUSE_SECONDS = 30.0  # seconds after three wrong ones; twice as long after three more
 LONGEST_PAUSE = 600.0
 
@@ -31,12 +31,12 @@ class UnlockThrottle:
 
     @property
     def left(self) -> int:
-        """Return how many wrong passwords there may be before a pause."""
+        """Return how many wrong passwords are allowed before a pause."""
         return FREE_TRIES - self._wrong % FREE_TRIES
 
     @property
     def paused(self) -> float:
-        """Return the seconds until the next password is accepted; 0 when it is at once."""
+        """Return the seconds until the next password is accepted; 0 if at once."""
         return max(0.0, self._until - self._clock.monotonic())
 
     async def unlock(self, password: Secret) -> None:
@@ -68,7 +68,7 @@ KEYRING = "the system's keyring"
 
 
 class KeyringPassword:
-    """The password of one vault in the keyring; a file beside the vault says that it was put there."""
+    """The password of a vault in the keyring; a file next to the vault records that it was put there."""
 
     def __init__(self, vault: Path) -> None:
         self._account = str(vault.resolve())
@@ -76,13 +76,13 @@ class KeyringPassword:
 
     @property
     def wanted(self) -> bool:
-        """Return whether the password was put into the keyring: without that the keyring is left alone."""
+        """Return whether the password was put into the keyring; otherwise the keyring is not accessed."""
         return self._mark.exists()
 
     def find(self) -> Secret | None:
-        """Return the password; None where it was not put there, or has been removed.
+        """Return the password; None if it was not put there, or has been removed.
 
-        Raises VaultError where there is no keyring to look into.
+        Raises VaultError if there is no keyring.
         """
         if not self.wanted:
             return None
@@ -91,13 +91,13 @@ class KeyringPassword:
         return Secret(KEYRING, value) if value else None
 
     def keep(self, password: Secret) -> None:
-        """Put the password into the keyring. Raises VaultError where that cannot be done."""
+        """Put the password into the keyring. Raises VaultError if that fails."""
         with _no_keyring_error():
             _load_keyring().set_password(SERVICE, self._account, password.reveal())
             os.close(open_private(self._mark, os.O_WRONLY))
 
     def forget(self) -> None:
-        """Take the password out of the keyring. Raises VaultError where that cannot be done."""
+        """Remove the password from the keyring. Raises VaultError if that fails."""
         with _no_keyring_error():
             if _load_keyring().get_password(SERVICE, self._account) is not None:
                 _load_keyring().delete_password(SERVICE, self._account)

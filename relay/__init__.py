@@ -1,4 +1,4 @@
-"""The public interface of relay: what a user's own code may import, each name fetched at its first use."""
+"""The public API of relay for the user's code; each name is imported at its first use."""
 
 import importlib
 from typing import TYPE_CHECKING
@@ -11,13 +11,13 @@ __version__ = "0.2.0"
 
 __all__ = ["Event", "Failed", "Retry", "__version__", "on", "secret", "send", "send_async", "sign", "use"]
 
-# Where each name comes from. Fetched late, so that `relay --help` loads none of it.
+# The module of each name. Imported late, so that `relay --help` loads none of them.
 _MODULES = {
     **dict.fromkeys(("Event", "Failed", "Retry", "on", "secret", "use"), "relay.handlers"),
     **dict.fromkeys(("send", "send_async", "sign"), "relay.frameworks.sending"),
 }
 
-if not TYPE_CHECKING:  # a type checker that saw this function would believe in any name
+if not TYPE_CHECKING:  # a type checker that saw this function would accept any name
 
     def __getattr__(name: str) -> object:
         if name not in _MODULES:

@@ -1,4 +1,4 @@
-"""Lets `python -m relay` do what the command `relay` does."""
+"""Makes `python -m relay` equivalent to the command `relay`."""
 
 from relay.cli import main
 

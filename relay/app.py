@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 _INDEX_PAUSE = 0.05  # seconds between two batches of the index
 _INDEX_PAUSE_BUSY = 0.5
-_FLOOD = 500  # signals during such a pause from which on they are a flood
+_FLOOD = 500  # signals during such a pause that count as a flood
 _PAUSES_IN_FLOOD = 10
 
 
@@ -37,16 +37,16 @@ _PAUSES_IN_FLOOD = 10
 async def run_relay(
     config: Config, *, quiet: bool = False, clock: Clock | None = None, listen: Callable[[Signal], None] | None = None
 ) -> AsyncIterator[RunningRelay]:
-    """Run relay while the block runs; leaving it finishes what is in flight.
+    """Run relay until the block ends; attempts in flight are finished.
 
-    `quiet` is for commands while no relay runs: random ports, no tunnel, and an engine that leaves earlier
-    deliveries alone. `listen` hears every signal from the first on. Raises PortError and StoreError before
+    `quiet` is for commands without a running relay: random ports, no tunnel, and an engine that leaves earlier
+    deliveries alone. `listen` gets all signals from the first one on. Raises PortError and StoreError before
     anything starts.
     """
     clock = clock or SystemClock()
     data_dir = config.server.data_dir
     async with AsyncExitStack() as stack:
-        # Ports before the database: what cannot listen must not touch anything.
+        # Ports before the database: a relay that cannot listen must not change anything.
         ingress, dashboard, port_notices = stack.enter_context(_open_ports(config, quiet=quiet))
         prepare_data_dir(data_dir)
         store = await stack.enter_async_context(open_store(data_dir))
@@ -66,11 +66,11 @@ async def run_relay(
         relay.login_url = f"{relay.dashboard_url}/login{f'?token={guard.token}' if guard.token else ''}"
         capture = await stack.enter_async_context(AsyncExitStack())
         await capture.enter_async_context(serve_ingress(ingress, build_ingress_handler(relay)))
-        # What is captured waits neither for services that come after it nor for pages that are not open yet.
+        # Capture waits neither for later services nor for the pages.
         await asyncio.to_thread(_import_late_modules, has_pages=not quiet)
         await _start_services(relay, stack, newest, quiet=quiet)
         await _serve_dashboard(relay, stack, dashboard, guard, quiet=quiet)
-        stack.push_async_callback(capture.aclose)  # first of all: what came in may wait for its delivery
+        stack.push_async_callback(capture.aclose)  # first: events may already wait for their delivery
         if not quiet:
             stack.enter_context(_announce(data_dir, relay))
         yield relay
@@ -83,7 +83,7 @@ def _import_late_modules(*, has_pages: bool) -> None:
 
 
 async def _start_services(relay: RunningRelay, stack: AsyncExitStack, newest: tuple[int, int], *, quiet: bool) -> None:
-    """Start what delivers and all that works behind it; leave deliveries and batches up to the `newest` ids alone."""
+    """Start the engine and the background services; deliveries and batches up to the `newest` ids are left alone."""
     from relay.services import factories  # noqa: PLC0415 - see run_relay
     from relay.tunnel.supervisor import Supervisor, choose_tunnel  # noqa: PLC0415 - see run_relay
 
@@ -121,7 +121,7 @@ async def _start_services(relay: RunningRelay, stack: AsyncExitStack, newest: tu
 async def _serve_dashboard(
     relay: RunningRelay, stack: AsyncExitStack, dashboard: socket, guard: Guard, *, quiet: bool
 ) -> None:
-    """Serve the API, and pages unless it is for a command that needs none."""
+    """Serve the API, and the pages unless it is for a command that needs none."""
     from relay.api.routes import add_api  # noqa: PLC0415 - see run_relay
 
     if quiet:
@@ -166,7 +166,7 @@ def _open_ports(config: Config, *, quiet: bool) -> Iterator[tuple[socket, socket
                 for name, (address, named) in wanted.items()
             }
         except PortError as error:
-            # The other program may well be a relay with the same data.
+            # The other program may be a relay with the same data.
             if is_data_dir_held(server.data_dir):
                 raise build_busy_error(server.data_dir) from error
             raise
@@ -180,7 +180,7 @@ def _open_ports(config: Config, *, quiet: bool) -> Iterator[tuple[socket, socket
 
 @asynccontextmanager
 async def _own_tasks() -> AsyncIterator[Callable[[str, Coroutine[None, None, None]], None]]:
-    # The one place that owns long tasks: they end with the block, each given the chance to finish.
+    # Owns all long tasks: they end with the block, after they could finish.
     async with asyncio.TaskGroup() as group:
         begun: list[asyncio.Task[None]] = []
 
@@ -201,15 +201,15 @@ async def _index_events(store: Store, bus: Bus, clock: Clock) -> None:
                 while await store.work_behind_commits():
                     await _pause_indexing(listening, clock)
             except StoreError as error:
-                # Searching can wait; the next event tries again.
+                # Indexing can wait; the next event tries again.
                 log.log(log_level(error), "could not index: %s", error.message)
             await listening.next()
             await clock.sleep(_INDEX_PAUSE)
 
 
 async def _pause_indexing(listening: Subscription, clock: Clock) -> None:
-    # What comes in has the right of way: while it does, a batch now and then. Requests that come during a batch
-    # wait for the 20 ms that it takes, so in a flood there are hardly any.
+    # Requests have priority: while they arrive, batches are rare. Requests that arrive during a batch
+    # wait for its 20 ms, so in a flood there are hardly any.
     pause = _INDEX_PAUSE_BUSY if listening.waiting else _INDEX_PAUSE
     for _ in range(_PAUSES_IN_FLOOD):
         await clock.sleep(pause)
@@ -219,7 +219,7 @@ async def _pause_indexing(listening: Subscription, clock: Clock) -> None:
 
 @contextmanager
 def _announce(data_dir: Path, relay: RunningRelay) -> Iterator[None]:
-    # How other commands find this relay; the lock, not this file, says whether it is alive.
+    # Other commands find this relay by this file; the lock, not the file, shows whether it is alive.
     path = data_dir / "running.json"
     plain = {"pid": os.getpid(), "ingress_url": relay.ingress_url, "dashboard_url": relay.dashboard_url}
     try:

@@ -1,4 +1,4 @@
-"""Every error that relay raises on purpose: a message, a hint, an exit code, an HTTP status."""
+"""The errors that relay raises: a message, a hint, an exit code, an HTTP status."""
 
 import logging
 import traceback
@@ -21,12 +21,12 @@ class RelayError(Exception):
 
     @property
     def full_text(self) -> str:
-        """Return what happened and what to do about it as one line."""
+        """Return message and hint as one line."""
         return f"{self.message.removesuffix('.')}; {self.hint}" if self.hint else self.message
 
 
 class ConfigError(RelayError):
-    """One or more mistakes in relay.toml; `problems` holds a message for each."""
+    """One or more mistakes in relay.toml; `problems` has a message for each."""
 
     exit_code, status, code = 2, 400, "config"
 
@@ -36,13 +36,13 @@ class ConfigError(RelayError):
 
 
 class UsageError(RelayError):
-    """An argument, parameter or body that makes no sense."""
+    """An invalid argument, parameter or body."""
 
     exit_code, status, code = 2, 400, "bad_request"
 
 
 class InvalidPayloadError(UsageError):
-    """A payload that does not fit the schema it is sent with; `problems` holds a message for each field."""
+    """A payload that does not match its schema; `problems` has a message for each field."""
 
     code = "schema"
 
@@ -58,7 +58,7 @@ class NotFoundError(RelayError):
 
 
 class TargetError(RelayError):
-    """An address that relay must not dial, with the rule that it breaks."""
+    """An address that relay must not connect to, with the rule that it breaks."""
 
     exit_code, status, code = 2, 422, "target_refused"
 
@@ -66,7 +66,7 @@ class TargetError(RelayError):
 class StoreError(RelayError):
     """The store cannot be opened, read or written.
 
-    `is_outage`: nothing at all can be written at the moment, which the store's watch says and shows by itself.
+    `is_outage`: nothing can be written at the moment; the store's watch reports and shows it.
     """
 
     is_outage = False
@@ -102,17 +102,17 @@ class SigningError(RelayError):
 
 
 class CatchUpError(RelayError):
-    """A provider does not give out what it sent before: no answer, a refusal, or nothing that can be read."""
+    """A provider's past events cannot be fetched: no response, a refusal, or invalid data."""
 
     status, code = 502, "catch_up"
 
 
 class ListingNotFoundError(CatchUpError):
-    """A provider's API knows nothing of what it was asked for."""
+    """A provider's API does not know the requested object."""
 
 
 class CredentialError(CatchUpError):
-    """A provider refuses the credential it was asked with; which one is named, never shown."""
+    """A provider refuses the credential; the message names it but never shows it."""
 
     exit_code, code = 3, "credential_refused"
 
@@ -128,7 +128,7 @@ class HandlersError(RelayError):
 
 
 class SendError(RelayError):
-    """What was sent got no answer that is HTTP."""
+    """The request got no HTTP response."""
 
     status, code = 502, "not_sent"
 
@@ -142,13 +142,13 @@ class TimedOutError(SendError):
 
 
 class PortError(RelayError):
-    """A port is taken, or may not be used."""
+    """A port is in use, or must not be used."""
 
     status, code = 500, "port"
 
 
 class VaultError(RelayError):
-    """The vault cannot be read, written or opened; what is in it was left as it is."""
+    """The vault cannot be read, written or opened; its content is unchanged."""
 
     status, code = 422, "vault"
 
@@ -160,7 +160,7 @@ class WrongPasswordError(VaultError):
 
 
 class VaultPausedError(VaultError):
-    """There were too many wrong passwords; `seconds` says when the next one is accepted."""
+    """Too many wrong passwords; the next one is accepted after `seconds`."""
 
     exit_code, status, code = 3, 429, "vault_paused"
 
@@ -170,17 +170,17 @@ class VaultPausedError(VaultError):
 
 
 class VaultLockedError(VaultError):
-    """The vault is locked, and what is asked for needs it open."""
+    """The vault is locked, and the operation needs it unlocked."""
 
     exit_code, status, code = 3, 423, "vault_locked"
 
 
 def log_level(error: Exception) -> int:
-    """Return the level to log at that something waits for the store: an outage of it is logged once, by its monitor."""
+    """Return the log level for a wait for the store: an outage is logged once, by its watch."""
     return logging.DEBUG if isinstance(error, StoreError) and error.is_outage else logging.WARNING
 
 
 def log_traceback(log: logging.Logger, what: str, error: Exception) -> None:
-    """Log frames and the kind of an error; its message stays out because it may hold captured data."""
+    """Log the frames and type of an error, without its message, which may contain captured data."""
     frames = "".join(traceback.format_tb(error.__traceback__))
     log.error("%s: %s\n%s", what, type(error).__name__, frames)

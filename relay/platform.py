@@ -1,4 +1,4 @@
-"""What the operating system has: the clock, private files, locks, terminals, signals and processes.
+"""The operating system: clock, private files, locks, terminals, signals and processes.
 
 Linux and macOS have all of it. On Windows a folder is private by the rights of the user's profile, and handlers do
 not run (`HAS_PROCESS_GROUPS`).
@@ -37,14 +37,14 @@ STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
 )
 KILL_SIGNAL: signal.Signals = getattr(signal, "SIGKILL", signal.SIGTERM)
-# Where Windows locks a file: a locked byte cannot be read by others, and files with a lock are shorter than this.
+# Position of locks on Windows: a locked byte cannot be read by others, and locked files are shorter than this.
 _LOCKED_BYTE = 1 << 30
 _ECHO_INPUT = 0x4  # ENABLE_ECHO_INPUT of a Windows console
 _STANDARD_INPUT = -10
 
 
 def list_limits() -> tuple[str, ...]:
-    """Return what relay does not do on this system, as `relay start` says it; () on Linux and macOS."""
+    """Return relay's limitations on this system, as printed by `relay start`; () on Linux and macOS."""
     limits = (
         "Windows is tested by simulation alone: handlers do not run, and files are as private as your profile folder; "
         "use WSL for all of relay"
@@ -53,7 +53,7 @@ def list_limits() -> tuple[str, ...]:
 
 
 def get_user_id() -> int | None:
-    """Return the number of the user that relay runs as; None where users have none."""
+    """Return the id of relay's user; None on systems without user ids."""
     return os.geteuid() if hasattr(os, "geteuid") else None
 
 
@@ -70,7 +70,7 @@ def lock_file(handle: int, *, is_shared: bool = False, waits: bool = False) -> N
         os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
         try:
             locking.locking(handle, locking.LK_NBLCK, 1)
-        except PermissionError:  # it is held; anything else would not pass
+        except PermissionError:  # held by another; any other error is permanent
             if not waits:
                 raise
             time.sleep(0.05)  # LK_LOCK would give up after ten seconds
@@ -93,9 +93,9 @@ class SystemClock:
 
 
 def sync_folder(path: Path) -> None:
-    """Write a folder's entries to disk, so that a renamed file outlasts a power loss. Raises OSError."""
+    """Sync a folder to disk, so that a renamed file survives a power loss. Raises OSError."""
     if not _IS_POSIX:
-        return  # Windows opens no folder
+        return  # Windows cannot open a folder
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -104,7 +104,7 @@ def sync_folder(path: Path) -> None:
 
 
 def get_max_open_files() -> int | None:
-    """Return how many files this process may have open; None where that is not limited."""
+    """Return how many files this process may have open; None if unlimited."""
     if not _IS_POSIX:
         return None
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -121,7 +121,7 @@ def hide_input(fd: int) -> Iterator[None]:
     before = termios.tcgetattr(fd)
     silent = [*before]
     silent[3] &= ~termios.ECHO
-    # Not flushed, unlike getpass: what was typed, or pasted, while a key was derived is still meant.
+    # Not flushed, unlike getpass: text typed or pasted while a key was derived must not be lost.
     termios.tcsetattr(fd, termios.TCSADRAIN, silent)
     try:
         yield
@@ -144,12 +144,12 @@ def _hide_console_input() -> Iterator[None]:
 
 
 def wake_loop_on_signals(loop: "AbstractEventLoop") -> None:
-    """Have every signal wake a loop until it is closed.
+    """Let every signal wake a loop until it is closed.
 
     asyncio.Runner handles Ctrl-C in Python, which runs nothing while the loop waits: one that comes just before it
     begins to wait would be noticed only when something else happens. A loop with a handler of its own is woken by all.
     """
-    with suppress(AttributeError, NotImplementedError):  # the loops of Windows are woken anyway
+    with suppress(AttributeError, NotImplementedError):  # on Windows loops are woken anyway
         loop.add_signal_handler(signal.SIGCONT, lambda: None)
 
 
@@ -159,13 +159,13 @@ def handle_stop_signals(callback: Callable[[], object]) -> Iterator[None]:
     import asyncio  # noqa: PLC0415 - commands use this module, and no loop
 
     loop = asyncio.get_running_loop()
-    # nohup ignores SIGHUP, and means it.
+    # nohup ignores SIGHUP on purpose.
     hangup = getattr(signal, "SIGHUP", None)
     numbers = [one for one in STOP_SIGNALS if one != hangup or signal.getsignal(one) is not signal.SIG_IGN]
     try:
         for number in numbers:
             loop.add_signal_handler(number, callback)
-    except NotImplementedError:  # a loop of Windows
+    except NotImplementedError:  # a loop on Windows
         before = [signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback)) for number in numbers]
         try:
             yield
@@ -181,14 +181,14 @@ def handle_stop_signals(callback: Callable[[], object]) -> Iterator[None]:
 
 
 def own_process_group() -> dict[str, Any]:
-    """Return the options of a subprocess that a Ctrl-C in relay's terminal does not reach, nor its children."""
+    """Return the options for a subprocess that does not get the Ctrl-C of relay's terminal."""
     if HAS_PROCESS_GROUPS:
         return {"start_new_session": True}
     return {"creationflags": 0x200}  # CREATE_NEW_PROCESS_GROUP
 
 
 def signal_process_group(pid: int, number: signal.Signals) -> None:
-    """Send a signal to a process and all that it started; nothing where they have ended. Windows ends them at once."""
+    """Send a signal to a process group; does nothing if it has ended. On Windows the processes are killed."""
     if not HAS_PROCESS_GROUPS:
         import subprocess  # noqa: PLC0415 - on Windows alone
 
@@ -201,7 +201,7 @@ def signal_process_group(pid: int, number: signal.Signals) -> None:
 
 
 def read_command_line(pid: int) -> str:
-    """Return the words of a process, each on a line; "" when it has ended or may not be looked at."""
+    """Return the command line of a process, one word per line; "" if it has ended or is not accessible."""
     if Path("/proc/self/cmdline").exists():
         with suppress(OSError):
             return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", "\n")
@@ -231,7 +231,7 @@ def open_private(path: Path, flags: int) -> int:
     handle = os.open(path, flags | os.O_CREAT | CLOSE_ON_EXEC | getattr(os, "O_BINARY", 0), _PRIVATE)
     try:
         status = os.fstat(handle)
-        # The umask may have taken rights that the owner needs. Devices keep theirs: a log may go to /dev/null.
+        # The umask may have removed rights that the owner needs. Devices keep theirs: a log may go to /dev/null.
         is_own = stat.S_ISREG(status.st_mode) and status.st_uid == get_user_id()
         if is_own and stat.S_IMODE(status.st_mode) != _PRIVATE:
             os.fchmod(handle, _PRIVATE)
@@ -244,12 +244,12 @@ def open_private(path: Path, flags: int) -> int:
 def create_private(path: Path) -> int:
     """Create `path` 0600, replacing an old file, and return its descriptor. Raises OSError."""
     path.unlink(missing_ok=True)
-    # Exclusive: in a folder that others may write to, a name that can be guessed may be a link of theirs.
+    # Exclusive: in a folder writable by others, a guessable name may be their link.
     return open_private(path, os.O_WRONLY | os.O_EXCL | NO_FOLLOW)
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a whole file in one step, 0600: a reader finds the old content or the new. Raises OSError."""
+    """Write a file atomically with mode 0600: a reader sees the old content or the new. Raises OSError."""
     fresh = path.with_name(f".{path.name}.new")
     try:
         with os.fdopen(create_private(fresh), "wb") as file:
@@ -271,11 +271,11 @@ def make_private_folder(path: Path) -> None:
         if not path.is_dir():
             raise
     else:
-        path.chmod(_PRIVATE_FOLDER)  # whatever the umask took
+        path.chmod(_PRIVATE_FOLDER)  # regardless of the umask
 
 
 def make_private(path: Path) -> None:
-    """Take the rights of others from a file of ours that may be there. Raises OSError."""
+    """Remove the rights of others from an own file, if it exists. Raises OSError."""
     with suppress(FileNotFoundError):
         status = path.stat()
         if status.st_uid == get_user_id() and status.st_mode & _OTHERS:
@@ -285,7 +285,7 @@ def make_private(path: Path) -> None:
 def is_of_another_user(path: Path) -> bool:
     """Return whether a file belongs neither to us, nor to root, nor to the owner of its folder.
 
-    In a folder where everybody may write, anybody can put a file where relay looks for its own.
+    In a folder that is writable by all, any user can place a file where relay expects its own.
     """
     try:
         owner, ours = path.stat().st_uid, get_user_id()
@@ -295,7 +295,7 @@ def is_of_another_user(path: Path) -> bool:
 
 
 def is_data_dir_held(data_dir: Path) -> bool:
-    """Return whether a relay, or a command, holds the store of `data_dir` at this moment."""
+    """Return whether a relay or a command uses the store of `data_dir` at the moment."""
     try:
         handle = os.open(data_dir / "lock", os.O_RDONLY)
     except OSError:
@@ -310,13 +310,13 @@ def is_data_dir_held(data_dir: Path) -> bool:
 
 
 def find_folder_risks(path: Path) -> tuple[str, ...]:
-    """Say, each as what is true of it, what lets other users at the files in a folder; () where nothing does."""
+    """Return the risks that give other users access to files in a folder; () if there are none."""
     try:
         status = path.stat()
     except OSError:
         return ()
     if get_user_id() is None:
-        return ()  # the mode says nothing on Windows
+        return ()  # the mode has no meaning on Windows
     risks = []
     if path.is_symlink():
         risks.append(f"is a link to {path.resolve()}")

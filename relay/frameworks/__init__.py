@@ -1,5 +1,5 @@
-"""Webhooks in a user's own app; one file for each framework, one Receiver below them all.
+"""Webhooks in a user's own app: a module for each framework, on a common Receiver.
 
-A file here reads the framework's request and writes its response. It verifies nothing itself, and importing it starts
+A module here reads the framework's request and writes its response. It verifies nothing itself, and importing it starts
 no server and no web framework but its own.
 """

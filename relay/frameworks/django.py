@@ -43,7 +43,7 @@ def urls(config: Any = "relay.toml", *, asynchronous: bool = False, **options: A
 
 
 def close_stale_connections(handlers: Handlers) -> Handlers:
-    """Return handlers whose plain functions leave no stale connection to the database in their thread."""
+    """Wrap handlers so that plain functions leave no stale database connection in their thread."""
     rules = tuple(replace(rule, function=_wrap_function(rule.function)) for rule in handlers.rules)
     return replace(handlers, rules=rules)
 
@@ -67,16 +67,16 @@ def _read_request(request: HttpRequest, rest: str) -> Incoming:
     scope = getattr(request, "scope", None)
     if scope is not None:
         return read_asgi_request(scope, read_within_limit(request.read), rest, _list_middleware)
-    # Django takes a request without Content-Length for empty, while the server has its chunks.
+    # Django treats a request without Content-Length as empty, although the server has its chunks.
     is_chunked = request.META.get("wsgi.input_terminated") and not request.META.get("CONTENT_LENGTH")
     stream = request.META["wsgi.input"] if is_chunked else request
-    # Django keeps the path as text, where WSGI has one character for each byte.
+    # Django keeps the path as text; WSGI has one character per byte.
     environ = request.META | {"PATH_INFO": request.path_info.encode().decode("latin-1")}
     return read_wsgi_request(environ, read_within_limit(stream.read), rest, _list_middleware)
 
 
 def _list_middleware() -> Iterable[str]:
-    # Django's own middleware leaves the body of a view alone that is free of the CSRF check.
+    # Django's own middleware does not read the body of a CSRF-exempt view.
     return [name for name in settings.MIDDLEWARE if not name.startswith("django.")]
 
 

@@ -31,7 +31,7 @@ def webhooks(config: Any = "relay.toml", **options: Any) -> Blueprint:
         return Response(answered.body, answered.status, list_headers(answered))
 
     def keep_first(state: BlueprintSetupState) -> None:
-        # Before any hook of the app: one that reads request.form leaves no bytes to verify, unless they are cached.
+        # Before any hook of the app: a hook that reads request.form would consume the bytes unless they are cached.
         state.app.before_request_funcs.setdefault(None, []).insert(0, _make_body_keeper(receive, receiving.max_body))
 
     for number, rule in enumerate(("/webhooks/<path:rest>", "/webhooks/")):
@@ -47,8 +47,8 @@ def _make_body_keeper(view: Callable[..., Response], limit: int) -> Callable[[],
         length = request.content_length
         if length is None or length > limit or current_app.view_functions.get(request.endpoint or "") is not view:
             return
-        with suppress(ClientDisconnected):  # _read_stream says how much was left
-            request.get_data()  # cached, and request.form is read from the cache
+        with suppress(ClientDisconnected):  # _read_stream reports the rest
+            request.get_data()  # cached, so request.form is read from the cache
 
     return keep_body
 
@@ -62,7 +62,7 @@ def _read_body() -> ReadBody:
 
 
 def _read_stream(size: int) -> bytes:
-    # Werkzeug takes a stream that ends early for a sender that hung up; a WSGI middleware that read it looks the same.
+    # Werkzeug treats a short stream as a disconnect; a WSGI middleware that read it looks the same.
     try:
         return request.stream.read(size)
     except ClientDisconnected:
@@ -76,7 +76,7 @@ def _raise_consumed(_: int) -> bytes:
 def _list_hooks() -> Iterable[str]:
     names = (request.blueprint, None) if request.blueprint else (None,)
     hooks = (hook for name in names for hook in current_app.before_request_funcs.get(name, ()))
-    wrapped = vars(current_app).get("wsgi_app")  # set on the app only where a middleware wraps it
+    wrapped = vars(current_app).get("wsgi_app")  # set on the app only if a middleware wraps it
     around = [wrapped if hasattr(wrapped, "__qualname__") else type(wrapped)] if wrapped else []
     return [name_function(hook) for hook in (*around, *hooks) if hook.__module__ != __name__]
 
@@ -94,6 +94,6 @@ class Relay:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Give an app its webhooks. Raises what `receiver` raises."""
+        """Add the webhooks to an app. Raises what `receiver` raises."""
         config = self._config or app.config.get("RELAY_CONFIG", "relay.toml")
         app.register_blueprint(webhooks(config, **self._options))

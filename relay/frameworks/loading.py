@@ -1,4 +1,4 @@
-"""What every framework shares: relay.toml becomes a Receiver, nothing unsafe; a request has the form of the wire."""
+"""Shared by all frameworks: builds a Receiver from relay.toml, and reads raw requests."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,7 +42,7 @@ def receiver(
     environ: Mapping[str, str] | None = None,
     around: Callable[[Handlers], Handlers] = lambda handlers: handlers,
 ) -> Receiver:
-    """Return what receives the webhooks of a relay.toml.
+    """Return the Receiver of a relay.toml.
 
     `handlers` is a file that gets every event, besides those that targets name. `keys` remembers what was
     handled: by default `received.db` in the data_dir. `proxies` are addresses and networks of your own
@@ -73,7 +73,7 @@ def receiver(
 
 
 def _unlock_vault(read: Config) -> Config:
-    """Return the configuration with what its vault holds, where the environment gives the vault's password."""
+    """Return the configuration with its vault's secrets, if the environment contains the vault's password."""
     if read.vault.state is not VaultState.LOCKED:
         return read
     password = read.environ.get(_PASSWORD, "")
@@ -88,7 +88,7 @@ def _unlock_vault(read: Config) -> Config:
     return resolve_again(read)
 
 
-# One for each file: a process that opens a file twice, and closes it once, loses SQLite's locks on it.
+# One per file: a process that opens a file twice and closes it once loses SQLite's locks on it.
 _open_stores: WeakValueDictionary[Path, SqliteKeyStore] = WeakValueDictionary()
 
 
@@ -133,7 +133,7 @@ def _refuse_unsafe(read: Config) -> None:
 
 
 def _find_problem(source: Source, vault_problem: str) -> str:
-    """Return why a source would take in what it cannot check: harmless on a laptop, not in production."""
+    """Return why a source would accept requests unchecked, which is harmless on a laptop but not in production."""
     if source.verify is VerifyMode.OFF:
         return ""
     name = f"sources.{source.name}"
@@ -169,9 +169,9 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def missing_error(error: ModuleNotFoundError, module: str, title: str) -> ImportError:
-    """Return what to raise where `import module` raised `error`."""
+    """Return the error to raise if `import module` raised `error`."""
     if error.name != module:
-        return error  # it is there, and something that it needs is not
+        return error  # it exists, but one of its imports does not
     return ImportError(f"relay.frameworks.{module} needs {title}: pip install 'webhook-relay[{module}]'", name=module)
 
 
@@ -182,7 +182,7 @@ def name_function(function: object) -> str:
 
 
 def list_headers(answered: SenderResponse) -> list[tuple[str, str]]:
-    """Return the headers of an answer, its content type among them."""
+    """Return the headers of a response, including its content type."""
     return [("Content-Type", answered.content_type), *answered.headers]
 
 
@@ -198,7 +198,7 @@ def read_asgi_request(
     raw = scope.get("raw_path") or quote(scope["path"]).encode()
     path = raw.partition(b"?")[0].decode("latin-1")
     query = scope.get("query_string", b"")
-    # The async client that Django has for tests gives text.
+    # Django's async test client passes text.
     query = query if isinstance(query, str) else query.decode("latin-1")
     tail = f"{path}?{query}" if query else path
     host = next((value for name, value in headers if name.lower() == "host"), "localhost")
@@ -219,7 +219,7 @@ _HOOKS = "/webhooks"
 
 
 def strip_mount(path: str, rest: str | None) -> str:
-    """Return a raw path from relay's own `/webhooks` on, without what the app or its router is mounted below.
+    """Return a raw path from relay's own `/webhooks` on, without the prefix of the app or its router.
 
     `rest` is what the framework matched behind `/webhooks/`, decoded: it tells the route from a prefix that is
     called `/webhooks` too. Without it the first `/webhooks` counts.
@@ -257,13 +257,13 @@ def read_wsgi_request(
 
 
 def _raw_path(environ: Mapping[str, Any]) -> str:
-    """Return the path with its percent-encoding, which WSGI itself takes away and most servers keep beside it."""
+    """Return the percent-encoded path, which WSGI decodes but most servers provide in addition."""
     decoded = environ.get("PATH_INFO", "")
     raw = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
     if not raw.startswith("/"):
         raw = "/" + raw.partition("://")[2].partition("/")[2]
     raw = raw.partition("?")[0]
-    # Not where something between server and app has changed the path since.
+    # Not used if code between server and app has changed the path since.
     if unquote(raw, "latin-1").endswith(decoded) and decoded:
         return str(raw)
     return quote(environ.get("SCRIPT_NAME", "") + decoded, safe=_SAFE, encoding="latin-1")

@@ -1,4 +1,4 @@
-"""What answers webhooks inside an app: the pipeline up to the event, then its idempotency key and its handlers."""
+"""Receives webhooks inside an app: the pipeline up to the event, then its idempotency key and its handlers."""
 
 import asyncio
 import logging
@@ -37,9 +37,9 @@ from relay.platform import SystemClock
 from relay.providers.challenge_answers import ChallengeOutcome
 from relay.providers.sender_urls import list_sender_urls
 
-log = logging.getLogger("relay.receiver.receive")  # the name that apps have in their logging configuration
+log = logging.getLogger("relay.receiver.receive")  # the logger name for apps' logging configuration
 
-_RETRY_SECONDS = 5.0  # seconds until a sender may try again, where nothing says otherwise
+_RETRY_SECONDS = 5.0  # default seconds until a sender may retry
 _HEALTH = "/webhooks/health"
 
 
@@ -64,7 +64,7 @@ class _HandlerTimeout:
 
 
 class Receiver:
-    """Answers webhooks by calling handlers, in any app. It keeps nothing but keys, and those in its store.
+    """Answers webhooks by calling handlers, in any app. It stores only keys, in its key store.
 
     Safe to share between threads, and across a fork. `close` ends what `receive_sync` started.
 
@@ -96,7 +96,7 @@ class Receiver:
 
     @property
     def max_body(self) -> int:
-        """Return the largest body that any source takes, in bytes."""
+        """Return the largest body that any source accepts, in bytes."""
         own = (source.admission.max_body or 0 for source in self._table.configured)
         return max(self._max_body, *own, 0)
 
@@ -105,11 +105,11 @@ class Receiver:
         return self._loop.run(self.receive(request))
 
     def close(self) -> None:
-        """End the thread that `receive_sync` works in; the next call starts another."""
+        """End the thread of `receive_sync`; the next call starts another."""
         self._loop.close()
 
     async def receive(self, request: Incoming) -> SenderResponse:
-        """Return what the sender of a request is answered, after its handlers ran; never raises for a request."""
+        """Return the response to a request after its handlers ran; never raises for a request."""
         try:
             return await self._receive(request)
         except (Exception, SystemExit):
@@ -161,7 +161,7 @@ class Receiver:
         if steps_are_logged():
             log_arrival(None, event, event.outcome, self._routing.routes)
         if event.outcome is EventOutcome.REJECTED:
-            # For the app's operator: the sender is not told.
+            # For the app's operator, not for the sender.
             log.warning("%s got %d: %s", _event_name(event), event.status, event.reason or "rejected")
         if event.problems:
             return build_validation_response(event)
@@ -195,16 +195,16 @@ class Receiver:
         try:
             await call_store(self._keys.settle, source.name, key, done)
         except Exception:
-            # What was handled stays handled; the claim ends by itself.
+            # The event was handled; the claim expires by itself.
             log.exception("a key of %s cannot be settled", source.name)
 
     async def _handle(self, processed: ProcessedRequest) -> tuple[Outcome | _HandlerTimeout, bytes | None]:
-        """Call the handlers of every target a route leads to; the worst outcome counts, and the first reply."""
+        """Call the handlers of all routed targets; the worst outcome counts, and the first reply."""
         event, payload = processed.event, processed.event.capture.payload
         found: list[Outcome | _HandlerTimeout] = []
         first_reply: bytes | None = None
         for target in (new.target for new in processed.deliveries if new.target in self._runners):
-            # Handlers may change the payload: the first gets what was parsed, each further one its own.
+            # Handlers may change the payload: the first gets the parsed one, each further one its own.
             outcome, reply = await _run_handlers(self._runners[target], event, None if found else payload)
             if steps_are_logged():
                 log_handled(event, target, outcome.name)
@@ -259,7 +259,7 @@ async def _run_handlers(
 
 
 def _consumed_response(request: Incoming, source: Source, error: BodyConsumedError) -> SenderResponse:
-    # A fault of the app: calling the signature wrong would send its developer to look for another secret.
+    # A fault of the app: reporting a wrong signature would make its developer look for another secret.
     in_front = ", ".join(request.in_front())
     log.error(
         "%s for source %s: something in front of relay has read the body (%s), so its signature cannot be "
@@ -278,10 +278,10 @@ def _consumed_response(request: Incoming, source: Source, error: BodyConsumedErr
 
 
 def _failure_response(outcome: Outcome | _HandlerTimeout) -> SenderResponse:
-    # What went wrong is for the log: senders are told that it did.
+    # The error is for the log only: senders are just told that there was one.
     if isinstance(outcome, AttemptRetry):
         wait = _RETRY_SECONDS if outcome.after is None else outcome.after
-        # A handler that asks for time has no error; one that raised has.
+        # A handler that returns Retry has no error; one that raised has.
         if outcome.firm:
             return _retry_response(503, "not_now", "the event cannot be handled now", wait)
         return _retry_response(500, "handler_failed", "the event could not be handled", wait)

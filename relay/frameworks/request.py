@@ -1,4 +1,4 @@
-"""One request as a framework hands it over, its body perhaps unread, and who and where that says it is."""
+"""A request as a framework provides it, its body perhaps unread, with its caller and address."""
 
 import asyncio
 import inspect
@@ -20,7 +20,7 @@ class BodyTooLargeError(Exception):
 
 
 class BodyConsumedError(Exception):
-    """Something in front of relay has read the body, so its signature cannot be checked."""
+    """Code in front of relay has read the body, so its signature cannot be checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Incoming:
         return tuple(value for key, value in self.headers if key.lower() == lower)
 
     def caller(self, proxies: tuple[Network, ...], *, unix: bool) -> str:
-        """Return who called: the other end, or, where that is one of the `proxies`, whom it names.
+        """Return the caller: the other end, or the address it names if it is one of the `proxies`.
 
         `unix`: a proxy calls over a socket of this computer.
         """
@@ -88,12 +88,12 @@ class Incoming:
         if declared is not None and found < declared:
             raise BodyConsumedError(f"{found} of its {declared} bytes were left")
         if declared is None and not found and self.values("Transfer-Encoding"):
-            # No provider sends an empty body in chunks.
+            # No provider sends an empty chunked body.
             raise BodyConsumedError("none of its chunks were left")
 
 
 def read_within_limit(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    """Return what reads a stream to its end, or to the first byte too many; `read` may give less than asked."""
+    """Return a function that reads a stream to its end, or to the first excess byte; `read` may return less."""
 
     def whole(limit: int) -> bytes:
         chunks, left = [], limit + 1

@@ -31,7 +31,7 @@ from relay.pipeline.validate import check_schema
 KEY_HEADER = "Idempotency-Key"
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 _STANDARD = "standard-webhooks"
-_NAMED = 10  # problems of a payload that the sentence names; `problems` has them all
+_NAMED = 10  # problems of a payload named in the message; `problems` has all
 
 Signature = str | Mapping[str, object]
 
@@ -56,7 +56,7 @@ class Sent:
 
     @property
     def json(self) -> Any:
-        """Return the body as JSON; None where it is none."""
+        """Return the body as JSON; None if it is not JSON."""
         try:
             return parse_json(self.body)
         except PayloadError:
@@ -65,7 +65,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedRequest:
-    """What to send so that a receiver believes it; a scheme signs in headers, query or body."""
+    """A signed request; a scheme signs in headers, query or body."""
 
     query: str
     headers: Headers
@@ -93,7 +93,7 @@ def sign(
     _require_type(bytes | bytearray, body=body)
     _require_type(str, url=url, secret=secret, method=method)
     _require_type(Iterable, headers=headers)
-    headers = tuple(headers)  # which may be read once
+    headers = tuple(headers)  # which may be read only once
     for pair in headers:
         if not (isinstance(pair, tuple | list) and [*map(type, pair)] == [str, str]):
             raise TypeError("headers are pairs of name and value, each a str")
@@ -240,7 +240,7 @@ def _load_schema(schema: str | type) -> BodySchema:
 
 def _build_headers(headers: Mapping[str, str], key: str, *, signed: bool) -> Headers:
     usual = {"Content-Type": "application/json", "User-Agent": f"relay/{__version__}", "Accept": "*/*", KEY_HEADER: key}
-    # In Standard Webhooks the message's id is its idempotency key; other signatures leave it alone.
+    # In Standard Webhooks the message's id is its idempotency key; other signatures do not use it.
     usual |= {"webhook-id": key} if signed else {}
     own = {name.lower() for name in headers}
     if own & _OURS:

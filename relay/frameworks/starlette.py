@@ -30,7 +30,7 @@ def webhooks(config: Any = "relay.toml", **options: Any) -> list[Route]:
 
 
 def make_endpoint(config: Any, **options: Any) -> Callable[[Request], Awaitable[Response]]:
-    """Return what answers one request."""
+    """Return the endpoint for a request."""
     receiving = config if isinstance(config, Receiver) else receiver(config, **options)
 
     async def receive(request: Request) -> Response:
@@ -62,7 +62,7 @@ async def _read_body(request: Request, limit: int) -> bytes:
                     break
     except TimeoutError as error:
         raise BodyConsumedError(f"nothing of it came in {_FIRST_CHUNK:g} s") from error
-    except RuntimeError as error:  # as Starlette says that the stream of this request object was read
+    except RuntimeError as error:  # as Starlette does if the stream of this request object was read
         raise BodyConsumedError("its stream was read") from error
     except ClientDisconnect as error:
         raise ConnectionError("the sender has gone") from error
@@ -70,7 +70,7 @@ async def _read_body(request: Request, limit: int) -> bytes:
 
 
 def _list_middleware(request: Request) -> Iterable[str]:
-    """Return the app's middleware; of one that wraps a function (`@app.middleware("http")`) that function."""
+    """Return the app's middleware; for one that wraps a function (`@app.middleware("http")`) that function."""
     app = request.scope.get("app")
     kinds = getattr(app, "user_middleware", ())
     return [name_function(kind.kwargs.get("dispatch") or kind.cls) for kind in kinds]

@@ -1,4 +1,4 @@
-"""The background loop of callers that have none, and how a store of idempotency keys is called."""
+"""The background event loop for synchronous callers, and calls to a store of idempotency keys."""
 
 import asyncio
 import inspect
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class BackgroundLoop:
-    """Starts at the first use, once in each process; lasts, so that what handlers keep open stays usable."""
+    """Starts at the first use, once per process; it stays, so that resources opened by handlers stay usable."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -37,7 +37,7 @@ class BackgroundLoop:
         return asyncio.run_coroutine_threadsafe(work, self._started()).result()
 
     def close(self) -> None:
-        """End the thread; what still runs in it is cancelled."""
+        """End the thread; running tasks are cancelled."""
         with self._lock:
             loop, thread, self._loop = self._loop, self._thread, None
         if loop is not None and thread is not None and self._pid == os.getpid():
@@ -49,12 +49,12 @@ class BackgroundLoop:
             running = asyncio.get_running_loop()
         except RuntimeError:
             return False
-        # gevent makes greenlets of threads: this loop then seems to run in those of all callers.
+        # gevent turns threads into greenlets: this loop then seems to run in those of all callers.
         return running is not self._loop or threading.current_thread() is self._thread
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._pid != os.getpid():
-            # A fork has the loop without its thread, and perhaps the lock in another thread's hands.
+            # A fork has the loop without its thread, and perhaps a lock held by another thread.
             self._lock, self._pid, self._loop = threading.Lock(), os.getpid(), None
         with self._lock:
             if self._loop is None:
@@ -103,7 +103,7 @@ class KeyStore(Protocol):
 
 
 async def call_store(method: Callable[..., Any], *arguments: object) -> Any:
-    """Call a method of a store, plain or async, without holding up the event loop."""
+    """Call a method of a store, plain or async, without blocking the event loop."""
     if inspect.iscoroutinefunction(method):
         return await method(*arguments)
     answer = await asyncio.to_thread(method, *arguments)

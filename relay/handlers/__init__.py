@@ -1,8 +1,8 @@
-"""A user's own functions, called with events: what they are written with, and how they are run.
+"""The user's own functions for events: the API they are written with, and how they are run.
 
 `on`, `use`, `secret`, `Event`, `Retry` and `Failed` are what a handlers file imports, from `relay`. `load_handlers`
-runs such a file and gives its `Handlers`, whose `run(event)` needs no relay around it. The rest runs a file in a
-process of its own, which may hang or die: `worker.WorkerPool` on relay's side, `worker_main` on the other.
+runs such a file and returns its `Handlers`, whose `run(event)` works without relay. The rest runs a file in a
+separate process, which may hang or die: `worker.WorkerPool` on relay's side, `worker_main` on the other.
 """
 
 from relay.handlers.environment import secret

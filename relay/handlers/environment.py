@@ -1,4 +1,4 @@
-"""`relay.secret("stripe_key")`: what handlers read from the vault or the environment."""
+"""`relay.secret("stripe_key")`: secrets for handlers, from the vault or the environment."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ from relay.model.values import dataclass
 FindSecret = Callable[[str], str]
 """Returns the value of a secret by name. Raises NotFoundError, and VaultLockedError while the vault is locked."""
 
-# Of the project whose handlers run in this context; several may live in one app.
+# Of the project whose handlers run in this context; an app may contain several.
 _current: ContextVar[FindSecret | None] = ContextVar("find_secret", default=None)
 _default: FindSecret | None = None
 
@@ -44,7 +44,7 @@ def using_secrets(find: FindSecret) -> Iterator[None]:
 
 
 def set_default_secrets(find: FindSecret) -> None:
-    """Let every thread of this process read secrets by `find`, where its context has nothing else."""
+    """Let all threads of this process read secrets by `find`, unless their context has another function."""
     global _default  # noqa: PLW0603 - threads that a handler starts have a context of their own
     _default = find
 
@@ -60,7 +60,7 @@ def find_in_environment(name: str) -> str:
 
 
 def missing_secret(name: str) -> NotFoundError:
-    """Return the error for a secret that is nowhere."""
+    """Return the error for a missing secret."""
     kind, _, bare = name.rpartition(":")
     places = {"vault": "the vault holds no", "env": "the environment holds no"}.get(
         kind, "neither the vault nor the environment holds a"
@@ -70,7 +70,7 @@ def missing_secret(name: str) -> NotFoundError:
 
 
 def describe_lookup(find: FindSecret, name: str) -> dict[str, str]:
-    """Return what `find` gives or raises as plain values, for the pipe to a process with handlers."""
+    """Return the result or error of `find` as plain values, for the pipe to a handlers process."""
     try:
         return {"value": find(name)}
     except RelayError as error:
@@ -111,7 +111,7 @@ class HandlerOptions:
 
     @property
     def name(self) -> str:
-        """Return how the file is named to people."""
+        """Return the name of the file for display."""
         try:
             return str(self.path.relative_to(self.folder))
         except ValueError:

@@ -1,4 +1,4 @@
-"""What a handler sees of an event: a frozen view, its payload read, its headers found in any case."""
+"""The event passed to handlers: frozen, with a parsed payload and case-insensitive headers."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import field
@@ -16,9 +16,9 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Headers(Mapping[str, str]):
-    """The headers of a request: found without regard to case, listed in the order and case received.
+    """The headers of a request: looked up ignoring case, listed in the order and case received.
 
-    One that came several times reads as its values joined by commas; `all` gives each.
+    A repeated header reads as its values joined by commas; `all` returns each.
     """
 
     __slots__ = ("_pairs",)
@@ -27,7 +27,7 @@ class Headers(Mapping[str, str]):
         self._pairs = tuple(pairs.items()) if isinstance(pairs, Mapping) else tuple(pairs)
 
     def all(self, name: str) -> tuple[str, ...]:
-        """Return every value of a header, in the order received."""
+        """Return all values of a header, in the order received."""
         lower = name.lower()
         return tuple(value for key, value in self._pairs if key.lower() == lower)
 
@@ -82,7 +82,7 @@ class Event:
     items: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        """Let an event without items be its own."""
+        """Set the items of an event without items to itself."""
         if not self.types:
             object.__setattr__(self, "types", (self.type,))
         if not self.items and self.payload is not None:
@@ -94,7 +94,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventMetadata:
-    """What relay knows about a request besides its bytes."""
+    """Metadata of a request besides its bytes."""
 
     type: str
     verdict: Verdict
@@ -105,7 +105,7 @@ class EventMetadata:
 
 
 def event_metadata(event: model.CapturedEvent) -> EventMetadata:
-    """Return what relay knows of a stored event."""
+    """Return the metadata of a stored event."""
     return EventMetadata(
         type=event.type,
         verdict=event.verification.verdict,
@@ -117,7 +117,7 @@ def event_metadata(event: model.CapturedEvent) -> EventMetadata:
 
 
 def build_event(capture: Capture, metadata: EventMetadata, payload: Payload | None = None) -> Event:
-    """Return what a handler is given of a request; its payload is read here, unless it was read for this handler."""
+    """Return the event for a handler; its payload is parsed here, unless it was parsed for this handler."""
     payload = payload or capture.read_payload()
     split = metadata.batch.split(payload) if metadata.batch else None
     headers = tuple((decode_header_text(name), decode_header_text(value)) for name, value in capture.headers)

@@ -1,4 +1,4 @@
-"""The functions of one handlers file, and the outcome of running those that an event is for."""
+"""The functions of a handlers file, and the outcome of running those for an event."""
 
 import ast
 import asyncio
@@ -24,14 +24,14 @@ from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, 
 from relay.model.text import escape_unprintable
 from relay.model.values import dataclass
 
-LONGEST_REPLY = 1_000_000  # bytes of what a handler returns
+LONGEST_REPLY = 1_000_000  # bytes of a handler's return value
 _LONGEST_DETAIL = 500  # characters of a detail
-THREADS = 64  # plain functions at the same time: no less than a server has threads
+THREADS = 64  # concurrent plain functions: at least as many as a server has threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlersResult:
-    """The outcome of one event: the outcome of all its functions together, and where they raised.
+    """The outcome of an event: the combined outcome of its functions, and where they raised.
 
     `reply` is the dict that one of them returned, as JSON: the answer to the sender, where that waits for it.
     """
@@ -43,7 +43,7 @@ class HandlersResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handlers:
-    """What a handlers file registered, in its order."""
+    """The functions that a handlers file registered, in order."""
 
     path: Path
     rules: tuple[Rule, ...]
@@ -80,7 +80,7 @@ class Handlers:
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
-                raise  # no caller waits for this run any more
+                raise  # no caller waits for this run any longer
             return describe_exception(f"handler {rule.name}", error, self.home)
         except BaseException as error:  # noqa: BLE001 - sys.exit in a handler must end the attempt, not the program
             return describe_exception(f"handler {rule.name}", error, self.home)
@@ -89,7 +89,7 @@ class Handlers:
 def describe_exception(who: str, error: BaseException, home: ProjectFolders) -> HandlersResult:
     """Return the outcome of a run in which `who` raised an error."""
     if isinstance(error.__cause__, StopIteration) and str(error) == "coroutine raised StopIteration":
-        error = error.__cause__  # which a coroutine cannot raise, so that Python wraps it
+        error = error.__cause__  # which a coroutine cannot raise, so Python wraps it
     where = user_code.locate_error(error, home)
     detail = f"{who} failed: {user_code.summarise_error(error)}" + (f" ({where})" if where else "")
     return HandlersResult(
@@ -100,7 +100,7 @@ def describe_exception(who: str, error: BaseException, home: ProjectFolders) -> 
 async def _call_function(function: Callable[[Event], Any], event: Event) -> object:
     if inspect.iscoroutinefunction(function):
         return await function(event)
-    # An event loop's own threads are few, and a function that waits for one runs out of time without having begun.
+    # An event loop has few threads, and a function that waits for one would time out before it starts.
     run = copy_context().run
     answer, error = await asyncio.get_running_loop().run_in_executor(
         _make_threads(os.getpid()), run, _call_catching, function, event
@@ -112,12 +112,12 @@ async def _call_function(function: Callable[[Event], Any], event: Event) -> obje
 
 @cache
 def _make_threads(_pid: int) -> ThreadPoolExecutor:
-    # One for each process: a fork has none of its parent's threads.
+    # One per process: a fork has none of its parent's threads.
     return ThreadPoolExecutor(THREADS, thread_name_prefix="relay")
 
 
 def _call_catching(function: Callable[[Event], Any], event: Event) -> tuple[Any, BaseException | None]:
-    # As a value: a StopIteration can never leave a future, and its waiter would wait for ever.
+    # As a value: a future cannot raise StopIteration, and its waiter would wait forever.
     try:
         return function(event), None
     except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
@@ -139,7 +139,7 @@ def _build_reply(rule: Rule, answer: dict[Any, Any]) -> HandlersResult:
 
 
 def _interpret_answer(rule: Rule, answer: object) -> Outcome:
-    # `return Failed`, the class itself, means what it says.
+    # `return Failed`, the class itself, counts as Failed().
     if answer is None:
         return AttemptSucceeded(f"{rule.name} ran")
     if isinstance(answer, registry.Retry) or answer is registry.Retry:
@@ -203,7 +203,7 @@ def _run_file(path: Path, home: ProjectFolders) -> list[Rule]:
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise _load_error(error, path, home) from error
-    # Under its own name, so that its neighbours can import it back, unless that name is taken.
+    # Under its own name, so that its neighbours can import it, unless that name is taken.
     inside = f"{package}." if package else ""
     name = f"{inside}{path.stem}"
     name = name if name not in sys.modules else f"{inside}relay_handlers_{path.stem}"
@@ -218,7 +218,7 @@ def _run_file(path: Path, home: ProjectFolders) -> list[Rule]:
     except BaseException as error:
         sys.modules.pop(name, None)
         if isinstance(error, KeyboardInterrupt):
-            raise  # Ctrl-C is for the program that loads this
+            raise  # Ctrl-C is for the program that loads this file
         raise _load_error(error, path, home) from error
     return rules
 

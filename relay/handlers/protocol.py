@@ -1,4 +1,4 @@
-"""What goes over the pipes between relay and the process of a handlers file: a kind, a length, and bytes."""
+"""The protocol of the pipes between relay and a handlers process: frames of a kind, a length, and bytes."""
 
 import json
 import struct
@@ -13,18 +13,18 @@ from relay.model.event import Capture, Verdict
 from relay.model.payload import parse_json
 from relay.model.request_items import RequestItems
 
-# To the process: an event (JSON, then its body), the question where the run is at this moment, and a secret
+# To the process: an event (JSON, then its body), a request for its current position, and a secret
 # that it asked for.
 HEAD, BODY, WHERE, SECRET = b"h", b"b", b"w", b"s"
-# From it: the file was loaded or not, what a run printed, that it printed more than is kept, how it
-# ended, where it is, and the name of a secret that it asks for.
+# From it: the file was loaded or not, output of a run, that the output was cut, how the run
+# ended, its position, and the name of a requested secret.
 READY, BROKEN, OUTPUT, CUT, DONE, HERE, ASK = b"r", b"x", b"o", b"c", b"d", b"l", b"a"
 
 _LEAD = struct.Struct("!cI")
 
 
 def encode_frame(kind: bytes, content: bytes = b"") -> bytes:
-    """Return one frame as bytes."""
+    """Return a frame as bytes."""
     return _LEAD.pack(kind, len(content)) + content
 
 
@@ -34,20 +34,20 @@ def encode_json(value: Mapping[str, object]) -> bytes:
 
 
 def decode_json(content: bytes) -> dict[str, Any]:
-    """Return what `encode_json` was given."""
+    """Return the values from the content of a frame."""
     value = parse_json(content)
     assert isinstance(value, dict)
     return value
 
 
 class FrameReader:
-    """Frames reassembled from the pieces they arrive in."""
+    """Reassembles frames from received pieces."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        """Take in a piece and return the frames that are whole by now."""
+        """Add a piece and return the frames that are complete."""
         self._rest += data
         whole = []
         while len(self._rest) >= _LEAD.size:
@@ -65,7 +65,7 @@ _KNOWN = ("type", "verdict", "id", "provider", "idempotency_key")
 
 
 def encode_event(capture: Capture, metadata: EventMetadata) -> bytes:
-    """Return an event as two frames: its body in one of its own, all else in the one before."""
+    """Return an event as two frames: its metadata, then its body."""
     request = {name: getattr(capture, name) for name in _CAPTURED} | {"received_at": capture.received_at.isoformat()}
     known = {name: getattr(metadata, name) for name in _KNOWN}
     head = encode_json({"request": request, "known": known, "batch": metadata.batch and metadata.batch.plain()})
@@ -73,7 +73,7 @@ def encode_event(capture: Capture, metadata: EventMetadata) -> bytes:
 
 
 def decode_event(content: bytes, body: bytes) -> tuple[Capture, EventMetadata]:
-    """Return the event in the contents of the two frames."""
+    """Return the event from the contents of the two frames."""
     value = decode_json(content)
     request, known, batch = value["request"], value["known"], value["batch"]
     headers = tuple((name, text) for name, text in request.pop("headers"))
@@ -96,7 +96,7 @@ def encode_result(ran: HandlersResult) -> dict[str, object]:
 
 
 def decode_result(result: Mapping[str, Any]) -> HandlersResult:
-    """Return the outcome of a run that `encode_result` wrote."""
+    """Return the outcome of a run from the values of `encode_result`."""
     outcome: Outcome = AttemptSucceeded(result["detail"])
     if result["outcome"] == AttemptFailed.name:
         outcome = AttemptFailed(result["detail"])

@@ -1,4 +1,4 @@
-"""`@on` and `@use`: which of a user's functions are called with which events."""
+"""`@on` and `@use`: register the user's functions for events."""
 
 import inspect
 import math
@@ -45,7 +45,7 @@ F = TypeVar("F", bound=Function)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One decorated function: called with events whose source and type fit. `first`: it is a `@use`."""
+    """A decorated function: called with events whose source and type match. `first`: it is a `@use`."""
 
     function: Callable[[Event], Any]
     source: str
@@ -62,13 +62,13 @@ class Rule:
         return getattr(self.function, "__name__", type(self.function).__name__)
 
 
-# One list for each file that is being loaded: two files, or a file loaded again, never see each other's.
+# One list per file being loaded: two files, or a file loaded again, do not see each other's rules.
 _collected: ContextVar[list[Rule] | None] = ContextVar("collected", default=None)
 
 
 @contextmanager
 def collect_rules() -> Iterator[list[Rule]]:
-    """Gather what decorators run meanwhile register, in their order."""
+    """Collect the rules that decorators register until the block ends, in order."""
     rules: list[Rule] = []
     token = _collected.set(rules)
     try:
@@ -110,7 +110,7 @@ def _register(decorator: str, source: str, events: tuple[str, ...], *, first: bo
     def register(function: F) -> F:
         _check_decorated(decorator, function)
         rules = _collected.get()
-        # Imported by something else, such as a test, a handler is a plain function.
+        # If imported by other code, such as a test, a handler is a plain function.
         if rules is not None:
             rules.append(Rule(function=function, source=source, events=events, first=first))
         return function
@@ -129,4 +129,4 @@ def _check_decorated(decorator: str, function: object) -> None:
     except TypeError:
         raise TypeError(f"{name} is called with one event; write def {name}(event)") from None
     except ValueError:
-        return  # a built-in without a signature: the call will tell
+        return  # a built-in without a signature: the call will show it

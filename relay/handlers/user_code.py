@@ -1,4 +1,4 @@
-"""The user's own files: which those are, how they are named to people, and what was read of them."""
+"""The user's own files: recognising them, naming them for display, and tracking their versions."""
 
 import os
 import sys
@@ -25,14 +25,14 @@ Stamp = tuple[int, int] | None
 
 @dataclass(frozen=True, slots=True)
 class ProjectFolders:
-    """The folders of a user's project, the one that names are relative to first."""
+    """The folders of a user's project; displayed names are relative to the first."""
 
     folders: tuple[Path, ...]
 
     def holds(self, path: str) -> bool:
         """Return whether a file or folder is the user's own: not installed, not Python's, not relay's."""
         if path.startswith("<"):
-            return False  # such as "<string>" and "<frozen importlib._bootstrap>": no file at all
+            return False  # such as "<string>" and "<frozen importlib._bootstrap>": not a file
         whole = os.path.abspath(path)  # noqa: PTH100 - of frames by the thousand, and links stay as they are
         if not any(_is_within(whole, str(folder)) for folder in self.folders):
             return False
@@ -42,32 +42,32 @@ class ProjectFolders:
         )
 
     def short(self, path: str) -> str:
-        """Return how a file is named to people: from the project's folder, where that is above it."""
+        """Return the name of a file for display: relative to the project's folder if it is below it."""
         return os.path.relpath(path, self.folders[0]) if _is_within(path, str(self.folders[0])) else path
 
 
 class FreshLoader(SourceFileLoader):
-    """Loads a file of the user's as it is now, and remembers what was read.
+    """Loads the current version of a user's file, and records which version was read.
 
-    No bytecode is kept or used: Python tells by the second whether it is stale, so that of two saves
+    No bytecode is written or used: Python detects stale bytecode by the second, so after two saves
     within one the first would go on running.
     """
 
     read: ClassVar[dict[str, Stamp]] = {}
 
     def path_stats(self, path: str) -> Mapping[str, int]:
-        """Say that there is nothing to compare bytecode with, so that none is used."""
+        """Raise OSError, so that no bytecode is used."""
         raise OSError(f"{path} is always read from its file")
 
     def get_data(self, path: str) -> bytes:
-        """Return what is in a file, and remember which state of it that was at first."""
+        """Return the content of a file, and record its version at the first call."""
         self.read.setdefault(path, file_stamp(path))
         return super().get_data(path)
 
 
 @contextmanager
 def importable_from(folder: Path) -> Iterator[None]:
-    """Let a file import its neighbours while it is run, and no longer."""
+    """Let a file import its neighbours until the block ends."""
     entry = str(folder)
     sys.path.insert(0, entry)
     try:
@@ -77,7 +77,7 @@ def importable_from(folder: Path) -> Iterator[None]:
 
 
 def file_stamp(path: str) -> Stamp:
-    """Return which state a file is in."""
+    """Return the version of a file."""
     try:
         found = os.stat(path)  # noqa: PTH116 - asked before each run for each file
     except OSError:
@@ -86,7 +86,7 @@ def file_stamp(path: str) -> Stamp:
 
 
 def has_changed(known: Mapping[str, Stamp]) -> bool:
-    """Return whether any of these files is in another state by now."""
+    """Return whether any of these files has another version now."""
     return any(file_stamp(path) != was for path, was in known.items())
 
 
@@ -117,7 +117,7 @@ def summarise_error(error: BaseException) -> str:
 
 
 def locate_error(error: BaseException, home: ProjectFolders) -> str:
-    """Return where the user's own code failed, as `handlers.py, line 12`; "" where no line is theirs."""
+    """Return where the user's own code failed, as `handlers.py, line 12`; "" if no line is the user's."""
     if isinstance(error, SyntaxError) and isinstance(error.filename, str) and home.holds(error.filename):
         name = home.short(error.filename)
         return f"{name}, line {error.lineno}" if error.lineno else name
@@ -126,7 +126,7 @@ def locate_error(error: BaseException, home: ProjectFolders) -> str:
 
 
 def format_current_stack(task: Task[Any] | None, home: ProjectFolders) -> str:
-    """Return where the user's code is at this moment, in any thread, else where `task` waits."""
+    """Return the current position of the user's code in any thread, else where `task` waits."""
     here = threading.get_ident()
     stacks = [
         _extract_stack(walk_stack(frame), home)[::-1]
@@ -154,7 +154,7 @@ def _extract_stack(frames: Iterator[tuple[FrameType, int]], home: ProjectFolders
 def _own_frames(stack: list[FrameSummary], home: ProjectFolders) -> list[FrameSummary]:
     own = [frame for frame in stack if home.holds(frame.filename)]
     for frame in own:
-        # The line is read by the whole name, before that is shortened.
+        # The line is looked up by the full name, before that is shortened.
         _ = frame.line
         frame.filename = home.short(frame.filename)
     return own
@@ -167,7 +167,7 @@ def _prune_traceback(trace: TracebackException, home: ProjectFolders, seen: set[
     own = _own_frames(trace.stack, home)
     if own:
         trace.stack = StackSummary.from_list(own)
-    filename = getattr(trace, "filename", None)  # where a SyntaxError is
+    filename = getattr(trace, "filename", None)  # the position of a SyntaxError
     if isinstance(filename, str) and home.holds(filename):
         trace.filename = home.short(filename)
     for other in (trace.__cause__, trace.__context__, *(trace.exceptions or ())):

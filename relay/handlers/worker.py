@@ -1,4 +1,4 @@
-"""The processes of a handlers file: started, given events, ended when one hangs, replaced when the file changes."""
+"""The worker processes of a handlers file: ended if they hang, replaced if the file changes."""
 
 import asyncio
 import codecs
@@ -20,10 +20,10 @@ from relay.model.delivery import ActionResult, AttemptRetry, HandlerOutput, Rece
 from relay.model.event import Capture
 from relay.platform import HAS_PROCESS_GROUPS, KILL_SIGNAL, own_process_group, signal_process_group
 
-_GRACE = 3.0  # seconds that a process may take to end by itself
-_LOCATE_SECONDS = 3.0  # seconds that a process which hangs is given to say where
+_GRACE = 3.0  # seconds that a process may take to exit by itself
+_LOCATE_SECONDS = 3.0  # seconds for a hanging process to report its position
 _KEPT_ERROR = 400  # bytes of what Python itself wrote when it could not start
-# Not found by the folder one is in: the user may have a `relay` of their own.
+# Not imported from the current folder: the user may have a module `relay`.
 _START = (
     "import gc, sys; gc.disable(); sys.path.append(sys.argv.pop()); from relay.handlers.worker_main import main; main()"
 )
@@ -35,7 +35,7 @@ _Frame = tuple[bytes, bytes]
 
 
 class BrokenFileError(HandlersError):
-    """A file that could not be loaded; `read` is the state of which files, `locked` a secret it waits for."""
+    """A file that could not be loaded; `read` are the versions of its files, `locked` a secret it waits for."""
 
     def __init__(self, error: HandlersError, output: HandlerOutput, read: dict[str, Stamp], locked: str = "") -> None:
         super().__init__(error.message, hint=error.hint, traceback=error.traceback)
@@ -45,27 +45,27 @@ class BrokenFileError(HandlersError):
 
 
 class Worker(asyncio.SubprocessProtocol):
-    """The process. It runs one event at a time; `rules` is what its file registered."""
+    """A worker process. It runs one event at a time; `rules` are those its file registered."""
 
     def __init__(self, options: HandlerOptions) -> None:
         self.rules: list[dict[str, Any]] = []
         self._options = options
-        self._read = {str(options.path): file_stamp(str(options.path))}  # as it is before it is loaded
+        self._read = {str(options.path): file_stamp(str(options.path))}  # its version before it is loaded
         self._frames = protocol.FrameReader()
         self._printed = bytearray()
         self._cut = False
         self._spent = False
-        self._locked = ""  # the latest secret that it asked for and the locked vault holds
+        self._locked = ""  # the latest requested secret that is in the locked vault
         self._stderr = b""
         self._pipe = -1
         self._ended = asyncio.Event()
-        # What the process is to answer next; the first answer comes unasked, as soon as the file is loaded.
+        # The next reply of the process; the first one is sent unasked, when the file is loaded.
         self._reply: asyncio.Future[_Frame] | None = asyncio.get_running_loop().create_future()
         self._transport: asyncio.SubprocessTransport | None = None
 
     @classmethod
     async def start(cls, options: HandlerOptions) -> Self:
-        """Start a process and have it load its file. Raises BrokenFileError, also on systems without process groups."""
+        """Start a process that loads its file. Raises BrokenFileError, also on systems without process groups."""
         if not HAS_PROCESS_GROUPS:
             problem = HandlersError(f"{options.name}: handlers do not run on Windows", hint="use Linux, macOS or WSL")
             raise BrokenFileError(problem, HandlerOutput(), {})
@@ -98,7 +98,7 @@ class Worker(asyncio.SubprocessProtocol):
 
     @property
     def is_free(self) -> bool:
-        """Return whether it can be given an event."""
+        """Return whether it can take an event."""
         return not (self.has_ended or self._spent) and self._reply is None
 
     @property
@@ -108,11 +108,11 @@ class Worker(asyncio.SubprocessProtocol):
 
     @property
     def is_stale(self) -> bool:
-        """Return whether a file that it has loaded is another one by now."""
+        """Return whether a file that it loaded has changed."""
         return has_changed(self._read)
 
     async def run(self, capture: Capture, metadata: EventMetadata) -> ActionResult:
-        """Run an event; its reply is the response. One that takes too long is ended with its process."""
+        """Run an event; its reply is the response. A run that takes too long is ended with its process."""
         self._ask(protocol.encode_event(capture, metadata))
         try:
             async with asyncio.timeout(self._options.timeout):
@@ -134,12 +134,12 @@ class Worker(asyncio.SubprocessProtocol):
         return ActionResult(outcome=ran.outcome, response=reply, output=self._output(ran.traceback))
 
     def retire(self) -> None:
-        """Let the process end by itself, as soon as it has nothing to do."""
+        """Let the process exit when it is idle."""
         if self._transport and (pipe := self._transport.get_pipe_transport(0)):
             pipe.close()
 
     def kill(self) -> None:
-        """End the process and all that it started, now."""
+        """Kill the process and all its children."""
         self._spent = True
         if self._transport is not None:
             if not self.has_ended:
@@ -147,7 +147,7 @@ class Worker(asyncio.SubprocessProtocol):
             self._transport.close()
 
     async def end(self) -> None:
-        """Let the process end by itself, and end it when it does not."""
+        """Let the process exit, and kill it if it does not."""
         self.retire()
         try:
             with suppress(TimeoutError):
@@ -162,7 +162,7 @@ class Worker(asyncio.SubprocessProtocol):
         self._transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Take in what the process sends (called by asyncio)."""
+        """Handle data from the process (called by asyncio)."""
         if fd == 2:
             self._stderr = (self._stderr + data)[-_KEPT_ERROR:]
             return
@@ -190,7 +190,7 @@ class Worker(asyncio.SubprocessProtocol):
             self._reply.set_exception(_EndedError(self._status()))
 
     def _read_rest(self) -> None:
-        # What the process printed and could not pass on itself any more.
+        # Output that the process could not pass on itself any more.
         with suppress(OSError):
             os.set_blocking(self._pipe, False)
             while len(self._printed) <= KEPT_OUTPUT and (data := os.read(self._pipe, KEPT_OUTPUT)):
@@ -243,20 +243,20 @@ class Worker(asyncio.SubprocessProtocol):
             raise BrokenFileError(error, self._output(error.traceback), self._read, self._locked)
 
     async def _locate(self) -> str:
-        """Return where the code of a process that hangs is at this moment; "" where it does not say."""
+        """Return the current position of a hanging process; "" if it does not report it."""
         self._ask(protocol.encode_frame(protocol.WHERE))
         try:
             async with asyncio.timeout(_LOCATE_SECONDS):
                 kind, content = await self._wait_for_reply()
         except (TimeoutError, _EndedError):
             return ""
-        return content.decode() if kind == protocol.HERE else ""  # else it has ended its run after all
+        return content.decode() if kind == protocol.HERE else ""  # else its run has ended after all
 
     def _output(self, traceback: str = "") -> HandlerOutput:
         printed, cut = bytes(self._printed), self._cut or len(self._printed) > KEPT_OUTPUT
         self._printed.clear()
         self._cut = False
-        # A character that the cut went through is left out.
+        # A partial character at the cut is dropped.
         decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         return HandlerOutput(text=decoder.decode(printed[:KEPT_OUTPUT], final=not cut), cut=cut, traceback=traceback)
 
@@ -269,21 +269,21 @@ class Worker(asyncio.SubprocessProtocol):
 
 
 class _EndedError(Exception):
-    """The process ended while it was waited for; never leaves this module."""
+    """The process ended while a reply was awaited; never leaves this module."""
 
 
 def _read_stamps(result: dict[str, Any]) -> dict[str, Stamp]:
     return {path: tuple(found) if found else None for path, found in result["read"].items()}
 
 
-# Seconds after which a file that is broken is tried again though it did not change, for what it needs may
-# have been installed; twice as long each time.
+# Seconds after which a broken file is tried again although it did not change, because its dependencies may
+# have been installed; doubled each time.
 _RETRY_SECONDS = 10.0
 _LONGEST_WAIT = 300.0
 
 
 class WorkerPool:
-    """Runs events with a file as it is now. `error` says why that cannot be run, None while it can."""
+    """Runs events with the current version of a file. `error` is why it cannot be run, None if it can."""
 
     def __init__(self, options: HandlerOptions, clock: Clock) -> None:
         self.error: BrokenFileError | None = None
@@ -295,7 +295,7 @@ class WorkerPool:
         self._wait = _RETRY_SECONDS
 
     async def run(self, capture: Capture, metadata: EventMetadata) -> ActionResult:
-        """Run an event in a process of its own for that time. Raises BrokenFileError."""
+        """Run an event in a process that runs no other at the time. Raises BrokenFileError."""
         worker = await self._ready()
         try:
             return await worker.run(capture, metadata)
@@ -306,7 +306,7 @@ class WorkerPool:
                 worker.kill()
 
     async def is_restarted(self) -> bool:
-        """Return whether the file can be run; one that is broken is tried when it changed, and now and then."""
+        """Return whether the file can be run; a broken one is tried when it changed, and periodically."""
         if self.error is None:
             return True
         if has_changed(self.error.read):
@@ -323,7 +323,7 @@ class WorkerPool:
         return True
 
     async def close(self) -> None:
-        """End every process."""
+        """End all processes."""
         await asyncio.gather(*(worker.end() for worker in self._all))
         self._all.clear()
 

@@ -1,7 +1,7 @@
-"""The process that a handlers file lives in: it loads the file, and runs one event after another.
+"""The main program of a worker process: loads a handlers file and runs events one at a time.
 
-relay starts it, with the file, the project's folder and both ends of a pipe as arguments, and speaks
-with it over its standard input and output. Whatever is printed here, by whatever means, goes through
+relay starts it with the file, the project's folder and both ends of a pipe as arguments, and communicates
+over its standard input and output. All output of this process goes through
 that pipe and is the output of a run.
 """
 
@@ -37,18 +37,18 @@ from relay.handlers.file import Handlers, HandlersResult, describe_exception, lo
 from relay.handlers.user_code import FreshLoader, ProjectFolders, file_stamp
 
 KEPT_OUTPUT = 64 * 1024  # bytes of a run's output that are passed on
-_PIPE = 1 << 20  # bytes that a pipe holds at most on any system
-_GRACE = 2.0  # seconds that the file's own clearing up may take once relay wants no more
+_PIPE = 1 << 20  # maximum capacity of a pipe on any system
+_GRACE = 2.0  # seconds for the file's own cleanup after relay has closed the pipe
 
 
 def main() -> None:
-    """Load the file, say so, and run events until relay closes the pipe."""
+    """Load the file, report it, and run events until relay closes the pipe."""
     path, folder = Path(sys.argv[1]), Path(sys.argv[2])
     home = ProjectFolders((folder, path.parent))
     wire, requests = _take_over_pipes()
     output = OutputCapture(wire, int(sys.argv[3]), int(sys.argv[4]))
     session = WorkerSession(wire, output, home)
-    # Registered first, so that it comes last: nothing that was started here outlives this process.
+    # Registered first, so that it runs last: no child outlives this process.
     atexit.register(_kill_group, os.getpid())
     threading.Thread(target=session.listen, args=(requests,), daemon=True).start()
     set_default_secrets(session.find_secret)
@@ -57,14 +57,14 @@ def main() -> None:
         handlers = load_handlers(path, folder)
     except HandlersError as error:
         output.drain()
-        # What is missing may be put there: that changes the folder.
+        # A missing file may be added later, which changes the folder.
         read = FreshLoader.read | {str(folder): file_stamp(str(folder)) for folder in home.folders}
         broken = {"sentence": error.message, "hint": error.hint, "traceback": error.traceback, "read": read}
         wire.send_json(protocol.BROKEN, broken)
         return
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    # Off since the start: what was imported stays, and looking through it took a tenth of the time until here.
+    # Off since the start: imported modules stay, and collecting took a tenth of the start-up time.
     gc.freeze()
     gc.enable()
     try:
@@ -79,7 +79,7 @@ def _kill_group(pid: int) -> None:
 
 
 def _take_over_pipes() -> tuple["RelayPipe", int]:
-    # The pipes to relay are for this module alone: what handlers read is nothing, what they print is output.
+    # Only this module uses the pipes to relay: handlers read from nothing, and print into the output.
     requests, replies = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -106,7 +106,7 @@ def _prepare_process(path: Path, home: ProjectFolders) -> None:
 
 
 class RelayPipe:
-    """The pipe to relay; frames of several threads never mix."""
+    """The pipe to relay; frames of several threads do not interleave."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -117,7 +117,7 @@ class RelayPipe:
         self.send(kind, protocol.encode_json(value))
 
     def send(self, kind: bytes, content: bytes = b"") -> None:
-        """Send bytes; nothing happens where relay is gone."""
+        """Send bytes; does nothing if relay has exited."""
         data = memoryview(protocol.encode_frame(kind, content))
         with self._lock:
             try:
@@ -128,10 +128,10 @@ class RelayPipe:
 
 
 class OutputCapture:
-    """Standard output and error of this process and of what it starts: read here, the start passed on.
+    """Captures stdout and stderr of this process and its children, and passes on the first part.
 
-    Here and not by relay: a handler that prints without end costs its own process, not the capturing one.
-    relay reads what is left in the pipe when this process has ended. `whole` until a handler closes it.
+    Not done by relay: a handler that prints without end then costs its own process, not relay's.
+    relay reads the rest of the pipe when this process has ended. `whole` until a handler closes it.
     """
 
     def __init__(self, wire: RelayPipe, reading: int, writing: int) -> None:
@@ -154,12 +154,12 @@ class OutputCapture:
         threading.Thread(target=self._read, daemon=True).start()
 
     def begin(self) -> None:
-        """Let the next run print as much again."""
+        """Reset the limit for the next run."""
         with self._lock:
             self._left, self._cut = KEPT_OUTPUT, False
 
     def drain(self) -> None:
-        """Pass on what was printed up to now."""
+        """Pass on the output so far."""
         try:
             for stream in self._streams:
                 stream.flush()
@@ -167,7 +167,7 @@ class OutputCapture:
         except (OSError, ValueError):
             self.whole = False
         with self._lock:
-            # What is printed meanwhile, without end perhaps, is not waited for.
+            # Output printed in the meantime, perhaps without end, is not awaited.
             left = _PIPE
             while left > 0 and (count := self._take()):
                 left -= count
@@ -194,7 +194,7 @@ class OutputCapture:
 
 
 class WorkerSession:
-    """Events in, outcomes out, one at a time, on one event loop that also turns between them."""
+    """Runs events one at a time, on an event loop that also runs between them."""
 
     def __init__(self, wire: RelayPipe, output: OutputCapture, home: ProjectFolders) -> None:
         self._wire = wire
@@ -209,8 +209,8 @@ class WorkerSession:
         self._answers: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
 
     def find_secret(self, name: str) -> str:
-        """Return a secret that relay gives. Raises NotFoundError, VaultLockedError."""
-        if os.getpid() != self._pid:  # whose question relay would answer to the process that it started
+        """Return a secret from relay. Raises NotFoundError, VaultLockedError."""
+        if os.getpid() != self._pid:  # a fork: relay would answer to the original process
             hint = "read it before, and hand it over"
             raise NotFoundError(f"a process that a handler forked cannot ask for the secret '{name}'", hint=hint)
         with self._asking:
@@ -218,7 +218,7 @@ class WorkerSession:
             return read_lookup(self._answers.get())
 
     def listen(self, requests: int) -> None:
-        """Read what relay asks for; when it closes the pipe, see to it that this process ends."""
+        """Read relay's requests; when it closes the pipe, end this process."""
         frames, head = protocol.FrameReader(), b""
         try:
             while data := os.read(requests, 65536):
@@ -235,11 +235,11 @@ class WorkerSession:
                 self._hand_over(None)
                 time.sleep(_GRACE)
         finally:
-            # relay is gone, or waits no longer.
+            # relay has exited, or waits no longer.
             os.killpg(0, signal.SIGKILL)
 
     async def serve(self, handlers: Handlers) -> None:
-        """Say that the file is loaded, and run what is asked for until relay closes the pipe."""
+        """Report that the file is loaded, and run events until relay closes the pipe."""
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         self._busy = False
         folder = Path.cwd()
@@ -250,15 +250,15 @@ class WorkerSession:
         self._wire.send_json(protocol.READY, {"rules": rules, "read": FreshLoader.read})
         while self._output.whole and (frames := await self._inbox.get()) is not None:
             self._output.begin()
-            with suppress(OSError):  # where the run before it went, this one does not begin
+            with suppress(OSError):  # ended with the previous run: this one does not start
                 os.chdir(folder)
             ran = await handlers.run(build_event(*protocol.decode_event(*frames)))
             self.finish(ran)
 
     def finish(self, ran: HandlersResult, *, last: bool = False) -> None:
-        """Report how a run ended, unless none is active; `last`: this process runs no other."""
+        """Report the result of the current run, if any; `last`: this process runs no other."""
         if os.getpid() != self._pid:
-            os._exit(0)  # a fork that came back from the handler: the answer is its parent's to give
+            os._exit(0)  # a fork that returned from the handler: its parent sends the reply
         if self._busy:
             self._output.drain()
             self._busy = False

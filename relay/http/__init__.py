@@ -1,4 +1,4 @@
-"""What dashboard and API share: the guard (token, Host, Origin), responses, event streams and listening sockets.
+"""Shared by dashboard and API: the guard (token, Host, Origin), responses, event streams and listening sockets.
 
 It knows no page and no resource.
 """

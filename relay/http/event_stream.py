@@ -1,4 +1,4 @@
-"""Server-sent events: the loop of both streams, of pages and of the API, and frames drawn once for all viewers."""
+"""Server-sent events: the loop of the streams of pages and API, and frames rendered once for all viewers."""
 
 import asyncio
 import json
@@ -14,12 +14,12 @@ from relay.model.signals import DeliveryChanged, LabChanged, MessageChanged, Sig
 from relay.model.values import dataclass
 
 MAX_VIEWERS = 64
-HEARTBEAT_INTERVAL = 15.0  # seconds after which a comment shows that the stream lives
-CACHE_SIZE = 256  # frames kept for the other viewers
+HEARTBEAT_INTERVAL = 15.0  # seconds after which a comment keeps the stream alive
+CACHE_SIZE = 256  # frames cached for other viewers
 
 
 def make_frame(data: str, event: str = "", id_: int | None = None) -> bytes:
-    """Return one message; every kind of line break that a browser knows starts a `data:` line of its own."""
+    """Return a message; each kind of line break that browsers know starts a new `data:` line."""
     if not data:
         return b""
     head = (f"id: {id_}\n" if id_ is not None else "") + (f"event: {event}\n" if event else "")
@@ -29,12 +29,12 @@ def make_frame(data: str, event: str = "", id_: int | None = None) -> bytes:
 
 
 def make_json_frame(event: str, value: object, id_: int | None = None) -> bytes:
-    """Return one message of JSON on one line."""
+    """Return a message of JSON on one line."""
     return make_frame(json.dumps(value, separators=(",", ":")), event, id_)
 
 
 def make_signal_frame(signal: Signal) -> bytes:
-    """Return what both streams say about a delivery, message or run of the lab that changed; b"" for other signals."""
+    """Return the frame for a changed delivery, message or lab run, the same for both streams; b"" for other signals."""
     match signal:
         case DeliveryChanged():
             plain = {"delivery": signal.delivery_id, "event": signal.event_id, "state": signal.state}
@@ -48,27 +48,27 @@ def make_signal_frame(signal: Signal) -> bytes:
 
 
 class Viewer(Protocol):
-    """What one open stream shows."""
+    """The viewer of an open stream."""
 
     def greet(self) -> AsyncIterator[bytes]:
-        """Return what comes first."""
+        """Return the first frames."""
         ...
 
     def take(self, signals: Iterable[Signal], *, lost: int) -> None:
-        """Remember what was signalled; `lost` counts signals that this viewer was too slow for."""
+        """Queue signals; `lost` counts signals dropped because this viewer was too slow."""
         ...
 
     def wait(self) -> float:
-        """Return how many seconds may pass before something is due; HEARTBEAT_INTERVAL while nothing is."""
+        """Return the seconds until the next frame is due; HEARTBEAT_INTERVAL if none is."""
         ...
 
     def frames(self) -> AsyncIterator[bytes]:
-        """Return what is due now, and forget it."""
+        """Return the frames that are due, and remove them."""
         ...
 
 
 class EventStreams:
-    """The open streams of one kind."""
+    """The open streams of a kind."""
 
     def __init__(self, refusal: str) -> None:
         self.cache = FrameCache()
@@ -76,14 +76,14 @@ class EventStreams:
         self._viewers: dict[asyncio.Task[Any], web.Request] = {}
 
     async def serve(self, request: web.Request, viewer: Viewer) -> web.StreamResponse:
-        """Send a viewer what it shows until it leaves; too many of them are refused."""
+        """Send frames to a viewer until it disconnects; refuses too many viewers."""
         task = asyncio.current_task()
         if task is None or self._count_viewers() >= MAX_VIEWERS:
             return error_response(503, "too_many_viewers", self._refusal, "close one")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         self._viewers[task] = request
         try:
-            # Before the answer begins: what a page asks for then is not older than what it is told.
+            # Before the response starts, so that later requests of the page are not older than its stream.
             with get_relay(request).bus.subscribe() as listening:
                 await response.prepare(request)
                 async for frame in viewer.greet():
@@ -104,14 +104,14 @@ class EventStreams:
             self._viewers.pop(task, None)
 
     def _count_viewers(self) -> int:
-        # A viewer that left is noticed at the next write only; walking from page to page leaves many such behind.
+        # A closed stream is noticed only at the next write; changing pages leaves many of them.
         gone = [task for task, request in self._viewers.items() if request.transport is None]
         for task in gone:
             task.cancel()
         return len(self._viewers) - len(gone)
 
     async def close(self, _: web.Application) -> None:
-        """End every stream, so that stopping does not wait for them."""
+        """End all streams, so that shutdown does not wait for them."""
         for task in tuple(self._viewers):
             task.cancel()
 
@@ -124,23 +124,23 @@ class _Frame:
 
 
 class FrameCache:
-    """Frames drawn for one viewer and given to the others.
+    """Caches frames rendered for one viewer for the others.
 
-    A key holds the signal itself, so nothing drawn before it was committed can answer for it.
+    The key contains the signal itself, so a frame rendered before its commit is never used.
     """
 
     def __init__(self) -> None:
         self._frames: OrderedDict[tuple[object, ...], _Frame] = OrderedDict()
 
     async def get(self, signal: object, name: tuple[object, ...], draw: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Return what `draw` gives for this very signal, drawing it unless somebody does already."""
+        """Return the result of `draw` for this signal, rendered once."""
         key = (id(signal), *name)
         frame = self._frames.get(key)
         if frame is None or frame.signal is not signal:
             frame = self._frames[key] = _Frame(signal)
             if len(self._frames) > CACHE_SIZE:
                 self._frames.popitem(last=False)
-        # Where the page that draws is closed, or the store fails, the next one that waits tries again.
+        # If the rendering page is closed, or the store fails, the next waiting one tries again.
         async with frame.lock:
             if frame.data is None:
                 frame.data = await draw()

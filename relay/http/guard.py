@@ -1,4 +1,4 @@
-"""Who may use the dashboard: its own host names, its own pages, its token."""
+"""Access control of the dashboard: host names, origins, token."""
 
 import hmac
 import logging
@@ -34,7 +34,7 @@ _SECURITY_HEADERS = {
 }
 _PUBLIC_PATHS = frozenset({"/healthz", "/login"})
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
-# What another site cannot send without asking first.
+# Content types that another site cannot send without a preflight request.
 _JSON_TYPES = frozenset({"application/json", "application/x-ndjson"})
 _BODY_TYPES = _JSON_TYPES | {"application/x-www-form-urlencoded", "multipart/form-data"}
 _PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto")
@@ -42,7 +42,7 @@ _PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forward
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """What the dashboard asks of a request. `token` None means that no token is asked for."""
+    """The requirements for a request. `token` None means that no token is required."""
 
     token: str | None
     port: int
@@ -55,11 +55,11 @@ class Guard:
 
     @property
     def csrf(self) -> str:
-        """Return what our own forms carry: derived, so that it needs no state."""
+        """Return the CSRF token of forms: derived, so that it needs no state."""
         return hmac.new((self.token or "off").encode(), b"csrf", sha256).hexdigest()
 
     def is_valid_token(self, token: str | None) -> bool:
-        """Return whether a token is the right one, in constant time."""
+        """Compare a token in constant time."""
         if self.token is None:
             return True
         encoded = (token or "").encode("utf-8", "surrogateescape")
@@ -67,13 +67,13 @@ class Guard:
 
 
 def own_hosts(port: int, allowed: tuple[str, ...], bound: str) -> frozenset[str]:
-    """Return every Host the dashboard answers to, each with the port."""
+    """Return all Host values of the dashboard, each with the port."""
     names = {"127.0.0.1", "localhost", "[::1]", f"[{bound}]" if ":" in bound else bound, *allowed}
     return frozenset(name if name.rpartition(":")[2].isdigit() else f"{name}:{port}" for name in names)
 
 
 def make_guard_middleware(guard: Guard) -> Middleware:
-    """Return the middleware that every request of the dashboard passes."""
+    """Return the middleware for all requests of the dashboard."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -84,12 +84,12 @@ def make_guard_middleware(guard: Guard) -> Middleware:
 
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """Add the security headers to every answer of the app."""
+    """Add the security headers to all responses of the app."""
     set_security_headers(response)
 
 
 def set_security_headers(response: web.StreamResponse) -> None:
-    """Put the security headers on an answer; a page may bring a stricter policy."""
+    """Set the security headers of a response; a page may have a stricter policy."""
     for name, value in _SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["Server"] = "relay"
@@ -112,7 +112,7 @@ async def _run_handler(request: web.Request, handler: Handler) -> web.StreamResp
     except ConnectionError:
         if request.transport is not None and not request.transport.is_closing():
             raise
-        # The caller is gone and reads no answer; raised, the error would be logged as a fault.
+        # The caller has disconnected; if raised, the error would be logged as a fault.
         return error_response(400, "gone", "the caller hung up", "send it again")
     except Exception:
         log.exception("the dashboard failed on a request")
@@ -120,7 +120,7 @@ async def _run_handler(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 def _make_plain_error(status: int) -> tuple[str, str, str]:
-    # Nothing of the request is echoed: what it asked for may be hostile.
+    # Nothing of the request is echoed, because it may be hostile.
     known = {
         404: ("not_found", "there is nothing here", "the dashboard starts at /events"),
         405: ("method_not_allowed", "this address does not take that method", "see the Allow header"),
@@ -130,7 +130,7 @@ def _make_plain_error(status: int) -> tuple[str, str, str]:
 
 
 def check_request(guard: Guard, request: web.Request) -> web.Response | None:
-    """Return the refusal that a request has earned by its headers alone, or None."""
+    """Return the refusal of a request by its headers, or None."""
     hosts = {host.lower() for host in request.headers.getall("Host", ())} | {request.host.lower()}
     if not hosts <= guard.hosts or len(request.headers.getall("Host", ())) != 1:
         problem = "this dashboard answers only at its own address"
@@ -161,7 +161,7 @@ def _is_same_origin(request: web.Request) -> bool:
     if origin is None:
         return True
     if origin == "null":
-        # Under Referrer-Policy: no-referrer a browser names no origin for a form of our own page.
+        # With Referrer-Policy: no-referrer a browser sends no origin for a form of our own page.
         return request.headers.get("Sec-Fetch-Site") == "same-origin"
     parts = urlsplit(origin)
     return parts.scheme == "http" and parts.netloc.lower() == request.headers["Host"].lower()

@@ -6,11 +6,11 @@ import socket
 from relay.errors import PortError
 
 BACKLOG = 128
-PORT_TRIES = 50  # ports looked at after a default one that is taken
+PORT_TRIES = 50  # ports tried after a default port that is in use
 
 
 def open_listener(address: tuple[str, int], option: str, *, named: bool) -> socket.socket:
-    """Return a listening socket at `address`, or at the next free port where none was `named`.
+    """Return a listening socket at `address`, or at the next free port unless one was `named`.
 
     Raises PortError naming the port and the option that would change it.
     """

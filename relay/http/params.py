@@ -1,4 +1,4 @@
-"""What a request asks for, read strictly (every mistake names its parameter), and what its handler is called with."""
+"""Strict parsing of request parameters (each error names its parameter), and the arguments of handlers."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
@@ -21,7 +21,7 @@ DEFAULT_SINCE = "24h"  # of a catch-up
 
 
 async def call_handler(handler: Callable[..., Awaitable[ResultT]], request: web.Request, **more: object) -> ResultT:
-    """Return what a handler returns, called with what its parameters name.
+    """Call a handler with the arguments that its parameters name, and return its result.
 
     That is `relay`, `request`, `query`, what the path names (its number as `id_`), the `event` of that number, the
     fields of a `form`, and `more`. A parameter of what the path does not name keeps its default.
@@ -42,12 +42,12 @@ def _list_parameters(handler: Callable[..., object]) -> frozenset[str]:
     return frozenset(signature(handler).parameters)
 
 
-# What people call the number in a path, by what stands before it; any other is an event's.
+# The noun for the number in a path, by the segment before it; the default is event.
 _NOUNS = {"deliveries": "delivery", "lab": "lab run", "labs": "lab run", "messages": "message", "replays": "replay"}
 
 
 def parse_id(request: web.Request) -> int:
-    """Return the number in the path. Raises NotFoundError: what is no number cannot be found."""
+    """Return the number in the path. Raises NotFoundError if it is not a number."""
     text = request.match_info["id"]
     id_ = parse_digits(text)
     if id_ is None:
@@ -57,13 +57,13 @@ def parse_id(request: web.Request) -> int:
 
 
 async def read_fields(request: web.Request) -> dict[str, str]:
-    """Return the fields of a form; of a name given twice the first."""
+    """Return the fields of a form; the first value of repeated names."""
     form = list((await request.post()).items())
     return {name: value for name, value in reversed(form) if isinstance(value, str)}
 
 
 async def read_json_body(request: web.Request) -> Mapping[str, Any]:
-    """Return the JSON object a call carries; {} for none. Raises UsageError."""
+    """Return the JSON object in the body; {} if there is none. Raises UsageError."""
     raw = await request.read()
     if not raw:
         return {}
@@ -77,7 +77,7 @@ async def read_json_body(request: web.Request) -> Mapping[str, Any]:
 
 
 def parse_window(query: Mapping[str, str]) -> StatsWindow:
-    """Return the window that is asked for. Raises UsageError naming those there are."""
+    """Return the requested window. Raises UsageError that lists the valid ones."""
     name = query.get("window", "1h")
     if name not in WINDOWS:
         raise UsageError("window is not a known span of time", hint=f"use {', '.join(WINDOWS)}")
@@ -87,7 +87,7 @@ def parse_window(query: Mapping[str, str]) -> StatsWindow:
 def parse_catch_up_request(
     relay: RunningRelay, source: str, since: str, *, dry_run: bool, forward: bool
 ) -> CatchUpRequest:
-    """Return what to catch up with. Raises UsageError for a `since` that is no time."""
+    """Return the requested catch-up. Raises UsageError if `since` is not a time."""
     when = parse_moment(since.strip(), relay.clock.now())
     if when is None:
         raise UsageError(

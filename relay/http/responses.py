@@ -1,4 +1,4 @@
-"""Answers of the core, and refusals, as HTTP responses; and what a handler finds in its app."""
+"""Responses and refusals as HTTP responses, and the app keys of handlers."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from relay.services.relay import RunningRelay
 
 
 def make_response(answered: SenderResponse) -> web.Response:
-    """Turn an answer into a response."""
+    """Return a SenderResponse as an aiohttp response."""
     pairs = CIMultiDict(answered.headers)
     if answered.content_type:
         pairs["Content-Type"] = answered.content_type
@@ -34,7 +34,7 @@ _WITHOUT_BODY = frozenset({*range(100, 200), 204, 304})
 
 
 def format_response(response: SenderResponse) -> bytes:
-    """Return an answer as it goes over the wire in HTTP/1.1, to no HEAD request.
+    """Return a response as HTTP/1.1 bytes, for any method except HEAD.
 
     Raises ValueError for a header with a line break or NUL.
     """
@@ -60,12 +60,12 @@ def _format_head(status: int, type_: str, headers: Headers, length: int, second:
 
 
 def error_response(status: int, code: str, message: str, hint: str = "") -> web.Response:
-    """Return an error in the form both ports use."""
+    """Return an error in the format of both ports."""
     return make_response(build_error_response(status, code, message, hint))
 
 
 def json_response(value: object, status: int = 200) -> web.Response:
-    """Return a value as JSON: plain ASCII, so that no captured character needs thinking about."""
+    """Return a value as ASCII JSON, so that captured characters are harmless."""
     body = json.dumps(value, separators=(",", ":")).encode("ascii")
     return web.Response(status=status, body=body, content_type="application/json")
 
@@ -78,5 +78,5 @@ REFUSAL_RENDERER: web.AppKey[RefusalRenderer] = web.AppKey("refusal")
 
 
 def get_relay(request: web.Request) -> RunningRelay:
-    """Return the relay that this request asks something of."""
+    """Return the relay of this request."""
     return request.app[RELAY]

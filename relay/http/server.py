@@ -13,9 +13,9 @@ from relay.http.listening import BACKLOG
 from relay.http.responses import RELAY, error_response
 from relay.services.relay import RunningRelay
 
-MAX_REQUEST_BODY = 1024 * 1024  # bytes that a call may carry
+MAX_REQUEST_BODY = 1024 * 1024  # maximum bytes of a request body
 _KEEPALIVE = 15.0
-SHUTDOWN_TIMEOUT = 5.0  # seconds that a request in flight has left when relay stops
+SHUTDOWN_TIMEOUT = 5.0  # seconds for requests in flight when relay stops
 
 
 def build_app(
@@ -31,9 +31,9 @@ def build_app(
 
 
 def build_resources(routes: Iterable[web.AbstractRouteDef]) -> tuple[AbstractResource, ...]:
-    """Return routes as what `app.router.register_resource` takes.
+    """Return routes as resources for `app.router.register_resource`.
 
-    To build a hundred takes a fifth of a start, and any number of apps can share them: they hold no state.
+    Building a hundred takes a fifth of the start-up time; they have no state, so apps can share them.
     """
     router = web.UrlDispatcher()
     router.add_routes(routes)
@@ -44,12 +44,12 @@ class _Protocol(RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """Refuse what is no HTTP, or can be read in two ways, as everything is refused: it is logged and not quoted."""
+        """Refuse data that is not HTTP or ambiguous like any other request: logged, not quoted."""
         super().handle_error(request, status, exc, message)
         refusal = ("bad_request", "the request cannot be read")
         failure = ("internal", "relay failed on this request", "its log says why")
         response = error_response(status, *(refusal if status < 500 else failure))
-        set_security_headers(response)  # no signal of the app is sent for what is no request of its
+        set_security_headers(response)  # the app's signals are not sent for such data
         response.force_close()
         return response
 
@@ -61,13 +61,13 @@ class _Server(web.Server):
 
 @asynccontextmanager
 async def serve_app(listening: socket.socket, app: web.Application) -> AsyncIterator[None]:
-    """Serve an app while the block runs."""
+    """Serve an app until the block ends."""
     runner = web.AppRunner(
         app, handle_signals=False, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=SHUTDOWN_TIMEOUT
     )
     await runner.setup()
     assert runner.server is not None
-    runner.server.__class__ = _Server  # an AppRunner makes its server, and that its protocols, by itself
+    runner.server.__class__ = _Server  # an AppRunner creates its server and protocols itself
     try:
         await web.SockSite(runner, listening, backlog=BACKLOG).start()
         yield

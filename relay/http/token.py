@@ -8,9 +8,9 @@ from relay.platform import is_of_another_user, make_private, write_private
 
 
 def load_token(data_dir: Path, *, rotate: bool = False) -> str:
-    """Return the dashboard's token, made once (0600) and kept over restarts.
+    """Return the dashboard's token, created once (mode 0600) and kept across restarts.
 
-    Raises StoreError where it cannot be read or written, and for one that another user put there.
+    Raises StoreError if it cannot be read or written, or belongs to another user.
     """
     path = data_dir / "token"
     try:

@@ -1,4 +1,4 @@
-"""The dashboard: one module or folder for each page, with its handlers and what its templates show.
+"""The dashboard: a module or folder for each page, with its handlers and its view models.
 
-Pages do not import each other; what they share lies in this folder.
+Pages do not import each other; shared code is in this folder.
 """

@@ -1,4 +1,4 @@
-"""The dashboard's own files: read once, packed when first sent, served for a year under an address with their hash."""
+"""Static files: read once, compressed when first sent, cached for a year under a URL with their hash."""
 
 import functools
 import gzip
@@ -14,9 +14,9 @@ from relay.model.values import dataclass
 
 STATIC_PREFIX = "/static/"
 _PACKAGE = Path(__file__).resolve().parents[1]
-# Where a page that needs no token finds its stylesheets: nothing but what it shows is there.
+# The static files of the sign-in page, which needs no token.
 _LOGIN_FILES = re.compile(r"css/[\w-]+\.css|favicon\.svg|fonts/[\w-]+\.woff2")
-# What a stylesheet or a module loads: `url("../fonts/x.woff2")`, `from "./x.js"`, `import "./x.js"`.
+# References in a stylesheet or a module: `url("../fonts/x.woff2")`, `from "./x.js"`, `import "./x.js"`.
 _REFERENCE = re.compile(r'''((?:\burl\(|\bfrom |\bimport )"(\.{1,2}/[^"]+))"''')
 _CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -41,7 +41,7 @@ def find_resource_folder(name: str) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
-    """One file: its bytes and its version."""
+    """A file: its bytes and its version."""
 
     content_type: str
     body: bytes
@@ -49,12 +49,12 @@ class Asset:
 
     @property
     def packed(self) -> bytes | None:
-        """Return the bytes packed; None where packing gains nothing."""
+        """Return the compressed bytes; None if compression gains nothing."""
         return None if self.content_type == "font/woff2" else _pack(self.body)
 
 
 class Assets:
-    """Every file of `static/`, by its path below that folder."""
+    """The files of `static/`, by path relative to that folder."""
 
     PATTERN = STATIC_PREFIX + "{name:[a-zA-Z0-9./_-]+}"
     OPEN_PATTERN = LOGIN_STATIC_PREFIX + "{name:[a-zA-Z0-9./_-]+}"
@@ -63,11 +63,11 @@ class Assets:
         self._assets = _load_assets(root or find_resource_folder("static"))
 
     def url(self, name: str) -> str:
-        """Return the address of a file; its content is part of it. Raises KeyError for an unknown one."""
+        """Return the URL of a file with a hash of its content. Raises KeyError for an unknown one."""
         return f"{STATIC_PREFIX}{name}?v={self._assets[name].version}"
 
     def login_url_of(self, name: str) -> str:
-        """Return the address of a file of the sign-in page."""
+        """Return the URL of a file of the sign-in page."""
         return f"{LOGIN_STATIC_PREFIX}{name}?v={self._assets[name].version}"
 
     async def serve_open(self, request: web.Request) -> web.Response:
@@ -77,7 +77,7 @@ class Assets:
         return await self.serve(request)
 
     async def serve(self, request: web.Request) -> web.Response:
-        """Answer `/static/{name}`: for a year when the address names the version, else to be asked again."""
+        """Answer `/static/{name}`: cached for a year if the URL has the version, else revalidated."""
         asset = self._assets.get(request.match_info["name"])
         if asset is None:
             raise web.HTTPNotFound(text="no such file")
@@ -106,9 +106,9 @@ def _load_assets(root: Path) -> dict[str, Asset]:
 
 
 def _load(name: str, files: dict[str, Path], assets: dict[str, Asset]) -> Asset:
-    """Add a file to `assets`, after the files that it loads: their versions are part of its content.
+    """Add a file to `assets` after the files that it loads, because their versions are part of its content.
 
-    A preloaded font or module is only used when it is loaded by the very same address.
+    A preloaded font or module is only used if it is loaded by the same URL.
     """
 
     def add_version(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""A body as it lies on the wire: numbered lines of text, or bytes in hexadecimal, a window at a time."""
+"""The raw body: numbered lines of text, or bytes in hexadecimal, one window at a time."""
 
 import codecs
 import difflib
@@ -10,20 +10,20 @@ from relay.model.values import dataclass
 RAW_WINDOW = 256 * 1024  # measured in Chromium: 256 kB of text 0.07 s, 5 MB 1.2 s
 HEX_WINDOW = 4096
 _HEX_WIDTH = 16
-_WRAP_FROM = 400  # characters past which lines are wrapped, and numbers beside them would no longer fit
+_WRAP_FROM = 400  # characters above which lines are wrapped, so that line numbers would no longer match
 _MAX_MARKS = 1000
 _DIFF_TOKEN = re.compile(r"\w+|\W")
-# Tokens of a value that are matched one by one; past them only what begins and ends alike is left out.
+# Tokens of a value that are matched individually; above that only a common start and end are skipped.
 _MAX_DIFF_TOKENS = 120
-_MIN_SIMILARITY = 0.3  # below this two values have nothing to do with each other, and are marked whole
+_MIN_SIMILARITY = 0.3  # below this similarity two values are marked as a whole
 
 
-TextPieces = tuple[tuple[str, bool], ...]  # runs of text, each with whether it is what was looked for, or differs
+TextPieces = tuple[tuple[str, bool], ...]  # runs of text, each with whether it is highlighted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyWindow:
-    """Part of a body, up to `end`. `previous` is the offset of what came before, if anything."""
+    """Part of a body, up to `end`. `previous` is the offset of the window before, if any."""
 
     numbers: str
     pieces: TextPieces
@@ -35,7 +35,7 @@ class BodyWindow:
 
 
 def build_text_window(body: bytes, offset: int = 0, find: str = "") -> BodyWindow:
-    """Return the lines of a body from byte `offset`, on a line's border where there is one near."""
+    """Return the lines of a body from byte `offset`, aligned to a line break if one is near."""
     offset = max(0, min(offset, len(body)))
     end = min(len(body), offset + RAW_WINDOW)
     if end < len(body):
@@ -56,7 +56,7 @@ def build_text_window(body: bytes, offset: int = 0, find: str = "") -> BodyWindo
 
 
 def build_hex_window(body: bytes, offset: int = 0) -> BodyWindow:
-    """Return a page of a body in hexadecimal, sixteen bytes a line, with what they read as beside them."""
+    """Return a page of a body in hexadecimal, sixteen bytes a line, with their text."""
     offset = max(0, min(offset, len(body))) // _HEX_WIDTH * _HEX_WIDTH
     end = min(len(body), offset + HEX_WINDOW)
     starts = range(offset, end, _HEX_WIDTH)
@@ -72,7 +72,7 @@ def build_hex_window(body: bytes, offset: int = 0) -> BodyWindow:
 
 
 def mark_matches(text: str, find: str) -> TextPieces:
-    """Return the text cut at every place where `find` occurs, without regard to case."""
+    """Return the text split at every occurrence of `find`, ignoring case."""
     if not find:
         return ((text, False),)
     parts = re.split(f"({re.escape(find)})", text, maxsplit=_MAX_MARKS, flags=re.IGNORECASE)
@@ -80,12 +80,12 @@ def mark_matches(text: str, find: str) -> TextPieces:
 
 
 def is_binary(body: bytes) -> bool:
-    """Return whether a body is better read as bytes: a NUL, or text in neither UTF-8 nor anything like it."""
+    """Return whether a body is better shown as bytes: it contains NUL, or is not mostly UTF-8."""
     sample = body[:4096]
     if b"\0" in sample:
         return True
     try:
-        # An incremental decoder does not mind that a sample ends inside a character.
+        # An incremental decoder accepts a sample that ends inside a character.
         codecs.getincrementaldecoder("utf-8")().decode(sample)
     except UnicodeDecodeError:
         return sum(byte > 126 or byte < 9 for byte in sample) > len(sample) * 0.3
@@ -100,7 +100,7 @@ def _split_lines(body: bytes) -> list[str]:
 
 
 def _find_character_end(body: bytes, end: int) -> int:
-    # Continuation bytes of UTF-8 look like 10xxxxxx: never cut in front of one.
+    # Continuation bytes of UTF-8 are 10xxxxxx: never cut before one.
     return next((place for place in range(end, end - 4, -1) if place <= 0 or body[place] & 0xC0 != 0x80), end)
 
 
@@ -111,7 +111,7 @@ def _format_hex_line(chunk: bytes) -> str:
 
 
 def highlight_differences(left: str | None, right: str | None) -> tuple[TextPieces, TextPieces]:
-    """Return both values in pieces, marked where they differ; None becomes no piece at all."""
+    """Return both values in pieces, marked where they differ; None gives no pieces."""
     if left is None or right is None or left == right:
         return _make_single_piece(left, hit=left != right), _make_single_piece(right, hit=left != right)
     one, other = _DIFF_TOKEN.findall(left), _DIFF_TOKEN.findall(right)

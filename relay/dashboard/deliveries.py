@@ -1,4 +1,4 @@
-"""The deliveries: what waits, what failed for good, what was sent, each with its attempts."""
+"""The Deliveries page: pending, failed and finished deliveries with their attempts."""
 
 from typing import Any
 
@@ -25,11 +25,11 @@ async def show_deliveries(request: web.Request, relay: RunningRelay, id_: int | 
         return await _render_row(request, id_, {**filters, "before": before})
     if id_ is not None and before is None:
         before = id_ + 1
-    # The lab has pages of its own, and much of what it sends is meant to fail.
+    # The lab has its own pages, and many of its deliveries are meant to fail.
     found = await relay.store.deliveries.page(**filters, before=before, limit=_PAGE_SIZE, lab=False)
     if id_ is not None and all(one.id != id_ for one in found):
         found = (await relay.store.deliveries.get(id_), *found)
-    # Only a page that begins with the newest can say that there are newer ones.
+    # Only a page that starts with the newest can announce newer ones.
     others = {name: value for name, value in filters.items() if name != "state"}
     is_newest = filters["state"] in (None, "pending") and not (any(others.values()) or before)
     newest = str(found[0].id if found else 0) if is_newest else ""

@@ -1,4 +1,4 @@
-"""Deliveries and their attempts as people read them: what was sent, what came back, what happens next."""
+"""Formats deliveries and their attempts: requests, responses, and the next step."""
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
@@ -15,9 +15,9 @@ from relay.model.event import Headers
 from relay.model.parameters import parse_whole_number
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
 
-MAX_BODY_SHOWN = 16 * 1024  # bytes of a sent or received body in an attempt; the rest is a size
+MAX_BODY_SHOWN = 16 * 1024  # bytes shown of a sent or received body
 HIDDEN_VALUE = "••••"
-_MAX_BARS = 12  # failed attempts that are drawn
+_MAX_BARS = 12  # failed attempts that are shown
 _REASON_WORDS = {
     DeliveryReason.ROUTED: "by a route",
     DeliveryReason.REPLAY: "a replay",
@@ -27,14 +27,14 @@ _FAILURE_WORDS = {"refused": "Refused", "no connection": "Timed out", "no answer
 
 
 def format_next_try(delivery: Delivery, now: datetime, down: Container[str] = ()) -> str:
-    """Return when a delivery is tried next, or that it waits because its target is `down`; "" for one that is over."""
+    """Return when a delivery is tried next, or that it waits because its target is `down`; "" if it has ended."""
     if delivery.state is not DeliveryState.PENDING:
         return ""
     return "waiting" if delivery.target in down and not delivery.asked else format_due(delivery.due_at, now)
 
 
 def format_target_address(url: str) -> str:
-    """Return the part of a target's URL that tells it apart: `:3000/hooks` on this machine, else host and path."""
+    """Return the distinctive part of a target's URL: `:3000/hooks` on this machine, else host and path."""
     rest = url.partition("://")[2] or url
     for local in ("localhost", "127.0.0.1", "[::1]"):
         if rest.startswith((f"{local}:", f"{local}/")) or rest == local:
@@ -43,7 +43,7 @@ def format_target_address(url: str) -> str:
 
 
 def parse_delivery_filters(request: web.Request) -> dict[str, Any]:
-    """Return which deliveries a page shows: those in a state, to a target, of a bulk replay, of an event; None: any."""
+    """Return the filters of a page: by state, target, bulk replay and event; None means any."""
     state = request.query.get("state", "")
     return {
         "state": state if state in tuple(DeliveryState) else None,
@@ -54,7 +54,7 @@ def parse_delivery_filters(request: web.Request) -> dict[str, Any]:
 
 
 def list_delivery_views(counts: Mapping[str, int] | None) -> list[tuple[str | None, str, int]]:
-    """Return the views of the deliveries, state and name, with how many each holds, from the counts by state."""
+    """Return the saved views of deliveries: state, name and count, from the counts by state."""
     if counts is None:
         return []
     return [
@@ -66,7 +66,7 @@ def list_delivery_views(counts: Mapping[str, int] | None) -> list[tuple[str | No
 
 
 def build_last_chip(delivery: Delivery) -> StatusChip:
-    """Return what the latest attempt of a delivery came to."""
+    """Return the outcome of a delivery's latest attempt."""
     if delivery.state is DeliveryState.PENDING and delivery.attempts:
         return StatusChip("err", _format_short_result(delivery), title=escape_unprintable(delivery.detail, 300))
     chip = build_delivery_chip(delivery)
@@ -80,7 +80,7 @@ def _format_short_result(delivery: Delivery) -> str:
 
 
 def describe_delivery_reason(delivery: Delivery) -> str:
-    """Return why there is a delivery: by a route, a replay, by hand, by a run of the lab."""
+    """Return why a delivery exists: by a route, a replay, a user action, or a lab run."""
     if delivery.lab is not None:
         return f"by lab run {delivery.lab}"
     if delivery.batch is not None:
@@ -91,30 +91,30 @@ def describe_delivery_reason(delivery: Delivery) -> str:
 
 
 def list_attempt_bars(delivery: Delivery) -> str:
-    """Return the attempts of a delivery in order, a letter each: `e` for one that failed, `o` for one that did not."""
+    """Return the attempts of a delivery in order, one letter each: `e` for failed, `o` for others."""
     succeeded = delivery.state is DeliveryState.SUCCEEDED
     return "e" * min(delivery.attempts - succeeded, _MAX_BARS) + "o" * succeeded
 
 
 def format_attempt_title(attempt: Attempt) -> str:
-    """Return what an attempt came to: the status of the response, else why there is none."""
+    """Return the result of an attempt: the status of the response, else why there is none."""
     if attempt.response and attempt.response.status:
         return format_status(attempt.response.status)
     return escape_unprintable(attempt.detail, 120) or ("Sent" if attempt.outcome == "succeeded" else "Failed")
 
 
 def mask_headers(headers: Headers) -> tuple[tuple[str, str], ...]:
-    """Return headers made harmless, the values of sensitive ones hidden."""
+    """Return escaped headers, with the values of sensitive ones hidden."""
     return tuple((escape_unprintable(name, 120), mask_value(name, value, 2000)) for name, value in headers)
 
 
 def mask_value(name: str, value: str, limit: int | None = None) -> str:
-    """Return the value of a header made harmless, that of a sensitive one hidden."""
+    """Return the escaped value of a header, hidden if it is sensitive."""
     return HIDDEN_VALUE if is_sensitive(name) else escape_unprintable(decode_header_text(value), limit)
 
 
 def format_body(body: bytes) -> str:
-    """Return the start of a body as text, or in hexadecimal where it is none."""
+    """Return the start of a body as text, or in hexadecimal if it is binary."""
     if not body:
         return ""
     if is_binary(body):
@@ -123,13 +123,13 @@ def format_body(body: bytes) -> str:
 
 
 def format_text(text: str) -> str:
-    """Return lines of text as they are, every control character in them made visible."""
+    """Return lines of text with control characters made visible."""
     lines = text.rstrip("\n").split("\n")
     return "\n".join(escape_unprintable(line.removesuffix("\r").expandtabs(4)) for line in lines)
 
 
 def format_cut_note(body: bytes) -> str:
-    """Return how much of a body is shown, "" for all of it."""
+    """Return a note on how much of a body is shown, "" if all of it."""
     if len(body) <= MAX_BODY_SHOWN:
         return ""
     return f"{format_count(len(body), 'byte')}; the first {MAX_BODY_SHOWN // 1024} KB are shown"

@@ -1,4 +1,4 @@
-"""Refusals and failures of the dashboard: JSON for programs, a page or a message in place for a person."""
+"""Errors of the dashboard: JSON for programs, a page or an inline message for people."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC
@@ -23,7 +23,7 @@ PageHandler = Callable[..., Awaitable[web.StreamResponse]]
 
 
 def error_response_for(request: web.Request, status: int, code: str, message: str, hint: str = "") -> web.Response:
-    """Return an error as JSON, as a page of its own, or as the message that htmx puts in place.
+    """Return an error as JSON, as a page, or as a message that htmx inserts.
 
     Nothing of the request is echoed. Needs neither the store nor a session.
     """
@@ -31,7 +31,7 @@ def error_response_for(request: web.Request, status: int, code: str, message: st
     if request.path.startswith(_PROGRAM_PREFIXES) or not (is_htmx or _is_page(request)):
         return error_response(status, code, message, hint)
     if is_htmx and status == 401:
-        # The session has ended: the whole page is of no use any more.
+        # The session has ended: the whole page has to be replaced.
         return html_response("", status, {"HX-Redirect": "/login"})
     if get_target_id(request) is not None:
         return _render_error_part(request, f"{_format_sentence(message)} {_format_sentence(hint)}".strip(), status)
@@ -43,17 +43,17 @@ def error_response_for(request: web.Request, status: int, code: str, message: st
 
 
 def _render_error_part(request: web.Request, message: str, status: int) -> web.Response:
-    """Return an error where htmx asked for a part: in the dialog that would have opened, in place, or as a toast."""
+    """Return an error for an htmx request: in the dialog, in place, or as a toast."""
     renderer, target = request.app[RENDERER], get_target_id(request)
     if target == "dialog":
         return html_response(renderer.part("error_dialog.html", message=message), status)
-    # Where nothing is to be swapped there is no place of its own to say it.
+    # If nothing is swapped there is no place for the message.
     headers = None if target else toast_header(message)
     return html_response(renderer.part("errors.html", errors={"": message}), status, headers)
 
 
 def render_sign_in(request: web.Request, wrong: str = "", destination: str = "") -> web.Response:
-    """Return the page that takes a token, 401, and then leads on; `wrong` says why the one that was sent is not it."""
+    """Return the sign-in page with status 401; `wrong` says why the given token was refused."""
     if not destination and request.method == "GET" and request.path != "/login":
         destination = request.path_qs
     return _render_bare_page(
@@ -83,7 +83,7 @@ def _format_sentence(text: str) -> str:
 
 
 def handle_page_errors(handler: PageHandler) -> Handler:
-    """Return what calls a handler with what it takes, and shows as HTML what it raises on purpose."""
+    """Wrap a handler: pass the arguments it names, and show a RelayError as HTML."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         TIME_ZONE.set(UTC if get_relay(request).state.preferences.zone == "utc" else None)
@@ -105,7 +105,7 @@ async def _render_error_page(request: web.Request, error: RelayError) -> web.Res
 
 
 async def handle_login(request: web.Request, guard: Guard) -> web.StreamResponse:
-    """Exchange the token in the printed link, or the one typed in, for a cookie, and go to a clean address."""
+    """Exchange the token in the printed link, or a typed one, for a cookie, and redirect to a clean URL."""
     if request.method == "POST":
         form = await read_fields(request)
         where = safe_redirect_path(form.get("next"))
@@ -116,7 +116,7 @@ async def handle_login(request: web.Request, guard: Guard) -> web.StreamResponse
     if not guard.is_valid_token(request.query.get("token")):
         return render_sign_in(request, "This link is not valid any more." if "token" in request.query else "")
     if request.headers.get("Sec-Fetch-Site") == "cross-site":
-        # From a file or another page a Strict cookie is not sent along a redirect; after a page of ours it is.
+        # After a link from a file or another site a Strict cookie is not sent with a redirect; from our own page it is.
         response = web.Response(headers={"Refresh": "0; url=/events"})
     else:
         response = redirect("/events")

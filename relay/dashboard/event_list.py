@@ -19,7 +19,7 @@ from relay.services.relay import RunningRelay
 from relay.store.events import EventCounts, EventPage
 
 PAGE_SIZE = 50
-MAX_ROWS = 300  # rows in one page; measured: `J` held down still paints within 100 ms
+MAX_ROWS = 300  # rows in a page; measured: holding down `J` still paints within 100 ms
 _COUNT_LIMIT = 10_000  # matches counted before the count line says "or more"
 _KNOWN_VALUES = {
     "verdict": ("verified", "invalid", "unsigned", "unchecked"),
@@ -37,22 +37,22 @@ EventListRow = tuple[EventRow, Sequence[Delivery]]  # an event in a list, with i
 
 
 def parse_list_query(request: web.Request) -> Query:
-    """Return the search of an address; several `q` are one, as the form sends its tokens."""
+    """Return the query of a URL; several `q` are joined, because the form sends a field per token."""
     return parse_query(join_search(request.query), get_relay(request).clock.now(), lenient=True)
 
 
 def join_search(fields: MultiMapping[Any], name: str = "q") -> str:
-    """Return the search of a form or an address; several fields are one."""
+    """Return the query of a form or URL; several fields are joined."""
     return " ".join(text.strip() for text in fields.getall(name, []) if isinstance(text, str) and text.strip())
 
 
 def parse_list_suffix(request: web.Request) -> str:
-    """Return the search of an address as a link carries it on."""
+    """Return the query of a URL as a suffix for links."""
     return build_url("", q=parse_list_query(request).text)
 
 
 def parse_current_url(request: web.Request) -> tuple[str, str]:
-    """Return the path and the search of the page an htmx request comes from."""
+    """Return the path and the query of the page that sent an htmx request."""
     parts = urlsplit(request.headers.get("HX-Current-URL", ""))
     return parts.path, " ".join(parse_qs(parts.query).get("q", []))
 
@@ -71,7 +71,7 @@ def is_replayed(deliveries: Sequence[Delivery]) -> bool:
 async def load_listing(
     relay: RunningRelay, query: Query, *, before: int | None = None, selected: int | None = None
 ) -> dict[str, Any]:
-    """Return the list for a query, newest first, without the terms that cannot be read."""
+    """Return the list for a query, newest first, ignoring terms that cannot be parsed."""
     readable = query.readable
     page = await relay.store.events.page(readable, limit=PAGE_SIZE, before=before)
     return await load_part(relay, query, page, shown=len(page.rows)) | {
@@ -106,7 +106,7 @@ async def build_count_line(
 ) -> str:
     """Return the count line: `1,284 events`, `312 match, 6 ms`, `Searched back to 3 Nov`.
 
-    A page that holds every match needs no second query.
+    A page that contains all matches needs no second query.
     """
     if not query.terms:
         total = (await relay.store.events.counts()).events
@@ -127,14 +127,14 @@ async def build_count_line(
 
 
 def build_search_box(query: Query, sources: Iterable[str]) -> dict[str, Any]:
-    """Return the search, and the filters that can be added: each with what it means and its known values."""
+    """Return the search, and the available filters with their meanings and known values."""
     values: dict[str, Iterable[str]] = {"source": sources, **_KNOWN_VALUES}
     keys = [key for key in KEYS if values.get(key) or key in ("source", "type", "method")]
     return {"query": query, "groups": [(key, KEYS[key], values.get(key, ())) for key in keys]}
 
 
 def list_saved_views(counts: EventCounts) -> tuple[tuple[str, str, int], ...]:
-    """Return the searches people often need, by name, with how many events each holds now."""
+    """Return common searches by name, with their current number of events."""
     return (
         ("All", "", counts.events),
         ("Failing", "has:failed", counts.failing),
@@ -144,20 +144,20 @@ def list_saved_views(counts: EventCounts) -> tuple[tuple[str, str, int], ...]:
 
 
 def format_event_title(event: EventRow) -> str:
-    """Return what an event is called: its type, or the request itself where it has none."""
+    """Return the title of an event: its type, or its request line if it has none."""
     if event.type == "unknown":
         return f"{escape_unprintable(event.method, 20)} {escape_unprintable(event.path, 80)}"
     return escape_unprintable(format_headline(event.type, event.types, event.item_count), 120)
 
 
 def format_event_summary(event: EventRow) -> str:
-    """Return what an event is about; where that is not known the kind of its body, or its size."""
+    """Return the summary of an event; if unknown, the kind or size of its body."""
     kind = parse_media_type(event.content_type).rpartition("/")[2] or format_count(event.size, "byte")
     return escape_unprintable(event.summary, 120) if event.summary else escape_unprintable(kind, 60)
 
 
 def get_shield_kind(event: EventRow) -> str:
-    """Return how the signature check is shown: ok, err, lock (vault locked) or none."""
+    """Return the icon of the signature check: ok, err, lock (vault locked) or none."""
     if event.verdict is Verdict.VERIFIED:
         return "ok"
     if event.verdict is Verdict.INVALID:
@@ -166,11 +166,11 @@ def get_shield_kind(event: EventRow) -> str:
 
 
 def summarize_deliveries(event: EventRow, deliveries: Sequence[Delivery]) -> StatusChip:
-    """Return the result of an event: that it was rejected, why nothing was sent, or the worst answer of any target."""
+    """Return the result of an event: rejected, why nothing was sent, or the worst response of any target."""
     latest = select_latest_deliveries(deliveries)
     results = ", ".join(f"{escape_unprintable(one.target, 60)}: {build_delivery_chip(one).text}" for one in latest)
     if event.outcome is EventOutcome.REJECTED:
-        # Also after a replay: what a target answered does not make it genuine.
+        # Also after a replay: a target's response does not make it genuine.
         return StatusChip("no", "Rejected", title=f"Replayed. {results}" if results else "")
     if event.reason == "vault_locked" and not deliveries:
         return StatusChip("warn", "Unchecked")
@@ -183,20 +183,20 @@ def summarize_deliveries(event: EventRow, deliveries: Sequence[Delivery]) -> Sta
 def select_latest_deliveries(deliveries: Sequence[Delivery]) -> list[Delivery]:
     """Return the newest delivery to each target, in the order the targets first appeared.
 
-    What the lab sent is left out while there is anything else: it says nothing of the event.
+    Deliveries of the lab are left out if there are others: they say nothing about the event.
     """
     own = [delivery for delivery in deliveries if delivery.lab is None] or deliveries
     return list({delivery.target: delivery for delivery in sorted(own, key=lambda one: one.id)}.values())
 
 
 def select_replay_targets(deliveries: Sequence[Delivery], targets: Iterable[str]) -> list[str]:
-    """Return where a replay goes unless it is told: where its event went, except as a mail, else the first target."""
+    """Return the default targets of a replay: those of its event except mails, else the first target."""
     known, latest = list(targets), select_latest_deliveries(deliveries)
     return [one.target for one in latest if one.target in known and one.action != "email"] or known[:1]
 
 
 def build_delivery_chip(delivery: Delivery) -> StatusChip:
-    """Return where one delivery stands, in the fewest words."""
+    """Return the state of a delivery as a short chip."""
     status = "" if delivery.status is None else str(delivery.status)
     match delivery.state:
         case DeliveryState.SUCCEEDED:

@@ -1,4 +1,4 @@
-"""Times, sizes, marks and messages as people read them, for Python and, by the table FILTERS, for templates.
+"""Formats times, sizes and messages for people; FILTERS makes the functions available to templates.
 
 Times are in the zone of TIME_ZONE, which a page sets; by default this machine's own.
 """
@@ -21,9 +21,9 @@ from relay.providers.catalogue import find_provider
 from relay.providers.doctor.case import secret_tail
 from relay.providers.message_status import explain_code
 
-# The zone that the page being drawn shows its times in; None is this machine's own.
+# The time zone of the page being rendered; None is the machine's own.
 TIME_ZONE: ContextVar[tzinfo | None] = ContextVar("zone", default=None)
-# Hues of the stylesheet (`.pv.u0` and so on); providers people meet every day keep the same one.
+# Hues of the stylesheet (`.pv.u0` and so on); common providers always have the same one.
 _HUE_COUNT = 13
 _KNOWN_HUES = {
     "stripe": 10,
@@ -39,7 +39,7 @@ _KNOWN_HUES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisplayTime:
-    """One point in time, four ways: `14:07:31`, `22 Nov 2026, 14:07:31.482`, ISO 8601, and for a tooltip."""
+    """A time in four formats: `14:07:31`, `22 Nov 2026, 14:07:31.482`, ISO 8601, and for a tooltip."""
 
     clock: str
     full: str
@@ -48,7 +48,7 @@ class DisplayTime:
 
 
 def format_moment(when: datetime) -> DisplayTime:
-    """Return an aware time in the zone that was chosen."""
+    """Return an aware time in the chosen zone."""
     local = when.astimezone(TIME_ZONE.get())
     full = f"{local.day} {local:%b %Y, %H:%M:%S}.{local.microsecond // 1000:03d}"
     iso = when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -63,7 +63,7 @@ def format_day(when: datetime, now: datetime) -> tuple[str, str]:
 
 
 def format_duration(seconds: float | None) -> str:
-    """Return how long a thing took: `38 ms`, `1.21 s`; nothing when it is not known."""
+    """Return a duration: `38 ms`, `1.21 s`; "" if unknown."""
     if seconds is None:
         return ""
     if seconds < 1:
@@ -87,7 +87,7 @@ def format_due(when: datetime, now: datetime) -> str:
 
 
 def format_status(status: int) -> str:
-    """Return an HTTP status with its name: `500 Internal Server Error`; the number alone when it has none."""
+    """Return an HTTP status with its name: `500 Internal Server Error`; the number only if it has none."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -104,7 +104,7 @@ class Avatar:
 
 
 def make_avatar(provider: str, otherwise: str) -> Avatar:
-    """Return the mark of a provider, or of a name where the catalogue has no such provider."""
+    """Return the avatar of a provider, or of a name that is not in the catalogue."""
     known = find_provider(provider)
     name = known.name if known else otherwise
     title = escape_unprintable(known.title if known else name, 40) or "?"
@@ -114,7 +114,7 @@ def make_avatar(provider: str, otherwise: str) -> Avatar:
 
 
 def format_provider_title(name: str) -> str:
-    """Return the title of a provider; its name where the catalogue has none."""
+    """Return the title of a provider; its name if it is not in the catalogue."""
     known = find_provider(name)
     return known.title if known else escape_unprintable(name, 64)
 
@@ -125,24 +125,24 @@ def event_avatar(row: EventRow) -> Avatar:
 
 
 def source_avatar(source: Source) -> Avatar:
-    """Return the mark of a source: that of its provider, else of its title or name."""
+    """Return the avatar of a source: that of its provider, else of its title or name."""
     return make_avatar(source.provider, source.title or source.name)
 
 
 def capitalize_first(text: str) -> str:
-    """Return a sentence with a capital, its other letters as they are."""
+    """Return a sentence with a capital first letter, otherwise unchanged."""
     return text[:1].upper() + text[1:]
 
 
 def escape_output(value: object) -> object:
-    """Return what a template prints, control characters in text made visible; line breaks and tabs stay."""
+    """Return template output with control characters made visible; line breaks and tabs stay."""
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
     return escape_lines(value)
 
 
 def build_url(path: str, **fields: object) -> str:
-    """Return an address with those fields as its query that are set."""
+    """Return a URL with the non-empty fields as its query."""
     chosen = {name: value for name, value in fields.items() if value not in (None, "")}
     return f"{path}?{urlencode(chosen, quote_via=quote)}" if chosen else path
 
@@ -161,7 +161,7 @@ class StatusChip:
 
 
 def build_message_chip(message: Message) -> StatusChip:
-    """Return where a message stands; red for what needs a person, a dot for what arrived."""
+    """Return the status of a message; red if it needs attention, with a dot if it arrived."""
     status = message.status
     kind = "done" if status.arrived else "queued" if status in (MessageStatus.QUEUED, MessageStatus.DELAYED) else "dim"
     meaning = explain_code(message.provider, message.code)
@@ -170,27 +170,27 @@ def build_message_chip(message: Message) -> StatusChip:
 
 
 def format_message_subject(message: Message) -> str:
-    """Return what a message is called: its subject, or the recipient of an SMS."""
+    """Return the title of a message: its subject, or the recipient of an SMS."""
     recipient = escape_unprintable(message.recipient, 200) if message.channel == "sms" else ""
     return escape_unprintable(message.subject, 200) or recipient or "(no subject)"
 
 
 def format_message_recipient(message: Message) -> str:
-    """Return whom a message is for, or who sent an SMS that is called by its recipient."""
+    """Return the recipient of a message, or the provider of an SMS whose title is its recipient."""
     if message.channel != "sms" or message.subject:
         return escape_unprintable(message.recipient, 200)
     return escape_unprintable(f"by {format_provider_title(message.provider)}", 80)
 
 
 def format_message_time(message: Message, now: datetime) -> str:
-    """Return the time of day at which a message was sent, or the day where that is another."""
+    """Return the time of day at which a message was sent, or the date if it was another day."""
     sent_at = message.sent_at or message.created_at
     word, date = format_day(sent_at, now)
     return format_moment(sent_at).clock if word == "Today" else date
 
 
 def format_message_status(status: MessageStatus) -> str:
-    """Return a status as people read it."""
+    """Return a status for display."""
     return "In the outbox" if status is MessageStatus.OUTBOX else status.value.capitalize()
 
 

@@ -1,4 +1,4 @@
-"""Find anything: pages, actions, sources, targets, and events by their number."""
+"""The finder: pages, actions, sources, targets, and events by number."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _EVENT_NUMBER = re.compile(r"#?(\d{1,18})")
 
 @dataclass(frozen=True, slots=True)
 class FinderHit:
-    """One thing that was found. `keys` open it without looking, `dialog` says that it opens over the page."""
+    """A hit. `keys` are its keyboard shortcut, `dialog` means that it opens in a dialog."""
 
     name: str
     href: str
@@ -87,7 +87,7 @@ async def _collect_hits(relay: RunningRelay, text: str, event: str) -> tuple[Fin
         found = [hit for hit in everything if all(word in f"{hit.kind} {hit.name}".lower() for word in words)]
         hits += found if words else [hit for hit in found if hit.kind != "Sample"]
     if text:
-        # Last, so that it never stands where something better was found.
+        # Last, so that better hits come first.
         name = f"Search events for {escape_unprintable(text, 60)}"
         return (*hits[: _MAX_HITS - 1], FinderHit(name, build_url("/events", q=text), "Search", "search"))
     return tuple(hits[:_MAX_HITS])

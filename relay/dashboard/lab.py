@@ -1,4 +1,4 @@
-"""The pages of the delivery lab: a form that begins a run, and its report, live while it goes on."""
+"""The pages of the delivery lab: a form that starts a run, and its report, which updates while it runs."""
 
 import re
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ _MAX_RUNS = 20
 _EVENT_IDS = re.compile(r"(#?\d{1,18}[\s,;]*)+")
 _OTHER_TARGET = "other"
 _EMPTY_FORM = dict.fromkeys(("what", "url", "times", "seed", "delay", "speed"), "") | {"compare": "body"}
-SENDS_SHOWN = 40  # sends of one experiment that a page shows at first
-MAX_SENDS_SHOWN = 500  # and when it is asked for all of them
+SENDS_SHOWN = 40  # sends of an experiment that a page shows initially
+MAX_SENDS_SHOWN = 500  # and if all are requested
 
 
 async def show_lab(request: web.Request) -> web.Response:
@@ -95,7 +95,7 @@ async def _render_lab(
 
 
 async def _load_runs(request: web.Request) -> dict[str, Any]:
-    """Return what the template of the runs takes; `place` is where they may be asked for again."""
+    """Return the values for the template of the runs; `place` is the URL to load them again."""
     relay, before = get_relay(request), parse_number(request.query, "before", None)
     runs = [
         (run, (await relay.lab.report(run.id)).finding if run.state in ENDED_STATES else None)
@@ -109,7 +109,7 @@ async def _load_runs(request: web.Request) -> dict[str, Any]:
 
 
 def _parse_new_run(form: Mapping[str, str], chosen: tuple[str, ...]) -> NewLabRun:
-    """Return what a form asks for. Raises UsageError naming what cannot be read."""
+    """Return the run requested by a form. Raises UsageError that names invalid fields."""
     what = form.get("what", "").strip()
     if not what:
         raise UsageError("a run needs events", hint="write their numbers, or a search such as after:1h")
@@ -153,7 +153,7 @@ def _parse_delay(text: str) -> float | None:
 
 
 def _select_sends(result: TrialResult, most: int) -> tuple[LabSend, ...]:
-    """Return at most `most` sends: what is unusual first, in the order they were made."""
+    """Return at most `most` sends, unusual ones first, in the order they were made."""
     if len(result.sends) <= most:
         return result.sends
     usual = result.statuses[0][0] if result.statuses else ""
@@ -166,7 +166,7 @@ def _select_sends(result: TrialResult, most: int) -> tuple[LabSend, ...]:
 
 
 def format_command(run: LabRun) -> str:
-    """Return the command that does the same again."""
+    """Return the command that runs the same again."""
     names = " ".join(trial.experiment for trial in run.trials)
     what = f"--query {quote(run.query)}" if run.query else " ".join(str(id_) for id_ in run.events)
     settings = run.settings

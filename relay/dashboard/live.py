@@ -1,4 +1,4 @@
-"""Live updates: one stream of server-sent events for each open page, drawn once for everybody who looks."""
+"""Live updates: a stream of server-sent events for each open page, rendered once for all viewers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
@@ -31,13 +31,13 @@ from relay.model.signals import (
     VaultChanged,
 )
 
-MAX_ROWS = 50  # rows in one message; when more wait, the page is to ask for them
+MAX_ROWS = 50  # rows in a message; if there are more, the page requests them
 MIN_INTERVAL = 0.25  # seconds between two messages of a kind
-LIVE_COUNT_LIMIT = 100_000  # deliveries up to which the numbers of their views are kept current
-# A row is sent at once while events come one by one: each takes this many seconds of quiet to be forgotten.
+LIVE_COUNT_LIMIT = 100_000  # number of deliveries up to which the counts of their views are updated
+# A row is sent at once while events arrive singly: each counts for this many seconds.
 _CALM = 0.02
-_MAX_CROWD = 4 * _CALM  # what may have gathered of them
-_MAX_NEWEST = 20  # rows whose deliveries may settle between a page and its stream
+_MAX_CROWD = 4 * _CALM  # maximum of such counts
+_MAX_NEWEST = 20  # rows whose deliveries may change between a page and its stream
 LIVE_TEMPLATES = (  # with all that they import, which a test holds
     "macros.html",
     "shell.html",
@@ -47,7 +47,7 @@ LIVE_TEMPLATES = (  # with all that they import, which a test holds
 _RETRY_FRAME = b"retry: 500\n"
 _NO_EVENT = 2**62
 
-# What each signal changes on a page, with the field that says which one of its kind.
+# The parts of a page that each signal changes, with the field that identifies the object.
 _CHANGES: Mapping[type[Signal], tuple[tuple[str, str], ...]] = {
     EventStored: (("rows", "event_id"), ("counts", "")),
     EventChanged: (("cells", "event_id"), ("counts", "")),
@@ -71,7 +71,7 @@ async def stream_updates(request: web.Request) -> web.StreamResponse:
 
 
 class PageViewer:
-    """One open page: what it waits for, when it may next be sent, and how it is drawn."""
+    """The viewer of an open page: its queued changes, when they may be sent, and how they are rendered."""
 
     def __init__(self, request: web.Request) -> None:
         self._relay = get_relay(request)
@@ -79,22 +79,22 @@ class PageViewer:
         self._cache = request.app[PAGE_STREAMS].cache
         self._search = request.query.get("q")
         self._last_seen = parse_whole_number(request.headers, "Last-Event-ID")
-        # The page of deliveries says which is the newest it shows, and where it would show what is newer.
+        # The deliveries page names the newest one it shows, and whether it can show newer ones.
         self._shows_deliveries = request.query.get("of") == "deliveries"
         top = parse_whole_number(request.query, "top")
         self._top = _NO_EVENT if top is None else top
         self._filters = parse_delivery_filters(request)
         self._newest_url = build_url("/deliveries", state=self._filters.pop("state"))
         self._new_deliveries: set[int] = set()
-        # What this page has no place for.
+        # Changes that this page does not show.
         self._left_out = {"rows", "lost", "cells"} if self._search is None else set[str]()
         self._left_out |= set() if self._shows_deliveries else {"lines"}
-        # What has gathered since it was last sent: by kind, the newest signal for each thing.
+        # Changes since the last message: by kind, the newest signal for each object.
         self._waiting: dict[str, dict[Any, Any]] = {}
         self._sent: dict[str, float] = {}
         self._arrived = self._crowd = 0.0
         self._lost = 0
-        # `rows` first: what a cell belongs to should be there before it.
+        # `rows` first: a row must exist before its cells.
         self._kinds: dict[str, Callable[[dict[Any, Any]], Awaitable[bytes]]] = {
             "rows": self._render_rows,
             "lost": self._render_lost,
@@ -107,12 +107,12 @@ class PageViewer:
         }
 
     async def greet(self) -> AsyncIterator[bytes]:
-        """Give who answers, what came while the viewer was away, and the newest rows as they are.
+        """Yield the server's identity, the events missed while disconnected, and the newest rows.
 
-        No signal says what changed since the page was rendered.
+        There are no signals for changes between rendering and connecting.
         """
         yield _RETRY_FRAME + self._make_status_frame()
-        # Off the loop: the first event to be shown would wait for it.
+        # In a thread: the first event would have to wait for it.
         await asyncio.to_thread(self._renderer.compile_templates, *LIVE_TEMPLATES)
         store = self._relay.store
         if self._search is not None and self._last_seen is not None:
@@ -146,16 +146,16 @@ class PageViewer:
             self._waiting.setdefault(kind, {})[thing] = signal
 
     def wait(self) -> float:
-        """Return how many seconds may pass before something is due."""
+        """Return the seconds until the next message is due."""
         due = [self._next_at(kind) for kind in self._waiting]
         return max(0.0, min(due) - self._relay.clock.monotonic()) if due else HEARTBEAT_INTERVAL
 
     def _next_at(self, kind: str) -> float:
-        # At the same moments for every viewer, so that what one of them draws is what the others need.
+        # At the same moments for all viewers, so that a rendered frame serves all of them.
         return (self._sent.get(kind, -MIN_INTERVAL) // MIN_INTERVAL + 1) * MIN_INTERVAL
 
     async def frames(self) -> AsyncIterator[bytes]:
-        """Give every message that is due now, each as soon as it is drawn, and forget it."""
+        """Yield the due messages, each as soon as it is rendered, and remove them."""
         now = self._relay.clock.monotonic()
         for kind, render in self._kinds.items():
             if kind in self._waiting and now >= self._next_at(kind):
@@ -169,7 +169,7 @@ class PageViewer:
         return await self._cache.get(newest, ("rows", self._search, *waiting), lambda: draw(waiting))
 
     async def _render_lost(self, waiting: dict[None, int]) -> bytes:
-        # Whatever was lost, the page can find out by asking.
+        # The page can load lost changes by a request.
         return make_json_frame("event", {"n": waiting[None], "rejected": 0})
 
     async def _render_cells(self, waiting: dict[int, Signal]) -> bytes:
@@ -207,11 +207,11 @@ class PageViewer:
         return make_json_frame("status", plain)
 
     def _parse_search(self) -> Query:
-        # What cannot be read is left out, here as in the page.
+        # Invalid terms are ignored, as in the page.
         return parse_query(self._search, self._relay.clock.now(), lenient=True).readable if self._search else EVERYTHING
 
     async def _draw_rows(self, stored: Mapping[int, EventStored]) -> bytes:
-        """Return the rows of those events that fit the search, newest first, under the newest id."""
+        """Return the rows of matching events, newest first, with the newest id."""
         newest, query, events = max(stored), self._parse_search(), self._relay.store.events
         built = [one.build_row() for _, one in sorted(stored.items(), reverse=True) if one.build_row is not None]
         if len(built) == len(stored) and not query.terms and not any(one.deliveries for one in stored.values()):
@@ -225,7 +225,7 @@ class PageViewer:
         return self._make_rows_frame(await load_rows(self._relay, found), newest) if found else b""
 
     async def _draw_missed(self, last: int) -> bytes:
-        """Return what came after the event `last`: its rows, or how to ask for them when there are many."""
+        """Return the events after `last`: their rows, or a request for them if there are many."""
         page = await self._relay.store.events.page(self._parse_search(), after=last, limit=MAX_ROWS + 1)
         if len(page.rows) > MAX_ROWS:
             return make_json_frame("event", {"n": len(page.rows), "rejected": 0}, page.rows[0].id)
@@ -238,20 +238,20 @@ class PageViewer:
         return make_frame(make_partial("#rows", "afterbegin", text), id_=newest)
 
     async def _draw_crowd(self, stored: Mapping[int, EventStored]) -> bytes:
-        """Return how many wait, for a page that is to ask for them itself."""
+        """Return the number of new events, which the page requests itself."""
         found = await self._relay.store.events.rows(stored)
         rejected = sum(row.outcome is EventOutcome.REJECTED for row in found)
         return make_json_frame("event", {"n": len(stored), "rejected": rejected}, max(stored))
 
     async def _draw_cells(self, ids: Collection[int]) -> bytes:
-        """Return result and shield of events, each for its own place; the row of one that was deleted goes."""
+        """Return result and shield of events, each for its cell; rows of deleted events are removed."""
         rows = await load_rows(self._relay, await self._relay.store.events.rows(ids))
         gone = set(ids).difference(event.id for event, _ in rows)
         cells = [self._renderer.part("live/cells.html", event=event, deliveries=made) for event, made in rows]
         return make_frame("".join(cells + [make_partial(f"#e-{id_}", "delete", "") for id_ in sorted(gone)]))
 
     async def _draw_counts(self) -> bytes:
-        """Return every number around the list."""
+        """Return all numbers around the list."""
         counts, query = await self._relay.store.events.counts(), self._parse_search()
         nav = await layout.load_nav_counts(self._relay, counts)
         views = () if self._search is None else list_saved_views(counts)
@@ -266,10 +266,10 @@ class PageViewer:
         return make_frame(make_partial("#banners", "outerHTML", text))
 
     async def _draw_lines(self, ids: Iterable[int]) -> bytes:
-        """Return how deliveries stand, each for its own place, and the counts of their views."""
+        """Return the states of deliveries, each for its row, and the counts of their views."""
         relay, deliveries = self._relay, self._relay.store.deliveries
         found = await deliveries.rows(ids)
-        # A million take 0.1 s to count, too long to do it four times a second.
+        # Counting a million takes 0.1 s, too long for four times a second.
         is_countable = await deliveries.newest() <= LIVE_COUNT_LIMIT
         counts = await deliveries.counts(**self._filters, lab=False) if is_countable else None
         values = {"deliveries": found, "counts": counts, "now": relay.clock.now(), "down": relay.state.down}

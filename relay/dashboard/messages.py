@@ -95,7 +95,7 @@ def _parse_filters(request: web.Request) -> MessageFilter:
 async def _load_messages(
     request: web.Request, filters: MessageFilter, id_: int | None, before: int | None = None
 ) -> dict[str, Any]:
-    """Return a page of messages, and beside it the message `id_` or the rates."""
+    """Return a page of messages, with the message `id_` or the rates."""
     relay, kept = get_relay(request), _keep_filters(request)
     now, store = relay.clock.now(), relay.store.messages
     since = find_first_day(now, MESSAGE_RATE_DAYS)
@@ -122,12 +122,12 @@ async def preview_message(relay: RunningRelay, id_: int) -> web.Response:
 
 
 async def _build_detail(relay: RunningRelay, message: Message) -> dict[str, Any]:
-    """Return a message in full; `hidden` counts the oldest steps left out, `refused` its recipients that are refused.
+    """Return a complete message; `hidden` counts the oldest steps left out, `refused` are its refused recipients.
 
     `refused` is None for a message that was not refused; it goes by relay.toml as it is now.
     """
     history = await relay.store.messages.history(message.id, limit=_MAX_STEPS + 1)
-    # In the order in which it happened, which need not be the order in which providers reported it.
+    # In the order of the events, which may differ from the order of the reports.
     ordered = sorted(history, key=lambda entry: (entry.at or entry.received_at, entry.status.rank))
     allowed = relay.allowed_recipients
     is_refused = message.delivery_id is not None and message.detail.endswith(_REFUSED_TEXT)
@@ -155,7 +155,7 @@ def _get_step_style(status: MessageStatus) -> tuple[str, str]:
 
 
 async def _list_views(relay: RunningRelay, filters: MessageFilter) -> list[tuple[str, str, int, bool]]:
-    """Return the saved views: name, address, how many messages each holds, and whether it is the one shown."""
+    """Return the saved views: name, URL, number of messages, and whether it is the current one."""
     counts, views = await relay.store.messages.standing(), []
     for name, query, channel, statuses in _VIEWS:
         fitting = (one for one in counts if channel in (None, one.channel) and (not statuses or one.status in statuses))
@@ -175,14 +175,14 @@ def _build_path(kept: str, path: str = "/messages", **more: int | None) -> str:
 
 
 def build_rates(days: tuple[DayCounts, ...], first: date, span: int) -> dict[str, Any]:
-    """Return what the chart of `span` days from `first` on shows: sums, bars, and the numbers by day, newest first.
+    """Return the chart of `span` days from `first`: sums, bars, and the numbers by day, newest first.
 
     A bar is its x, its day and counts, and its parts from the floor up: class, y and height.
     """
     daily = group_by_day(days)
     dates = [first + timedelta(days=number) for number in range(span)]
     counted = [daily.get(day, MessageCounts()) for day in dates]
-    top = 4  # of the axis: whole, and divided by four steps
+    top = 4  # of the axis: integers that are divisible into four steps
     while top < max((counts.sent for counts in counted), default=0):
         top *= 2
     return {

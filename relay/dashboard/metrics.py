@@ -1,4 +1,4 @@
-"""The Metrics page: the same numbers as /api/stats, drawn."""
+"""The Metrics page: charts of the numbers of /api/stats."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from relay.services.stats import WINDOWS, Stats, StatsSlot, StatsWindow, load_qu
 
 _BAR_GAP = 0.28  # of a bar's width
 _ROUND_STEPS = (1, 2, 2.5, 4, 5, 8, 10)
-_GRID_LINES = 4  # lines of the grid above its floor
+_GRID_LINES = 4  # grid lines above the axis
 
 
 ChartBar = tuple[str, str, str, str, str]  # its class, x, y, width and height
@@ -22,7 +22,7 @@ _STEP_NAMES = {1: "minute", 15: "15 minutes", 120: "2 hours"}
 
 
 def round_up_scale(values: Sequence[float]) -> float:
-    """Return the round number that a scale ends with, at or above the greatest value."""
+    """Return the round number at the end of a scale, at or above the maximum value."""
     most = max(values, default=0.0)
     if most <= 0:
         return float(_GRID_LINES)
@@ -33,13 +33,13 @@ def round_up_scale(values: Sequence[float]) -> float:
 
 
 def build_scale_labels(top: float, unit: str = "") -> tuple[str, ...]:
-    """Return the words beside a scale, from its top down; only the first has the unit."""
+    """Return the labels of a scale from the top down; only the first has the unit."""
     steps = [top * (_GRID_LINES - place) / _GRID_LINES for place in range(_GRID_LINES + 1)]
     return tuple(f"{step:,.4g}{unit if place == 0 else ''}" for place, step in enumerate(steps))
 
 
 def build_bars(columns: Sequence[Sequence[tuple[str, int]]], top: float) -> tuple[ChartBar, ...]:
-    """Return stacked bars: each column holds its pieces from the floor up, as class and number."""
+    """Return stacked bars: each column has its parts from the bottom up, as class and number."""
     pitch = 100 / max(len(columns), 1)
     made: list[ChartBar] = []
     for place, column in enumerate(columns):
@@ -55,7 +55,7 @@ def build_bars(columns: Sequence[Sequence[tuple[str, int]]], top: float) -> tupl
 
 
 def build_line(values: Sequence[float | None], top: float, height: float = 100) -> str:
-    """Return the path of a line through values at even distances; where there is none it breaks."""
+    """Return the path of a line through evenly spaced values; it has gaps for missing ones."""
     last = max(len(values) - 1, 1)
     pieces: list[str] = []
     pen = "M"
@@ -66,14 +66,14 @@ def build_line(values: Sequence[float | None], top: float, height: float = 100) 
         x, y = place / last * 100, height - min(value / top, 1) * height
         pieces.append(f"{pen}{x:.2f} {y:.2f}")
         alone = pen == "M" and (place + 1 == len(values) or values[place + 1] is None)
-        if alone:  # a point, drawn as a line too short to see but for its round ends
+        if alone:  # a point, drawn as a very short line with round ends
             pieces.append(f"L{x + 0.01:.2f} {y:.2f}")
         pen = "L"
     return "".join(pieces)
 
 
 def build_sparkline(values: Sequence[float]) -> str:
-    """Return the path of a little line without scales, 24 high."""
+    """Return the path of a sparkline, 24 high."""
     low, high = min(values, default=0.0), max(values, default=0.0)
     span = high - low or 1.0
     return build_line([value - low for value in values], span, 22)

@@ -1,4 +1,4 @@
-"""Templates to HTML: escaped by default, strict about what is missing, and shared by page, part and stream."""
+"""Renders templates to HTML: autoescaped, strict about undefined names, shared by page, part and stream."""
 
 import re
 from typing import Any
@@ -14,11 +14,11 @@ from relay.dashboard.filters import FILTERS, escape_output
 
 CSRF_HEADER = "X-Relay-CSRF"
 CSRF_FIELD = "csrf"
-# In this order; css/lab.css is for the pages of the lab alone.
+# In this order; css/lab.css is only for the pages of the lab.
 STYLES = tuple(
     f"css/{name}.css" for name in ("tokens", "base", "layout", "components", "events", "dialogs", "pages", "adapt")
 )
-# In this order, at the end of the body, plain: with `defer` htmx starts before its extensions register.
+# In this order, at the end of the body, without `defer`: else htmx starts before its extensions register.
 SCRIPTS = ("vendor/htmx.min.js", "vendor/hx-sse.min.js", "vendor/hx-preload.min.js")
 # The first one loads the others; they run before htmx starts, which waits for the whole page.
 MODULES = tuple(
@@ -27,7 +27,7 @@ MODULES = tuple(
 )
 _PIECE = re.compile(
     r"""
-    (?P<kept><(pre|textarea)\b.*?</\2\s*>)       # every space of it shows
+    (?P<kept><(pre|textarea)\b.*?</\2\s*>)       # all its white space is visible
     | (?P<tag><[/!]?[a-zA-Z](?:"[^"]*"|'[^']*'|\{%.*?%\}|\{\{.*?\}\}|[^>"'])*>)
     | (?P<code>\{%.*?%\}|\{\{.*?\}\}|\{\#.*?\#\})
     | (?P<break>\s*\n\s*)
@@ -46,10 +46,10 @@ _IN_TAG = re.compile(
 
 
 class Renderer:
-    """Turns templates into HTML."""
+    """Renders templates."""
 
     def __init__(self, csrf: str, assets: Assets, origin: str) -> None:
-        # A template that uses a name it was not given is a mistake, not an empty string.
+        # An undefined name in a template is an error, not an empty string.
         self._environment = Environment(
             loader=FileSystemLoader(find_resource_folder("ui")),
             extensions=[TemplateLines, "jinja2.ext.do"],
@@ -74,16 +74,16 @@ class Renderer:
         )
 
     def part(self, template: str, **values: Any) -> str:
-        """Return one template as HTML."""
+        """Return a rendered template."""
         return self._environment.get_template(template).render(**values)
 
     def compile_templates(self, *names: str) -> None:
-        """Compile templates before the first page needs them; each takes some ten milliseconds."""
+        """Compile templates before the first page needs them; each takes about ten milliseconds."""
         for name in names:
             self._environment.get_template(name)
 
     def render_macro(self, name: str, *arguments: Any) -> str:
-        """Return what one macro of `macros.html` gives: a row, a chip."""
+        """Return the output of a macro of `macros.html`: a row, a chip."""
         module = self._environment.get_template("macros.html").module
         return str(getattr(module, name)(*arguments))
 
@@ -92,12 +92,12 @@ RENDERER: web.AppKey[Renderer] = web.AppKey("renderer", Renderer)
 
 
 def make_partial(target: str, swap: str, html: str) -> str:
-    """Return a piece of a reply that htmx puts elsewhere than the rest; both arguments are ours, never captured."""
+    """Return a part of a response that htmx swaps out of band; both arguments are relay's own, never captured."""
     return f'<hx-partial hx-target="{target}" hx-swap="{swap}">{html}</hx-partial>'
 
 
 def html_response(text: str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """Return HTML as an answer that no cache mixes up with another form of the same address."""
+    """Return HTML as a response that caches do not confuse with other variants of the same URL."""
     return web.Response(
         status=status,
         body=text.encode("utf-8", "backslashreplace"),
@@ -110,13 +110,13 @@ def html_response(text: str, status: int = 200, headers: dict[str, str] | None =
 
 
 def sandboxed_response(text: str) -> web.Response:
-    """Return a mail's own HTML where it can run nothing, load nothing and reach nothing."""
+    """Return a mail's HTML with a policy under which it can neither run scripts nor load anything."""
     policy = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return html_response(text, headers={"Content-Security-Policy": policy, "X-Frame-Options": "SAMEORIGIN"})
 
 
 def get_target_id(request: web.Request) -> str | None:
-    """Return the id of the element a partial reply is for; None for a whole page."""
+    """Return the id of the element that a partial response is for; None for a whole page."""
     if request.headers.get("HX-Request-Type") != "partial":
         return None
     return request.headers.get("HX-Target", "").partition("#")[2]
@@ -132,7 +132,7 @@ class TemplateLines(Extension):
     """
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002 (jinja2 names them)
-        """Return the source as it is compiled."""
+        """Return the source to compile."""
         return _PIECE.sub(_join, source)
 
 

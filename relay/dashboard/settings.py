@@ -1,4 +1,4 @@
-"""The pages Settings, with what relay.toml says, and Doctor: whether everything that relay needs is there."""
+"""The pages Settings, with the effective configuration, and Doctor, with the health checks."""
 
 import json
 from itertools import groupby

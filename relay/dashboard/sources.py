@@ -1,4 +1,4 @@
-"""The pages Sources (as configured, what was refused, catching up) and Trigger (a signed sample of one)."""
+"""The pages Sources (configuration, refusals, catch-up) and Trigger (signed samples)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -25,7 +25,7 @@ from relay.services.relay import RunningRelay
 _MAX_DETAIL = 400  # characters
 _PAGE_WAIT = 1.5  # seconds that a page waits for a catch-up
 _PERIODS = {"2h": "2 hours", "24h": "A day", "3d": "3 days", "7d": "A week"}
-# Refused for what they are, not for a rule of their source: only their path or first line says what to put right.
+# Refused as malformed, not by a rule of their source: only their path or first line shows the cause.
 _DETAILED_STATUSES = frozenset({400, 404, 405, 417, 505})
 _REFUSAL_WORDS: Mapping[int, tuple[str, str]] = {
     403: ("request came from an address that is not allowed", "requests came from addresses that are not allowed"),
@@ -39,7 +39,7 @@ _REFUSAL_WORDS: Mapping[int, tuple[str, str]] = {
     503: ("connection was one too many", "connections were too many"),
     505: ("request spoke another version of HTTP", "requests spoke another version of HTTP"),
 }
-# Where that is shorter, for a summary of several kinds.
+# Shorter forms, for a summary of several kinds.
 _SHORT_WORDS: Mapping[int, tuple[str, str]] = {
     400: ("not to be read", "not to be read"),
     403: ("address not allowed", "addresses not allowed"),
@@ -142,17 +142,17 @@ def list_source_rules(source: Source, max_body: int) -> Iterator[tuple[str, str]
 
 
 def summarize_refusals(kinds: Sequence[RefusalKind]) -> str:
-    """Return how many were turned away and why: `12 too fast, 1 address not allowed`."""
+    """Return how many requests were refused and why: `12 too fast, 1 address not allowed`."""
     return ", ".join(format_count(kind.count, *_get_words(_SHORT_WORDS, kind)) for kind in kinds)
 
 
 def describe_refusals(kinds: Sequence[RefusalKind], source: Source | None, max_body: int) -> list[str]:
-    """Return a sentence for each kind of refusal, its limit and the latest of it, and details of a few."""
+    """Return a sentence for each kind of refusal with its limit and the latest one, and details of a few."""
     lines: list[str] = []
     for kind in kinds:
         lines.append(_describe_refusal(kind, source, max_body))
         if kind.latest.status in _DETAILED_STATUSES:
-            # The same mistake made again is one line: a provider repeats what was refused.
+            # Repeated mistakes are one line: a provider resends refused requests.
             details = dict.fromkeys(refused.detail for refused in kind.recent)
             lines += [escape_unprintable(detail, _MAX_DETAIL) for detail in details]
     return lines
@@ -187,7 +187,7 @@ def _format_limit(limit: int) -> str:
 def build_section(
     relay: RunningRelay, source: Source, form: Mapping[str, str], problem: str = ""
 ) -> dict[str, Any] | None:
-    """Return the section of a source's page; None for a provider that gives out no list.
+    """Return the catch-up section of a source's page; None for a provider without a list.
 
     `form` is what was chosen, as posted; nothing chosen means what most people want. In the section `access` is None
     where the configuration has a mistake, and `problem` says why the source cannot be caught up with.

@@ -1,4 +1,4 @@
-"""The page Targets, and what to do about one that is down: try it now, drop its queue; reconnect the tunnel."""
+"""The Targets page, and actions on targets that are down: try now, drop the queue; reconnecting the tunnel."""
 
 from aiohttp import web
 

@@ -56,7 +56,7 @@ async def _run_and_answer(request: web.Request, change: Awaitable[object], name:
         return await _render_form(request, error=message, status=error.status, name=name)
     if get_target_id(request) is None:
         return redirect(_AFTER_PATH)
-    # Rows, results and sources may all have changed: the browser loads the page again, at its own address.
+    # Rows, results and sources may all have changed: the browser reloads the page.
     return html_response("", headers={"HX-Refresh": "true"})
 
 

@@ -1,1 +1,1 @@
-"""The page of events: the list, one event with its tabs, and what can be done with it."""
+"""The Events page: the list, an event with its tabs, and its actions."""

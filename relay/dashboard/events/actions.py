@@ -1,4 +1,4 @@
-"""What a person does to events: pin, note, delete."""
+"""User actions on events: pin, note, export, delete."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ from relay.services.relay import RunningRelay
 
 _MAX_NOTE = 2000  # characters of a note
 _DELETE_LIMIT = 100_000  # events that are pinned or deleted together
-_MAX_PUBLISHED = 200  # changes published one by one when many change at once
+_MAX_PUBLISHED = 200  # changes published individually if many change at once
 
 
 async def pin_event(request: web.Request, form: dict[str, str]) -> web.Response:
@@ -96,7 +96,7 @@ async def confirm_delete(request: web.Request, relay: RunningRelay) -> web.Respo
         heading=f"Delete {count}?",
         message=f"{_describe_selection(text)} with their deliveries. This cannot be undone.",
         action="/events/delete",
-        # What arrives while somebody reads the question is not part of it.
+        # Events that arrive while the dialog is open are not included.
         fields=(("q", text), ("upto", str(found[0] if found else 0)), ("shown", join_search(request.query))),
         button=f"Delete {count}",
     )
@@ -132,6 +132,6 @@ async def _find_matching(relay: RunningRelay, text: str, before: int | None) -> 
 
 
 def _publish_changes(relay: RunningRelay, changed: tuple[int, ...]) -> None:
-    # The newest are what somebody sees; a thousand signals at once would only push others out.
+    # The newest are visible; a thousand signals at once would only displace others.
     for id_ in changed[:_MAX_PUBLISHED]:
         relay.bus.publish(EventChanged(id_))

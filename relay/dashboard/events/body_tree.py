@@ -1,4 +1,4 @@
-"""A JSON value as a tree of lines: how much is shown at once, what waits folded, what each line is called."""
+"""A JSON value as a tree of lines, of which a limited number is shown and the rest is folded."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from relay.model.values import dataclass
 from relay.providers.derived_extractors import format_money
 
 MAX_TREE_LINES = 500  # lines in one reply; measured in Chromium: 500 render in 0.07 s, 10 000 in 1.0 s
-OPEN_LINES = 150  # past the first two levels, open only what keeps the tree this short
+OPEN_LINES = 150  # lines; below the first two levels, nodes are opened only within this limit
 MEMBERS_AT_ONCE = 100  # members of an array or object shown at a time
 MAX_STRING_LENGTH = 2000  # characters of one string shown in its line
 MAX_HITS = 1000
@@ -26,9 +26,9 @@ _MONEY_WORDS = ("amount", "total", "subtotal", "price", "fee", "tax", "balance",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeNode:
-    """One line. `kind` is object, array, part, string, number or literal; a folded node past the limit has no kids.
+    """A line. `kind` is object, array, part, string, number or literal; a folded node above the limit has no kids.
 
-    `path` is what a person copies (`data.items[0]`), `pointer` the JSON Pointer behind it. `start`
+    `path` is the path to copy (`data.items[0]`), `pointer` its JSON Pointer. `start`
     and `stop` are where in its parent the kids lie, for the parts of a long array or object.
     """
 
@@ -51,7 +51,7 @@ class TreeNode:
 
 @dataclass(slots=True)
 class _Budget:
-    """Lines left to give out, a counter that siblings share; the line to stand on, and all that are marked."""
+    """The remaining number of lines, shared by siblings; the current line, and all marked lines."""
 
     lines: int = MAX_TREE_LINES
     at: str = ""
@@ -60,14 +60,14 @@ class _Budget:
     roomy: bool = False
 
     def is_on_way(self, pointer: str) -> bool:
-        """Return whether the line to stand on lies below `pointer`."""
+        """Return whether the current line is below `pointer`."""
         return self.at.startswith(f"{pointer}/")
 
 
 def build_tree(value: object, *, levels: int = 2, at: str = "", marks: Collection[str] = ()) -> tuple[TreeNode, ...]:
-    """Return the lines of a whole body; the members of the outermost value stand at depth 0.
+    """Return the lines of a whole body; the members of the outermost value are at depth 0.
 
-    `at` is the pointer of the line to stand on, which is visible, `marks` those of all hits.
+    `at` is the pointer of the current line, which is visible, `marks` those of all hits.
     """
     budget = _Budget(at=at, marks=marks, levels=levels, roomy=_count_lines(value, OPEN_LINES) < OPEN_LINES)
     root = TreeNode(key="", kind=_get_kind(value), path="", pointer="", depth=-1)
@@ -79,7 +79,7 @@ def build_tree(value: object, *, levels: int = 2, at: str = "", marks: Collectio
 def build_branch(
     value: object, pointer: str, depth: int, start: int = 0, stop: int | None = None
 ) -> tuple[TreeNode, ...]:
-    """Return what belongs below a folded node of a body: the members from `start` up to `stop`, or all of them."""
+    """Return the lines below a folded node of a body: the members from `start` up to `stop`, or all of them."""
     value = find_below(value, split_pointer(pointer))
     if not isinstance(value, dict | list):
         return ()
@@ -192,21 +192,21 @@ def _count_lines(value: object, limit: int) -> int:
 
 
 def find_in_tree(value: object, text: str) -> tuple[str, ...]:
-    """Return the pointers of the lines whose key or value holds `text`, in order, at most MAX_HITS."""
+    """Return the pointers of the lines whose key or value contains `text`, in order, at most MAX_HITS."""
     folded = text.lower()
     places = (pointer for pointer, key, leaf in _walk_leaves(value) if folded in key.lower() or folded in leaf.lower())
     return tuple(islice(places, MAX_HITS)) if folded else ()
 
 
 def find_in_text(body: bytes, text: str) -> tuple[int, ...]:
-    """Return the byte offsets where `text` stands, ASCII letters without regard to case, at most MAX_HITS."""
+    """Return the byte offsets of `text`, ignoring the case of ASCII letters, at most MAX_HITS."""
     needle = re.compile(re.escape(text.encode("utf-8", "replace").lower()))
     return tuple(match.start() for match in islice(needle.finditer(body.lower()), MAX_HITS))
 
 
 def _walk_leaves(value: object) -> Iterator[tuple[str, str, str]]:
-    """Give the pointer, the key and the text of every line; "" for the number of an item and the text of a branch."""
-    # A stack rather than recursion, so that the order is the tree's and depth costs nothing.
+    """Yield the pointer, the key and the text of every line; "" for the index of an item and the text of a branch."""
+    # A stack instead of recursion, so that depth is not limited.
     stack: list[tuple[str, str, object]] = [("", "", value)]
     while stack:
         pointer, key, here = stack.pop()

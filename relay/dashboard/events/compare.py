@@ -1,4 +1,4 @@
-"""Compare: two events side by side, or the latest of a kind to choose the other one from."""
+"""The Compare page: two events side by side, or a choice of the second one."""
 
 import asyncio
 import json
@@ -22,14 +22,14 @@ from relay.model.parameters import parse_number
 from relay.model.search import Query, Term
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
 
-_MAX_PLACES = 500  # places in one page
+_MAX_PLACES = 500  # locations in a page
 _MAX_LINE = 2000  # characters of one value
-_MAX_CHOICES = 20  # events to choose the other one from
+_MAX_CHOICES = 20  # events to choose from
 _PART_TITLES = {"fact": "Event", "header": "Headers", "body": "Body"}
 
 
 _write_value = partial(json.dumps, ensure_ascii=False, default=float)
-ComparePair = tuple[str, TextPieces, TextPieces, bool]  # a place, what is there on both sides, whether it differs
+ComparePair = tuple[str, TextPieces, TextPieces, bool]  # a location, the values of both sides, whether they differ
 
 
 async def show_comparison(request: web.Request) -> web.Response:
@@ -51,7 +51,7 @@ async def _render_comparison(request: web.Request, one: int, other: int) -> web.
     deliveries = await relay.store.deliveries.of_events((one, other))
     every, reveal = bool(request.query.get("all")), bool(request.query.get("reveal"))
     sides = (_build_side(pair[0], deliveries[one]), _build_side(pair[1], deliveries[other]))
-    # Two large bodies take a while, and other requests should not wait for them.
+    # Two large bodies take long, and other requests should not wait for them.
     found = await asyncio.to_thread(lambda: tuple(compare_events(*sides, _write_value)))
     differing = [place for place in found if place.differs]
     listed = found if every else differing

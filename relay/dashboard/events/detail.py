@@ -1,4 +1,4 @@
-"""The hop line of an event, which breaks where the event broke, and the verdict: why it was believed or not."""
+"""The pipeline bar of an event, which shows where it failed, and the verification panel."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -42,13 +42,13 @@ _SEGMENT_STYLES = {  # kind and icon
     DeliveryState.CANCELLED: ("off", ""),
     DeliveryState.PENDING: ("warn", "clock"),
 }
-_MAX_SEGMENT_TEXT = 40  # characters that fit into a chip; the rest is in its title
+_MAX_SEGMENT_TEXT = 40  # characters that fit into a chip; the full text is its title
 _RULE_REASONS = frozenset({"schema", "content_type", "idempotency_key_missing", "invalid_recipient"})
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineSegment:
-    """One stretch of the line. `kind` is ok, err, warn, off or "" (plain)."""
+    """A segment of the bar. `kind` is ok, err, warn, off or "" (plain)."""
 
     kind: str
     text: str
@@ -56,16 +56,16 @@ class PipelineSegment:
     title: str = ""
 
 
-# One target at the end of the line: its stretch, its name, what of its address tells it apart, whether it got a replay.
+# A target at the end of the bar: its segment, its name, its short address, whether it got a replay.
 PipelineTarget = tuple[PipelineSegment, str, str, bool]
 
 
 def build_pipeline_bar(
     event: EventRow, deliveries: Sequence[Delivery], addresses: Mapping[str, str], routed: Sequence[str], now: datetime
 ) -> tuple[PipelineSegment, list[PipelineTarget]]:
-    """Return the line of an event: the check, and its targets.
+    """Return the bar of an event: the check, and its targets.
 
-    `addresses` says where each configured target leads, `routed` names those that routes lead to from such events.
+    `addresses` are those of the configured targets, `routed` the names of the targets of its routes.
     """
     targets = [
         (
@@ -84,7 +84,7 @@ def _build_check_segment(event: EventRow) -> PipelineSegment:
     if event.verdict is Verdict.INVALID:
         return PipelineSegment("err", words or "Mismatch", "shield-x")
     if event.outcome is EventOutcome.REJECTED:
-        # What breaks its source's rules is in an event's summary.
+        # The violated rules of its source are in the event's summary.
         summary = f"Schema: {event.summary}" if event.reason == "schema" else event.summary
         title = escape_unprintable(summary, 300) if event.reason in _RULE_REASONS else words
         return PipelineSegment("err", escape_unprintable(title, _MAX_SEGMENT_TEXT) or "Rejected", "ban", title)
@@ -111,7 +111,7 @@ def _build_unsent_target(event: EventRow, addresses: Mapping[str, str], routed: 
         return PipelineSegment("off", "Not sent"), name, addresses.get(name, ""), False
     text, target = "No target", "Your app"
     if event.outcome is EventOutcome.DUPLICATE:
-        # An imported one does not say of which.
+        # An imported duplicate does not name its original.
         text = f"Same as event {event.duplicate_of}" if event.duplicate_of else "Duplicate"
         target = "Not sent again"
     elif event.outcome is EventOutcome.IGNORED:
@@ -124,7 +124,7 @@ def _build_unsent_target(event: EventRow, addresses: Mapping[str, str], routed: 
 
 
 def parse_query_pairs(query: str) -> tuple[tuple[str, str], ...]:
-    """Return the parameters of a query as they were written; the whole of it where there are too many."""
+    """Return the raw parameters of a query; the whole query if there are too many."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, errors="replace", max_num_fields=500)
     except ValueError:
@@ -132,7 +132,7 @@ def parse_query_pairs(query: str) -> tuple[tuple[str, str], ...]:
     return tuple((escape_unprintable(name, 200), escape_unprintable(value, 2000)) for name, value in pairs)
 
 
-VerdictWords = tuple[str, str, str]  # what a panel says: its kind (ok, err, warn or quiet), title and text
+VerdictWords = tuple[str, str, str]  # a panel: its kind (ok, err, warn or quiet), title and text
 
 _TITLES = {
     "verification_off": "Verification is off for this source",
@@ -152,7 +152,7 @@ _TITLES = {
 def describe_verification(
     event: CapturedEvent, provider: str, found: Diagnosis | None, still: tuple[Problem, ...] | None = None
 ) -> VerdictWords:
-    """Return what the panel says.
+    """Return the verification panel.
 
     `provider` is its title, `found` what the doctor says where there was something to explain, `still` what the
     source's rules of today have against an event that was refused for those of its time.
@@ -186,7 +186,7 @@ def _describe_verdict(event: CapturedEvent, provider: str, found: Diagnosis | No
 
 
 def _describe_verified(event: CapturedEvent, provider: str) -> str:
-    """Return what a right signature says of who sent an event: nothing of its provider where relay itself signed."""
+    """Return the panel of a verified event, which does not credit the provider if relay itself signed."""
     if event.row.sample:
         return f"relay made this sample and signed it as {provider} does. {provider} did not send it."
     if any(check.name == "Imported" for check in event.verification.checks):

@@ -1,4 +1,4 @@
-"""The Events page: list and detail side by side, whole or in part, and the pieces that it loads later."""
+"""The Events page: list and detail side by side, and the parts that it loads later."""
 
 import re
 import shlex
@@ -30,8 +30,8 @@ from relay.transfer.formats import format_curl
 _OFFERED_PROVIDERS = ("stripe", "github", "shopify", "slack", "twilio")
 _CURL_OPTIONS = "  -H 'Content-Type: application/json' \\\n  -d '{\"hello\": \"relay\"}'"
 _SAMPLE_TYPE = "payment_intent.succeeded"
-_MAX_NEW_ROWS = 50  # new rows slid in one by one; more than that and the list is drawn again
-_MAX_SECONDS = 10**11  # of a row's time since 1970; what is later came from no row
+_MAX_NEW_ROWS = 50  # new rows inserted individually; if there are more the list is rendered again
+_MAX_SECONDS = 10**11  # of a row's time since 1970; a later value did not come from a row
 
 
 async def show_events(request: web.Request, relay: RunningRelay) -> web.Response:
@@ -53,7 +53,7 @@ async def show_event(request: web.Request) -> web.Response:
 
 
 async def render_event(request: web.Request, name: str) -> web.Response:
-    """Return an event with the tab of that name: the page, the detail alone, or the tab alone."""
+    """Return an event with the tab of that name: as a page, as the detail, or as the tab only."""
     relay, target = get_relay(request), get_target_id(request)
     try:
         event = await relay.store.events.get(parse_id(request))
@@ -74,7 +74,7 @@ async def render_event(request: web.Request, name: str) -> web.Response:
 
 
 async def build_detail(request: web.Request, event: CapturedEvent, name: str) -> dict[str, Any]:
-    """Return what the detail of an event shows, with one of its tabs."""
+    """Return the view model of an event's detail with one of its tabs."""
     relay, row = get_relay(request), event.row
     deliveries = await relay.store.deliveries.of_event(event.id)
     addresses = {target: format_target_address(url) for target, url in relay.target_addresses.items()}
@@ -134,7 +134,7 @@ async def _render_list(request: web.Request) -> web.Response:
     is_typing = request.headers.get("HX-Source") == "form#search"
     search = event_list.build_search_box(query, tuple(relay.sources.by_name))
     tools = make_partial("#tools", "outerHTML", renderer.part("events/search.html", search=search))
-    # Never while somebody types: what was typed since would be lost.
+    # Never while the user types: text typed since would be lost.
     tools = "" if is_typing and not request.query.get("done") else tools
     if query.problems:
         notes = renderer.part("events/problems.html", list={"problems": query.problems})
@@ -149,14 +149,14 @@ async def _render_list(request: web.Request) -> web.Response:
     }
     reply = renderer.part("events/list.html", **values) + tools
     reply += make_partial("#views", "outerHTML", renderer.part("events/views.html", **values))
-    # A search is one step back in the history, however many letters it took to type.
+    # A search is one entry of the history, however many letters were typed.
     history = "HX-Replace-Url" if is_typing and searched_before else "HX-Push-Url"
     address = f"{path if open_event else '/events'}{build_url('', q=query.text)}"
     return html_response(reply, headers={history: address})
 
 
 def _redirect_to_time(request: web.Request) -> web.Response:
-    # The field holds a time as the page shows them, without its zone; the search language would take it as local.
+    # The field has a time in the page's zone; the search language would read it as local.
     try:
         when = datetime.fromisoformat(request.query["at"])
         when = when.replace(tzinfo=TIME_ZONE.get()) if TIME_ZONE.get() else when.astimezone()
@@ -168,7 +168,7 @@ def _redirect_to_time(request: web.Request) -> web.Response:
 
 
 async def show_onboarding(request: web.Request) -> web.Response:
-    """Return the page shown until the first event comes: how to send one, how to connect a provider."""
+    """Return the page shown before the first event: how to send one, how to connect a provider."""
     relay = get_relay(request)
     known = [PROVIDERS[name] for name in _OFFERED_PROVIDERS if name in PROVIDERS]
     chosen = request.query.get("provider")
@@ -188,12 +188,12 @@ async def show_onboarding(request: web.Request) -> web.Response:
 
 
 async def explain_missing_event(relay: RunningRelay, id_: int) -> str:
-    """Return in a sentence why there is no event of that number."""
+    """Return a sentence on why there is no event of that id."""
     newest = await relay.store.pruning.newest()
     if id_ > newest:
         return f"There is no event {id_} yet{f'; the newest is {newest}' if newest else ''}."
     marks = await relay.store.pruning.removed()
-    # Each rule removes upwards, so the lowest mark above a number is that of the rule which took it.
+    # Each rule removes the oldest first, so the lowest mark above an id belongs to the rule that removed it.
     passed = min(((mark, rule) for rule, mark in marks.items() if mark >= id_), default=None)
     if passed is None:
         return f"Event {id_} was deleted."

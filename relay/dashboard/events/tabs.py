@@ -1,4 +1,4 @@
-"""The tabs of an event: each built from the event and what the address asks for."""
+"""The tabs of an event, each built from the event and the URL."""
 
 import asyncio
 from collections import OrderedDict
@@ -29,9 +29,9 @@ _CACHE_SIZE = 4
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 TAB_NAMES = ("payload", "headers", "verification", "routing", "deliveries")
 PAYLOAD_VIEWS = ("tree", "form", "raw", "hex")
-_LARGE_TREE = 1_000_000  # bytes past which a tree opens one level only
+_LARGE_TREE = 1_000_000  # bytes above which a tree opens only one level
 _MAX_DELIVERIES = 20  # deliveries tab with all their attempts
-# What a tab of a body shows besides; `find` is the hit stood on (from 0) and what says how many there are.
+# Further values of a body tab; `find` is the current hit (from 0) and the text on their number.
 _PLAIN_TAB: Mapping[str, Any] = {
     "find": {"text": "", "at": 0, "total": 0, "words": ""},
     "nodes": (),
@@ -44,7 +44,7 @@ _PLAIN_TAB: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedBody:
-    """What a body is. `best` is the view that suits it; `value` holds its JSON where `is_json`.
+    """A parsed body. `best` is its preferred view; `value` is its JSON if `is_json`.
 
     `content` is the body unpacked, as UTF-8 where it is text; `note` says what was done to read it.
     """
@@ -59,18 +59,18 @@ class ParsedBody:
 
     @property
     def levels(self) -> int:
-        """Return how many levels of its tree are open at first."""
+        """Return how many levels of its tree are open initially."""
         return 1 if len(self.content) > _LARGE_TREE else 2
 
 
 class BodyCache:
-    """Remembers what the bodies looked at last are."""
+    """Caches the parsed bodies of recent events."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[int, str], ParsedBody] = OrderedDict()
 
     async def read(self, event: CapturedEvent) -> ParsedBody:
-        """Return what the body of an event is."""
+        """Return the parsed body of an event."""
         key = (event.id, event.row.sha256)
         if key not in self._kept:
             heavy = event.capture.payload.is_heavy
@@ -85,7 +85,7 @@ BODY_CACHE: web.AppKey[BodyCache] = web.AppKey("bodies", BodyCache)
 
 
 def parse_body(event: CapturedEvent) -> ParsedBody:
-    """Return what a body is; pure."""
+    """Return the parsed body; pure."""
     capture, payload = event.capture, event.capture.payload
     if payload.is_empty:
         return ParsedBody(best="empty")
@@ -94,7 +94,7 @@ def parse_body(event: CapturedEvent) -> ParsedBody:
     content = payload.unpacked.content if payload.text is None else payload.text.encode("utf-8", "surrogatepass")
     body = ParsedBody(best="raw", content=content, note=_describe_reading(payload))
     value = None
-    if payload.json is not None:  # again, with its numbers as they are written: 1.10, not 1.1
+    if payload.json is not None:  # again, with the original spelling of numbers: 1.10, not 1.1
         value = Payload.of_request(capture.headers, capture.body, capture.query, exact=True).json
     fields = (*payload.fields, *((file.field, file.title) for file in payload.files))
     if fields:
@@ -124,7 +124,7 @@ def _describe_reading(payload: Payload) -> str:
 
 
 async def build_tab(request: web.Request, event: CapturedEvent, name: str) -> tuple[str, object]:
-    """Return the template of a tab and what it shows; the name may be one of PAYLOAD_VIEWS."""
+    """Return the template of a tab and its values; the name may be one of PAYLOAD_VIEWS."""
     relay = get_relay(request)
     match name:
         case "headers":
@@ -145,7 +145,7 @@ async def build_tab(request: web.Request, event: CapturedEvent, name: str) -> tu
 
 
 async def build_payload_tab(request: web.Request, event: CapturedEvent, name: str) -> dict[str, Any]:
-    """Return the body seen as a tree, a form, text or bytes; what suits it best where none is named.
+    """Return the body as a tree, a form, text or bytes; by default its preferred view.
 
     `kind` is tree, form, raw, hex, image or empty; `base` the event's address; `mark` the piece stood on.
     """
@@ -208,7 +208,7 @@ def _find_in_body(request: web.Request, body: ParsedBody, text: str) -> dict[str
 
 
 def _parse_hit_position(request: web.Request, text: str, total: int) -> dict[str, Any]:
-    # The same word searched for again is Enter: one hit on, or back.
+    # The same word again means Enter: go to the next or previous hit.
     step = -1 if request.query.get("step") == "-1" else 1
     at = (parse_whole_number(request.query, "at") or 0) + step if request.query.get("was") == text else 0
     words = f"{total:,} or more" if total >= body_tree.MAX_HITS else f"{total:,}"
@@ -216,7 +216,7 @@ def _parse_hit_position(request: web.Request, text: str, total: int) -> dict[str
 
 
 def build_subtree(value: object, request: web.Request) -> tuple[body_tree.TreeNode, ...]:
-    """Return what belongs below a folded node of a tree, as the address names it."""
+    """Return the lines below the folded node of a tree that the URL names."""
     return body_tree.build_branch(
         value,
         request.query.get("ptr", "")[:4000],

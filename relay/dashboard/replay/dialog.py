@@ -1,4 +1,4 @@
-"""The dialogs: replay an event or send it as a mail, with what will differ, and the result."""
+"""The dialogs that replay or mail an event, with a preview of changes and the result."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ from relay.services.relay import RunningRelay
 _SIGN_MODE_LABELS = SIGN_MODE_LABELS | {
     SignMode.AUTO: ("As needed", "Signs again when something changed or the signature is too old.")
 }
-_RESULT_TIMEOUT = 3.0  # seconds a reply waits for what it set off, before it asks the page to look again
+_RESULT_TIMEOUT = 3.0  # seconds that a response waits for a delivery before the page polls
 _OPEN_STATES = (DeliveryState.PENDING, DeliveryState.RUNNING)
 
 
@@ -139,7 +139,7 @@ def _describe_changes(request: web.Request, event: CapturedEvent, edits: ReplayE
 
 
 async def load_result(relay: RunningRelay, id_: int) -> tuple[Delivery, bytes]:
-    """Return a delivery once it had an attempt, or as it is after a while, with the body of the response."""
+    """Return a delivery after its attempt, or in its state after a timeout, with the body of the response."""
     with relay.bus.subscribe(DeliveryChanged) as listening:
         found = await relay.store.deliveries.get(id_)
         with suppress(TimeoutError):
@@ -154,7 +154,7 @@ async def load_result(relay: RunningRelay, id_: int) -> tuple[Delivery, bytes]:
 
 
 def format_result(delivery: Delivery) -> str:
-    """Return in a few words what became of a delivery."""
+    """Return the result of a delivery in a few words."""
     took = f", {format_duration(delivery.took)}" if delivery.took is not None else ""
     return f"{escape_unprintable(delivery.target, 120)}: {build_delivery_chip(delivery).text}{took}"
 
@@ -228,7 +228,7 @@ def _choose_template(relay: RunningRelay, form: Mapping[str, str]) -> str:
 
 
 async def _build_preview(relay: RunningRelay, event: CapturedEvent, form: Mapping[str, str]) -> dict[str, Any]:
-    """Return how the mail would look; `error` says why there is none or who must not get it, `notice` that it was sent.
+    """Return the preview of the mail; `error` says why there is none or who may not get it, `notice` that it was sent.
 
     Its HTML is shown by a frame of its own.
     """

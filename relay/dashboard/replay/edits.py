@@ -1,4 +1,4 @@
-"""A replay as edited in a form: read back into changes, and what differs in plain words."""
+"""The edits of a replay form: parsed into changes, with a description of the differences."""
 
 import json
 import re
@@ -18,12 +18,12 @@ MAX_EDITABLE_BODY = 256 * 1024  # bytes of a body that a form offers for editing
 _HTTP_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _MAX_DIFFERENCES = 20  # differences listed
 _FRAMING_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
-ReplayDifference = tuple[str, str, str]  # what would be sent otherwise than it was received, before, after
+ReplayDifference = tuple[str, str, str]  # what is changed, before, after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayOriginal:
-    """An event as the form shows it to begin with."""
+    """An event as initially shown in the form."""
 
     method: str
     headers: str
@@ -33,7 +33,7 @@ class ReplayOriginal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayEdits:
-    """What a form asks for: the changes, what differs, and mistakes by field."""
+    """The edits of a form: the changes, the differences, and errors by field."""
 
     changes: DeliveryChanges
     differences: tuple[ReplayDifference, ...]
@@ -41,7 +41,7 @@ class ReplayEdits:
 
 
 def build_original(event: CapturedEvent) -> ReplayOriginal:
-    """Return what the form starts from; credentials in headers are replaced by dots."""
+    """Return the initial values of the form; credentials in headers are replaced by dots."""
     capture, body = event.capture, event.capture.body
     text = decode_utf8(body) if len(body) <= MAX_EDITABLE_BODY and not is_binary(body) else None
     return ReplayOriginal(
@@ -53,7 +53,7 @@ def build_original(event: CapturedEvent) -> ReplayOriginal:
 
 
 def parse_replay_form(event: CapturedEvent, form: dict[str, str]) -> ReplayEdits:
-    """Read a form back. A field that is missing, empty or says what the event says changes nothing."""
+    """Parse a form. A field that is missing, empty or equal to the event's value changes nothing."""
     start, errors = build_original(event), {}
     method = form.get("method", start.method).strip().upper()
     if not _HTTP_TOKEN.fullmatch(method):
@@ -79,7 +79,7 @@ def parse_replay_form(event: CapturedEvent, form: dict[str, str]) -> ReplayEdits
 
 
 def prefill_from_delivery(event: CapturedEvent, delivery: Delivery) -> dict[str, str]:
-    """Return what the form holds so that it asks for what an earlier delivery sent, where that can be edited."""
+    """Return the form values that repeat an earlier delivery's edits, as far as they can be edited."""
     changes = delivery.changes
     form = {"url" if "://" in delivery.target else "target": delivery.target}
     if changes.sign is not None:
@@ -100,14 +100,14 @@ def prefill_from_delivery(event: CapturedEvent, delivery: Delivery) -> dict[str,
 
 
 def format_change_count(differences: tuple[ReplayDifference, ...]) -> str:
-    """Return how much differs: `No changes`, `1 change`, `20 or more changes`."""
+    """Return the number of changes: `No changes`, `1 change`, `20 or more changes`."""
     if len(differences) >= _MAX_DIFFERENCES:
         return f"{_MAX_DIFFERENCES} or more changes"
     return format_count(len(differences), "change") if differences else "No changes"
 
 
 def build_replay_warning(event: CapturedEvent, changes: DeliveryChanges, *, signed: bool) -> str:
-    """Return what a person should know: the event is forged, or an edited body goes out under its old signature."""
+    """Return a warning if the event is forged, or an edited body is sent with its old signature."""
     if event.row.verdict is Verdict.INVALID:
         if changes.sign is SignMode.FRESH:
             return "This event failed verification. It is signed with the source's secret because you chose Sign again."
@@ -148,7 +148,7 @@ def _parse_headers(event: CapturedEvent, text: str) -> tuple[Headers | None, str
 
 
 def _parse_body(event: CapturedEvent, text: str) -> bytes | None:
-    # Forms sent without script turn every line break into CRLF: compare without, and put back what was there.
+    # Forms without JavaScript send all line breaks as CRLF: compare without, and restore the original ones.
     plain, body = text.replace("\r\n", "\n"), event.capture.body
     was = body.decode()
     if plain == was.replace("\r\n", "\n"):

@@ -1,4 +1,4 @@
-"""Bulk replays: the form with its dry run, what is under way, and a way to stop and to go on."""
+"""Bulk replays: the form with its dry run, the progress, and stopping and resuming."""
 
 import asyncio
 from collections.abc import Mapping
@@ -71,8 +71,8 @@ async def show_replay(request: web.Request, id_: int) -> web.Response:
         return await render_page(
             request, "replay/batch_page.html", title, "deliveries", signs=SIGN_MODE_LABELS, **values
         )
-    # What was in flight when it was ended is over a moment later. The whole of it only now, so that a person about
-    # to press Cancel keeps it in place.
+    # Deliveries in flight at its end finish a moment later. Complete only now, so that the Cancel button does not
+    # move before.
     is_over = values["batch"].state is not BatchState.RUNNING and not values["counts"].running
     return render_part(request, f"replay/{'ended' if is_over else 'progress'}.html", **values)
 

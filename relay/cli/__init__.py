@@ -1,4 +1,4 @@
-"""The command `relay`: one file per command, imported when it is called."""
+"""The command `relay`: a module per command, imported when it is called."""
 
 import gc
 import importlib
@@ -7,13 +7,13 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    # Imports make much and throw nothing away; looking through it again and again is a tenth of the
-    # start. What runs for longer switches the collector on again when it is ready.
+    # Imports create many objects and free none; collecting them repeatedly takes a tenth of the
+    # start-up time. Long-running commands switch the collector on again when they are ready.
     gc.disable()
     try:
         code = importlib.import_module("relay.cli.program").run(sys.argv[1:])
     except KeyboardInterrupt:
         code = 130
-    # Python looks for cycles once more at its end, through all that was imported: up to a fifth of a command's time.
+    # At exit Python collects cycles once more, among all imported objects: up to a fifth of a command's time.
     gc.freeze()
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""Call the JSON API: of the relay that runs, else of a quiet one opened for the command."""
+"""A client of the JSON API: of the running relay, else of a quiet one opened for the command."""
 
 import asyncio
 import gc
@@ -20,8 +20,8 @@ from relay.platform import is_data_dir_held, is_of_another_user
 if TYPE_CHECKING:
     from relay.config.build import Config
 
-CONNECT_LIMIT = 10.0  # seconds that another command may hold the data, or a starting relay may take
-_ANSWER_LIMIT = 4.0  # seconds that a running relay may take to say that it is there
+CONNECT_LIMIT = 10.0  # seconds that another command may use the data, or a starting relay may take
+_ANSWER_LIMIT = 4.0  # seconds that a running relay may take to respond
 _POLL = 0.1
 _TRANSFER_IDLE = 300.0  # seconds without a byte
 _STREAM_IDLE = 45.0  # the stream sends something every 15 s
@@ -32,7 +32,7 @@ _MAX_MESSAGE_SIZE = 4 * 1024 * 1024
 
 
 class ApiError(RelayError):
-    """The API refused a call; message and hint are its own."""
+    """An error response of the API; message and hint are those of the API."""
 
     def __init__(self, message: str, *, hint: str = "", code: str = "", status: int = 500) -> None:
         super().__init__(message, hint=hint)
@@ -42,7 +42,7 @@ class ApiError(RelayError):
 
 
 class ApiClient:
-    """Calls of the JSON API; `is_persistent` unless its relay was opened for this command."""
+    """Calls the JSON API; `is_persistent` is False if its relay was opened for this command."""
 
     def __init__(self, url: str, token: str, *, is_persistent: bool) -> None:
         self._url = url
@@ -50,38 +50,38 @@ class ApiClient:
         self.is_persistent = is_persistent
 
     async def get(self, path: str, **query: str | int | None) -> Any:
-        """Return what GET returns. Raises ApiError, and ConnectionLostError when relay went away."""
+        """Return the response to GET. Raises ApiError, and ConnectionLostError if relay has exited."""
         return await self._json("GET", add_query(path, query))
 
     async def post(self, path: str, body: Json | None = None) -> Any:
-        """Return what POST returns. Raises as `get` does."""
+        """Return the response to POST. Raises as `get` does."""
         return await self._json("POST", path, json.dumps(body or {}).encode())
 
     async def put(self, path: str, body: Json) -> Any:
-        """Return what PUT returns. Raises as `get` does."""
+        """Return the response to PUT. Raises as `get` does."""
         return await self._json("PUT", path, json.dumps(body).encode())
 
     async def delete(self, path: str) -> Any:
-        """Return what DELETE returns. Raises as `get` does."""
+        """Return the response to DELETE. Raises as `get` does."""
         return await self._json("DELETE", path)
 
     async def get_bytes(self, path: str) -> bytes:
-        """Return the exact bytes that GET returns. Raises as `get` does."""
+        """Return the exact bytes of the response to GET. Raises as `get` does."""
         async with self._call("GET", path) as response:
             return await response.read()
 
     @asynccontextmanager
     async def download(self, path: str, **query: str) -> AsyncIterator[Response]:
-        """Return the response to GET, its body yet to be read. Raises as `get` does."""
+        """Return the response to GET with an unread body. Raises as `get` does."""
         async with self._call("GET", add_query(path, query), idle=_TRANSFER_IDLE) as response:
             yield response
 
     async def upload(self, path: str, content: AsyncIterator[bytes]) -> Any:
-        """Post JSON lines as they come and return the answer. Raises as `get` does."""
+        """Post JSON lines as they are produced and return the response. Raises as `get` does."""
         return await self._json("POST", path, content, content_type="application/x-ndjson", idle=_TRANSFER_IDLE)
 
     async def stream(self) -> AsyncGenerator[tuple[str, int | None], None]:
-        """Yield name and event number of each message from now on; ends when relay goes away."""
+        """Yield name and event id of each message from now on; ends when relay exits."""
         with suppress(ConnectionLostError):
             async with self._call("GET", "/api/stream", idle=_STREAM_IDLE) as response:
                 async for message in _read_messages(response.iter_pieces()):
@@ -109,18 +109,18 @@ class ApiClient:
 
 
 def add_query(path: str, query: Mapping[str, str | int | None]) -> str:
-    """Return a path with a query string. Raises UsageError for a value that is no UTF-8."""
+    """Return a path with a query string. Raises UsageError for a value that is not UTF-8."""
     fields = {name: str(value) for name, value in query.items() if value is not None}
     try:
         return f"{path}?{urlencode(fields)}" if fields else path
     except UnicodeEncodeError as error:
-        # The shell hands on any bytes; those that are no UTF-8 come as halves of surrogate pairs.
+        # Arguments may be any bytes; those that are not UTF-8 are surrogates.
         text = escape_unprintable(str(error.object), 100)
         raise UsageError(f"'{text}' is not text in UTF-8", hint="write it in UTF-8") from error
 
 
 async def fetch_url(url: str, seconds: float) -> tuple[int, bytes]:
-    """Return status and body of GET `url`, 0 and the reason where nothing answers; follows no redirect."""
+    """Return status and body of GET `url`, or 0 and the reason without a response; follows no redirects."""
     try:
         async with asyncio.timeout(seconds), open_request(url, idle=seconds) as response:
             return response.status, await response.read()
@@ -133,23 +133,23 @@ async def fetch_url(url: str, seconds: float) -> tuple[int, bytes]:
 
 @asynccontextmanager
 async def connect(config: "Config", *, secrets: bool = False, creates: bool = False) -> AsyncIterator[ApiClient]:
-    """Connect to the relay that runs on the config's data_dir, else to a quiet one until the block ends.
+    """Connect to the running relay of the config's data_dir, else to a quiet one, until the block ends.
 
-    With `secrets` the quiet one opens the vault first, where its password is given and relay.toml needs it.
-    `creates` is for commands that bring something new: only they make a database where there is none.
+    With `secrets` the quiet one opens the vault first, if its password is given and relay.toml needs it.
+    `creates` is for commands that add data: only they create a missing database.
     Raises StoreBusyError when something else holds the data for longer than CONNECT_LIMIT.
     """
     async with AsyncExitStack() as stack:
         if not creates and has_no_data(config.server.data_dir):
-            from tempfile import TemporaryDirectory  # of no use beside a running relay
+            from tempfile import TemporaryDirectory  # not needed if a relay is running
 
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="relay-")))
             config = replace(config, server=replace(config.server, data_dir=folder))
         data_dir = config.server.data_dir
 
         async def open_quietly() -> ApiClient:
-            from relay.app import run_relay  # 0.5 s of imports that a running relay saves us
-            from relay.cli.passwords import unlock_unattended  # of no use to commands that ask for nothing
+            from relay.app import run_relay  # 0.5 s of imports, not needed if a relay is running
+            from relay.cli.passwords import unlock_unattended  # not needed by commands without prompts
 
             unlocked = await unlock_unattended(config) if secrets else config
             relay = await stack.enter_async_context(run_relay(unlocked, quiet=True))
@@ -160,7 +160,7 @@ async def connect(config: "Config", *, secrets: bool = False, creates: bool = Fa
 
 @asynccontextmanager
 async def connect_store(data_dir: Path, *, is_read: bool = True) -> AsyncIterator[ApiClient]:
-    """Connect to the relay that runs on `data_dir`, else to its store until the block ends: see `StoreClient`.
+    """Connect to the running relay of `data_dir`, else to its store, until the block ends: see `StoreClient`.
 
     `is_read` as for `open_store`.
 
@@ -169,7 +169,7 @@ async def connect_store(data_dir: Path, *, is_read: bool = True) -> AsyncIterato
     async with AsyncExitStack() as stack:
 
         async def open_it() -> ApiClient:
-            from relay.cli.store_client import StoreClient  # of no use beside a running relay
+            from relay.cli.store_client import StoreClient  # not needed if a relay is running
             from relay.store import open_store
 
             return StoreClient(await stack.enter_async_context(open_store(data_dir, is_read=is_read)))
@@ -178,13 +178,13 @@ async def connect_store(data_dir: Path, *, is_read: bool = True) -> AsyncIterato
 
 
 async def connect_running(data_dir: Path) -> ApiClient | None:
-    """Return a client of the relay that runs on `data_dir`; None where none does."""
+    """Return a client of the running relay of `data_dir`; None if there is none."""
     url = await find_running_relay(data_dir)
     return _open_client(data_dir, url, is_persistent=True) if url else None
 
 
 async def find_running_relay(data_dir: Path) -> str | None:
-    """Return the dashboard's address of the relay that runs on `data_dir`, None where none does.
+    """Return the dashboard URL of the running relay of `data_dir`, None if there is none.
 
     The token is only ever sent where this says: to the process that holds the lock. Raises ConnectionLostError for one
     that takes no calls, as while Ctrl-Z has stopped it.
@@ -213,18 +213,18 @@ async def find_running_relay(data_dir: Path) -> str | None:
 
 
 def has_no_data(data_dir: Path) -> bool:
-    """Return whether there is no database in a folder, nor a relay that is about to make one."""
+    """Return whether a folder has no database and no relay that is about to create one."""
     try:
         (data_dir / "relay.db").lstat()
     except FileNotFoundError:
         return not is_data_dir_held(data_dir)
     except OSError:
-        return False  # opening the folder says what is wrong with it
+        return False  # opening the folder reports what is wrong with it
     return False
 
 
 async def _connect_or_open(data_dir: Path, open_it: Callable[[], Awaitable[ApiClient]]) -> ApiClient:
-    """Connect to the relay that runs on `data_dir`, else to what `open_it` opens once nothing else holds the data."""
+    """Connect to the running relay of `data_dir`, else to what `open_it` opens when the data is not in use."""
     until = time.monotonic() + CONNECT_LIMIT
     while True:
         api = await connect_running(data_dir)
@@ -233,7 +233,7 @@ async def _connect_or_open(data_dir: Path, open_it: Callable[[], Awaitable[ApiCl
         try:
             return await open_it()
         except StoreBusyError:
-            # Another command at work, or a relay that has only just begun.
+            # Another command is running, or a relay is just starting.
             if time.monotonic() > until:
                 raise
             await asyncio.sleep(_POLL)
@@ -245,7 +245,7 @@ def _open_client(data_dir: Path, url: str, *, is_persistent: bool) -> ApiClient:
 
 
 def read_token(data_dir: Path) -> str:
-    """Return the token of dashboard and API; "" where there is none, as with dashboard_auth = "off"."""
+    """Return the token of dashboard and API; "" if there is none, as with dashboard_auth = "off"."""
     try:
         return (data_dir / "token").read_text(encoding="ascii", errors="replace").strip()
     except OSError:

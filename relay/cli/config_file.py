@@ -1,4 +1,4 @@
-"""`relay init`, `relay check` and `relay doctor`: a relay.toml to start from, what is wrong with one, and around it."""
+"""`relay init`, `relay check` and `relay doctor`: create a relay.toml, check it, and check its surroundings."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,7 +77,7 @@ async def doctor_command(call: Call) -> int:
 
 
 async def _unlock_config(config: "Config") -> tuple["Config", tuple[str, ...]]:
-    """Return the configuration with its vault open where its password is given, and why it stays locked."""
+    """Return the configuration with its vault open if its password is given, and why it stays locked."""
     from relay.cli.passwords import unlock_unattended
 
     try:
@@ -89,7 +89,7 @@ async def _unlock_config(config: "Config") -> tuple["Config", tuple[str, ...]]:
 
 
 async def _find_silent_targets(config: "Config") -> list[str]:
-    """Return a warning for each target that does not answer at this moment."""
+    """Return a warning for each target that does not answer."""
     if not config.targets:
         return []
     import asyncio
@@ -101,6 +101,6 @@ async def _find_silent_targets(config: "Config") -> list[str]:
     return [
         f"targets.{target.name}: {why}; relay keeps its events until it is there"
         for target, why in zip(targets, answers, strict=True)
-        # What mail waits for is a warning already.
+        # Waiting mails are a warning already.
         if why and not (target.action == "email" and config.smtp is not None and config.smtp.blocked)
     ]

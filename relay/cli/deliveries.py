@@ -1,4 +1,4 @@
-"""`relay deliveries`, `relay retry` and `relay cancel`; and waiting for a delivery, for commands that make one."""
+"""`relay deliveries`, `relay retry` and `relay cancel`; and waiting for a delivery that a command made."""
 
 import asyncio
 from itertools import chain, repeat
@@ -19,8 +19,8 @@ from relay.cli.formatting import (
 from relay.cli.options import Call, delivery_argument, limit_option, parse_event_id, shared_options
 from relay.cli.output import Json, Part, strip_style
 
-WAIT_LIMIT = 120.0  # seconds: a target has 30 s to answer, and may have others before this one
-_PROBE_WAIT = 5.0  # seconds: a target that was down is probed within them, and may be back
+WAIT_LIMIT = 120.0  # seconds: a target has 30 s to answer, and may have other deliveries before this one
+_PROBE_WAIT = 5.0  # seconds within which a target that was down is probed
 _PAUSES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 _LAST_PAUSE = 0.25
 
@@ -75,7 +75,7 @@ async def retry_command(call: Call, delivery: int) -> int:
         before = await api.get(f"/api/deliveries/{delivery}")
         await api.post(f"/api/deliveries/{delivery}/retry")
         if not api.is_persistent:
-            # A quiet relay sends only what the command itself made.
+            # A quiet relay sends only the command's own deliveries.
             call.terminal.print_message(f"delivery {delivery} is due now; it is sent as soon as relay start runs")
             return 0
         after = await wait_for_delivery(api, delivery, before["attempts_made"])
@@ -84,9 +84,9 @@ async def retry_command(call: Call, delivery: int) -> int:
 
 
 async def wait_for_delivery(api: ApiClient, id_: int, made: int = 0) -> Json:
-    """Return a delivery once it has settled, or was tried more often than `made` times.
+    """Return a delivery when it has ended, or was tried more than `made` times.
 
-    Raises NothingMatched when neither happened within WAIT_LIMIT, or it is known that neither will.
+    Raises NothingMatched if neither happened within WAIT_LIMIT, or neither can happen.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -115,7 +115,7 @@ async def wait_for_delivery(api: ApiClient, id_: int, made: int = 0) -> Json:
 
 
 async def _find_obstacle(api: ApiClient, target: str, *states: str) -> str:
-    """Return why waiting is in vain: what ails the store, or a target in one of these states; "" for nothing."""
+    """Return why waiting is pointless: an outage of the store, or a target in one of these states; else ""."""
     status = await api.get("/api/status")
     targets = (one["detail"] for one in status["targets"] if one["name"] == target and one["state"] in states)
     return str(status["store"]["detail"]) or next(targets, "")
@@ -127,7 +127,7 @@ async def _is_locked(api: ApiClient, source: str) -> bool:
 
 
 def print_delivery(call: Call, delivery: Json, event: Json | None = None) -> None:
-    """Print how a delivery went."""
+    """Print the result of a delivery."""
     what = f"#{delivery['event']}" + (f" {event['type']}" if event else "")
     call.terminal.print_value(delivery, f"{what}  ", *format_delivery(delivery))
     is_explained = not delivery["status"] or delivery["detail"] in ("", str(delivery["status"]))
@@ -138,7 +138,7 @@ def print_delivery(call: Call, delivery: Json, event: Json | None = None) -> Non
 async def report_delivery(
     call: Call, api: ApiClient, id_: int, event: Json, *, failures_only: bool = False
 ) -> Json | None:
-    """Wait for a delivery, print how it went and return it; None, with a message why, where it keeps waiting."""
+    """Wait for a delivery, print its result and return it; None, with a message why, if it keeps waiting."""
     try:
         delivery = await wait_for_delivery(api, id_)
     except NothingMatched as error:

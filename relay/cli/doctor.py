@@ -1,4 +1,4 @@
-"""What `relay doctor` looks at: everything relay needs, tried once, each failure with its fix."""
+"""The checks of `relay doctor`: everything relay needs is tried once, each failure with its fix."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from relay.vault import VaultState
 
 
 async def run_doctor(call: Call) -> int:
-    """Print each finding as it is made, and return the exit code: 1 when something fails."""
+    """Print each finding when it is made, and return the exit code: 1 if a check failed."""
     try:
         config = call.load()
     except ConfigError as error:
@@ -31,7 +31,7 @@ async def run_doctor(call: Call) -> int:
         async for finding in _run_checks(config):
             _print_finding(call, finding)
             failed = failed or finding.state == "failed"
-    except ConnectionLostError as error:  # it holds what else there is to look at
+    except ConnectionLostError as error:  # the other checks need it
         _print_finding(call, report_failure("relay", error.message, error.hint))
         return 1
     return 1 if failed else 0
@@ -39,7 +39,7 @@ async def run_doctor(call: Call) -> int:
 
 async def _run_checks(config: Config) -> AsyncIterator[HealthFinding]:
     yield report_ok("config", f"{config.path} is valid" if config.path else "no relay.toml; the defaults apply")
-    vault_warnings = vault_notices(config.needs, config.vault)  # the check of the vault has them
+    vault_warnings = vault_notices(config.needs, config.vault)  # reported by the check of the vault
     for notice in config.notices:
         if notice not in vault_warnings:
             yield report_warning("config", notice)
@@ -53,11 +53,11 @@ async def _run_checks(config: Config) -> AsyncIterator[HealthFinding]:
     yield health.check_data_folder(config.server.data_dir)
     yield health.check_disk(config.server.data_dir)
     running = await _fetch_findings(config)
-    if (vault := running.get("vault")) and vault.state == "warning":  # locked, with what waits for it
+    if (vault := running.get("vault")) and vault.state == "warning":  # locked, with the effects
         yield vault
     for finding in await _check_vault(config):
         yield finding
-    config = resolve_again(config)  # with what was found in the vault, where that could be opened
+    config = resolve_again(config)  # with the vault's secrets, if it could be opened
     yield running.get("tunnel") or health.check_tunnel_config(config)
     unseen = [name for name in config.targets if f"target {name}" not in running]
     for finding in await asyncio.gather(*(health.check_target_health(config, name) for name in unseen)):
@@ -69,17 +69,17 @@ async def _run_checks(config: Config) -> AsyncIterator[HealthFinding]:
 
 
 async def _fetch_findings(config: Config) -> dict[str, HealthFinding]:
-    """Return by name what the running relay finds, with the tunnel and the targets that its options gave it."""
+    """Return the findings of the running relay by name, with the tunnel and targets of its options."""
     try:
         api = await connect_running(config.server.data_dir)
         found = (await api.get("/api/doctor"))["findings"] if api else []
     except RelayError:
-        return {}  # what is wrong with it is said about the data
+        return {}  # its problems are reported for the data
     return {item["name"]: HealthFinding(**item) for item in found}
 
 
 def _check_port(name: str, address: tuple[str, int], *, named: bool) -> HealthFinding:
-    from relay.http.listening import open_listener  # of no use beside a running relay
+    from relay.http.listening import open_listener  # not needed if a relay is running
 
     host, port = address
     try:
@@ -108,7 +108,7 @@ async def _check_data(config: Config) -> tuple[HealthFinding, ...]:
 
 
 async def _check_vault(config: Config) -> list[HealthFinding]:
-    """Check the vault, and open it where its password is given without a prompt."""
+    """Check the vault, and open it if its password is available without a prompt."""
     vault, needs = config.vault, config.needs
     if vault.state is VaultState.NONE and not needs:
         return [report_ok("vault", "none, and nothing needs one")]

@@ -1,4 +1,4 @@
-"""Print what went wrong: one line for a person, an exit code for a program, never a traceback."""
+"""Prints errors: a line for people, an exit code for programs, never a traceback."""
 
 import os
 import traceback
@@ -21,7 +21,7 @@ INTERRUPTED = 130
 
 
 class NothingMatched(RelayError):  # noqa: N818 - an answer rather than an error
-    """Nothing matched, or a wait ran out."""
+    """Nothing matched, or a wait timed out."""
 
     exit_code = 4
 
@@ -35,13 +35,13 @@ def run_guarded(call: "Call", work: Callable[[], object]) -> int:
             returned = INTERRUPTED
         except BrokenPipeError:
             raise OutputClosed from None
-        except BaseException as error:  # the outer guard: nothing may reach a person as a traceback
+        except BaseException as error:  # the outermost guard: a user never sees a traceback
             if isinstance(error, OSError) and _is_raised_by_click(error):
                 raise OutputClosed(error.strerror or str(error)) from error  # it prints help by itself
             returned = print_error(call, _find_sole_error(error))
         call.terminal.flush()
     except OutputClosed as closed:
-        # Nothing complains about the closed stdout when Python ends.
+        # Prevents an error about the closed stdout when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if not closed.reason:
             return 0
@@ -56,7 +56,7 @@ def _is_raised_by_click(error: OSError) -> bool:
 
 
 def print_error(call: "Call", error: BaseException) -> int:
-    """Print an error to stderr and return its exit code. Raises OutputClosed as it is."""
+    """Print an error to stderr and return its exit code. Re-raises OutputClosed."""
     say = call.terminal.print_message
     match error:
         case OutputClosed():
@@ -94,7 +94,7 @@ def _format_config_error(error: ConfigError) -> list[str]:
 
 
 def _find_sole_error(error: BaseException) -> BaseException:
-    """Return the error of ours inside nested groups, else the first."""
+    """Return the RelayError inside nested groups, else the first error."""
     while isinstance(error, BaseExceptionGroup):
         known = [inner for inner in error.exceptions if isinstance(_find_sole_error(inner), RelayError | OutputClosed)]
         error = (known or list(error.exceptions))[0]
@@ -123,7 +123,7 @@ def _write_traceback(log: Path | None, lines: Sequence[str]) -> Path | None:
 
     path = log if log and log.parent.is_dir() else Path(tempfile.gettempdir()) / f"relay-{get_user_id() or 0}.log"
     try:
-        # Never through a link that somebody else laid in a folder everybody may write to.
+        # Never through another user's link in a folder that is writable by all.
         if is_of_another_user(path):
             return None
         handle = open_private(path, os.O_WRONLY | os.O_APPEND | NO_FOLLOW)

@@ -1,4 +1,4 @@
-"""`relay events` and `relay wait`; and what other commands need to search: its words, pages and live results."""
+"""`relay events` and `relay wait`; and searches for other commands: queries, pages and live results."""
 
 import asyncio
 import re
@@ -21,18 +21,18 @@ from relay.model.text import escape_unprintable, format_size
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PAGE_SIZE = 500  # the most that the API lists in one answer
-_RECONNECT_PAUSE = 0.3  # seconds between two looks for a relay
-_LOOK_LIMIT = 5.0  # seconds that `relay wait --since` may look for what is there already
-# -v and -vv are options; everything longer with one dash is a negated term.
+PAGE_SIZE = 500  # the most that the API lists in a response
+_RECONNECT_PAUSE = 0.3  # seconds between two checks for a relay
+_LOOK_LIMIT = 5.0  # seconds that `relay wait --since` may search for stored events
+# -v and -vv are options; longer words with one dash are negated terms.
 _NEGATED = re.compile(r"-(?!v+$)[^-].+", re.DOTALL)
 
 
 class SearchCommand(click.Command):
-    """A command whose words are a search; its help lists what can be written."""
+    """A command whose arguments are a search; its help lists the search language."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Tell negated terms from options: both begin with a dash."""
+        """Separate negated terms from options: both start with a dash."""
         valued = {
             name
             for option in self.params
@@ -80,7 +80,7 @@ async def events_command(call: Call, query: tuple[str, ...], following: bool, li
     async with call.connect(store_only=True) as api:
         last = await fetch_newest_id(api) if following else 0
         found = await fetch_events(api, text, limit)
-        last = max([last, *(event["id"] for event in found)])  # what came between the two calls is listed
+        last = max([last, *(event["id"] for event in found)])  # events between the two calls are listed
     widths: list[int] = []
     print_events(call, found[::-1] if following else found, widths)
     if following:
@@ -110,7 +110,7 @@ async def wait_command(call: Call, query: tuple[str, ...], timeout: float, since
     oldest = None if since is None else datetime.now(UTC) - timedelta(seconds=since)
     text = build_search(query)
     what = f"an event that matches {escape_unprintable(text, 200)}" if text else "any event"
-    announcements = iter([f"relay: listening for {what}"])  # once: a relay that restarts meanwhile is no news
+    announcements = iter([f"relay: listening for {what}"])  # once: a restart of relay is not announced again
 
     def announce() -> None:
         for line in announcements:
@@ -118,11 +118,11 @@ async def wait_command(call: Call, query: tuple[str, ...], timeout: float, since
 
     ends = asyncio.get_running_loop().time() + timeout
     try:
-        # What is there already is looked for in any case: --since 1h --timeout 0s asks for nothing else.
+        # Stored events are searched in any case: --since 1h --timeout 0s does nothing else.
         limit = timeout if since is None else max(timeout, _LOOK_LIMIT)
         async with asyncio.timeout(limit), call.connect(store_only=True) as api:
             last = await fetch_newest_id(api)
-            await fetch_events(api, text, 1, after=last or None)  # a wrong query is said now, not once a relay runs
+            await fetch_events(api, text, 1, after=last or None)  # reports an invalid query before a relay runs
             found = await _find_recent(api, text, oldest)
         if found is not None:
             print_events(call, [found])
@@ -138,15 +138,15 @@ async def wait_command(call: Call, query: tuple[str, ...], timeout: float, since
 
 
 async def _find_recent(api: ApiClient, query: str, oldest: datetime | None) -> Json | None:
-    """Return the newest event that matches and was received since `oldest`. Raises ApiError for a bad query."""
+    """Return the newest matching event received since `oldest`. Raises ApiError for an invalid query."""
     if oldest is None or not await fetch_events(api, query, 1):
         return None
-    # Not the newest by number: that may be an old event that was imported.
+    # Not the newest by id: that may be an old imported event.
     return next(iter(await fetch_events(api, f"after:{oldest.isoformat()} {query}", 1)), None)
 
 
 def build_search(words: Iterable[str]) -> str:
-    """Return the words of a command line as one search; its times are those of this computer."""
+    """Return the arguments of a command as one search, with times in the local zone."""
     return localize_moments(" ".join(words), datetime.now(UTC))
 
 
@@ -158,10 +158,10 @@ def query_option(text: str) -> Callable[[F], F]:
 async def follow_events(
     call: Call, query: str, last: int, on_open: Callable[[], None] = lambda: None
 ) -> AsyncGenerator[Json, None]:
-    """Yield each event after number `last` that matches, in order, forever.
+    """Yield each matching event with an id above `last`, in order, forever.
 
-    While no relay runs it waits for one, and goes on where it was: nothing can arrive without. `on_open` is
-    called each time the stream of a relay is open and what came before was looked at.
+    While no relay runs it waits for one, and continues from there. `on_open` is
+    called each time the stream of a relay is open and earlier events were fetched.
     """
     data_dir = call.find_data_dir()
     is_waiting = False
@@ -184,11 +184,11 @@ async def _follow_running(
     api: ApiClient, query: str, last: int, on_open: Callable[[], None]
 ) -> AsyncGenerator[Json, None]:
     seen, yielded, is_open = last, set[int](), False
-    # Whether an event matches `has:failed` is known only once it was delivered.
+    # Whether an event matches `has:failed` is known only after its delivery.
     changes_later = "has:" in query
     async with aclosing(api.stream()) as messages:
         async for name, number in messages:
-            # The first one (`status`) says that the stream is open: what came before is fetched then.
+            # The first one (`status`) shows that the stream is open: earlier events are fetched then.
             is_news = name in ("status", "event") and (number is None or number > seen)
             if not is_news and not (changes_later and name == "delivery"):
                 continue
@@ -206,7 +206,7 @@ async def _follow_running(
 
 
 async def fetch_events(api: ApiClient, query: str, limit: int | None = None, after: int | None = None) -> list[Json]:
-    """Return matching events, newest first, up to `limit` and above number `after`."""
+    """Return matching events with ids above `after`, newest first, up to `limit`."""
     return await fetch_list(api, "events", limit, q=query, after=after)
 
 
@@ -225,7 +225,7 @@ async def fetch_list(api: ApiClient, noun: str, limit: int | None = None, **filt
 
 
 async def fetch_newest_id(api: ApiClient) -> int:
-    """Return the number of the newest event; 0 when there is none."""
+    """Return the id of the newest event; 0 if there is none."""
     found = await fetch_events(api, "", 1)
     return int(found[0]["id"]) if found else 0
 
@@ -233,7 +233,7 @@ async def fetch_newest_id(api: ApiClient) -> int:
 def print_events(
     call: Call, events: list[Json], widths: list[int] | None = None, *, with_deliveries: bool = True
 ) -> None:
-    """Print events, a line each; `widths` keeps the columns of one printing for the next."""
+    """Print events, a line each; `widths` keeps the column widths for the next call."""
     call.terminal.print_values(events, partial(_format_event_row, with_deliveries=with_deliveries), widths)
     call.terminal.flush()
 

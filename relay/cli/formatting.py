@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from relay.cli.output import Json, Part
 from relay.model.text import format_headline
 
-UNVERIFIED = 5  # the exit code where a signature does not verify
+UNVERIFIED = 5  # the exit code if a signature does not verify
 SETTLED_STATES = ("succeeded", "failed", "cancelled")
 DELIVERY_STATES = ("pending", "running", *SETTLED_STATES)
 _VERDICT_STYLES = {"verified": "green", "invalid": "red", "unsigned": "dim", "unchecked": "yellow"}
@@ -20,7 +20,7 @@ def format_event(event: Json) -> list[Part]:
 
 
 def format_delivery(delivery: Json) -> list[Part]:
-    """Return a delivery as `-> app 200 38 ms`, or what keeps it."""
+    """Return a delivery as `-> app 200 38 ms`, or why it waits."""
     state = delivery["state"]
     made = delivery["attempts_made"]
     if not made and state not in SETTLED_STATES:
@@ -32,7 +32,7 @@ def format_delivery(delivery: Json) -> list[Part]:
     parts: list[Part] = [f"-> {delivery['target']} ", (answer, _STATE_STYLES.get(state, "yellow")), took]
     if state == "pending":
         when = format_time_left(delivery["due_at"])
-        # One whose target was not there waits for it, however due it is.
+        # A delivery whose target is down waits for it, even if it is due.
         waits_for_target = when == "now" and delivery["spared"]
         parts.append(f", attempt {made}, {'waits until the target answers' if waits_for_target else f'again {when}'}")
     elif made > 1:
@@ -41,18 +41,18 @@ def format_delivery(delivery: Json) -> list[Part]:
 
 
 def measure_time_left(moment: str) -> float:
-    """Return how many seconds it is until a moment."""
+    """Return the seconds until a time."""
     return (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
 
 
 def format_time_left(moment: str) -> str:
-    """Return how long it is until a moment, in words."""
+    """Return the time left until a time as text."""
     seconds = measure_time_left(moment)
     return f"in {format_duration(seconds)}" if seconds > 0.5 else "now"
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration as people say it: `12 s`, `4 min`, `3 h`, `2 d`."""
+    """Return a duration as text: `12 s`, `4 min`, `3 h`, `2 d`."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
@@ -60,17 +60,17 @@ def format_duration(seconds: float) -> str:
 
 
 def format_milliseconds(took: float) -> str:
-    """Return how long something took."""
+    """Return milliseconds as text."""
     return f"{took:.0f} ms" if took < 10_000 else f"{took / 1000:.1f} s"
 
 
 def format_clock_time(moment: str) -> str:
-    """Return a moment's time of day where this computer is."""
+    """Return the local time of day of a time."""
     return datetime.fromisoformat(moment).astimezone().strftime("%H:%M:%S")
 
 
 def format_moment(moment: str) -> str:
-    """Return a moment where this computer is: the time alone within 20 hours, else with its day."""
+    """Return a time in the local zone: without its date within 20 hours."""
     local = datetime.fromisoformat(moment).astimezone()
     recent = abs(datetime.now(UTC) - local) < timedelta(hours=20)  # a clock may have been set back
     return local.strftime("%H:%M:%S" if recent else "%Y-%m-%d %H:%M")
@@ -87,7 +87,7 @@ def _describe_outcome(event: Json) -> str:
         case "rejected":
             return f", rejected {event['status']} ({event['reason'] or 'no reason'})"
         case "duplicate":
-            # An imported one does not say of which.
+            # An imported duplicate does not name its original.
             return f", duplicate of #{event['duplicate_of']}" if event["duplicate_of"] else ", duplicate"
         case "ignored":
             return ", ignored"

@@ -1,4 +1,4 @@
-"""Send one HTTP request and read its response, with asyncio's streams alone: a command must start at once."""
+"""A minimal HTTP client on asyncio's streams, because commands must start quickly."""
 
 import asyncio
 import base64
@@ -15,20 +15,20 @@ Headers = Mapping[str, str]
 Body = bytes | AsyncIterator[bytes]
 
 _CONNECT_TIMEOUT = 5.0
-_LONGEST_LENGTH = 20  # digits of a Content-Length: no body is that long
+_LONGEST_LENGTH = 20  # maximum digits of a Content-Length
 _PIECE_SIZE = 64 * 1024
-_URL_SIGNS = "!#$%&'()*+,/:;=?@[]~"  # what a request line holds as it is, besides letters and digits
+_URL_SIGNS = "!#$%&'()*+,/:;=?@[]~"  # characters that a request line may contain besides letters and digits
 
 
 class ConnectionLostError(RelayError):
-    """The program that a command was connected to went away, or does not speak HTTP."""
+    """The program that a command was connected to has exited, or does not speak HTTP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A response, header names in lower case; its body may be read once, while the block of the request lasts.
+    """A response with lower-case header names; its body may be read once, within the block of the request.
 
-    `idle` is how many seconds may pass without a byte. Reading raises ConnectionLostError, also for a cut body.
+    `idle` is the timeout in seconds between bytes. Reading raises ConnectionLostError, also for a cut body.
     """
 
     status: int
@@ -41,7 +41,7 @@ class Response:
         return b"".join([piece async for piece in self.iter_pieces()])
 
     async def iter_pieces(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body piece by piece; of one that is sent in chunks, each chunk is a piece."""
+        """Yield the body in pieces; each chunk of a chunked body is a piece."""
         if self.headers.get("transfer-encoding", "").lower() == "chunked":
             while piece := await _await_peer(_read_chunk(self.reader), self.idle):
                 yield piece
@@ -63,9 +63,9 @@ class Response:
 async def open_request(
     url: str, method: str = "GET", headers: Headers | None = None, body: Body = b"", *, idle: float = 60.0
 ) -> AsyncIterator[Response]:
-    """Send a request and yield its response; it follows no redirect and uses no proxy.
+    """Send a request and yield its response; follows no redirects and uses no proxy.
 
-    Raises ConnectionLostError, and what a `body` raises that is made while it is sent.
+    Raises ConnectionLostError, and the errors of an iterable `body`.
     """
     try:
         parts = urlsplit(url)
@@ -99,7 +99,7 @@ def _build_head(parts: SplitResult, method: str, headers: Headers, body: Body) -
 
 
 async def _exchange_heads(reader: asyncio.StreamReader, send: Coroutine[None, None, None]) -> tuple[int, Headers]:
-    """Send a request and return status and headers of the response, which may come before the body's end."""
+    """Send a request and return status and headers of the response, which may arrive before the body's end."""
     try:
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(send)
@@ -112,7 +112,7 @@ async def _exchange_heads(reader: asyncio.StreamReader, send: Coroutine[None, No
 
 
 async def _send(writer: asyncio.StreamWriter, head: bytes, body: Body, idle: float) -> None:
-    """Send a request, then give its response `idle` seconds to begin. Raises TimeoutError."""
+    """Send a request; its response has to start within `idle` seconds. Raises TimeoutError."""
     with suppress(ConnectionError):  # there may still be a response
         writer.write(head)
         if isinstance(body, bytes):
@@ -137,7 +137,7 @@ async def _read_head(reader: asyncio.StreamReader) -> tuple[int, Headers]:
         status = int(rest[:3])
         if not protocol.startswith("HTTP/1."):
             raise ValueError(f"no HTTP response: {protocol[:20]!r}")
-        if status >= 200:  # what is below announces another head
+        if status >= 200:  # a 1xx status is followed by another head
             fields = (line.partition(":") for line in head.split("\r\n")[1:-2])
             return status, {name.lower(): value.strip() for name, _, value in fields}
 

@@ -1,4 +1,4 @@
-"""`relay lab`: experiments on an app with events that are there already, and a report of what they showed."""
+"""`relay lab`: experiments on an app with stored events, and their report."""
 
 import asyncio
 import os
@@ -26,17 +26,17 @@ _POLL_INTERVAL = 0.1
 _OPEN_STATES = ("waiting", "running")
 _CHECK_TIMEOUT = 60.0  # seconds that a check may take
 _MAX_OUTPUT = 200  # characters of its last line
-_NOT_FOUND_CODES = (126, 127)  # exit codes of a shell that found no such command
+_NOT_FOUND_CODES = (126, 127)  # exit codes of a shell for a missing command
 _URL_PREFIXES = ("http://", "https://")
-_FORGED_ROLES = ("stale", "forged", "cut")  # what the app must not act on
+_FORGED_ROLES = ("stale", "forged", "cut")  # experiments that the app must not act on
 
 
 class LabCommand(click.Command):
-    """A command whose help says what each experiment finds."""
+    """A command whose help lists the experiments."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the experiments, each with what it finds and what a good app answers."""
-        from relay.delivery.lab import EXPERIMENTS  # a run takes them from the API
+        """List the experiments, each with what it finds and how a good app answers."""
+        from relay.delivery.lab import EXPERIMENTS  # a run gets them from the API
 
         del ctx
         with formatter.section("Experiments"):
@@ -122,7 +122,7 @@ async def lab_command(
 
 
 async def _run_with_check(call: Call, api: ApiClient, request: Json, check: str, *, strict: bool) -> int:
-    """Make a run of each experiment, call the check before and after it, and return the exit code of all together."""
+    """Run each experiment with the check before and after it, and return the combined exit code."""
     codes: list[int] = []
     for name in request["experiments"]:
         before = await _run_check_before(check)
@@ -136,7 +136,7 @@ async def _run_with_check(call: Call, api: ApiClient, request: Json, check: str,
 
 
 def _parse_words(words: Sequence[str], experiments: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Return which of the words are experiments and which are events. Raises UsageError with the nearest name."""
+    """Return the experiments and the events among the arguments. Raises UsageError with the nearest name."""
     known = ("all", *experiments)
     names: list[str] = []
     ids: list[int] = []
@@ -165,7 +165,7 @@ async def _post_run(api: ApiClient, request: Json) -> Json:
 
 
 async def _follow_run(call: Call, api: ApiClient, begun: Json) -> Json:
-    """Watch a run until it is over and return its report; interrupted, cancel it."""
+    """Watch a run until it has ended and return its report; cancel it if interrupted."""
     id_ = begun["id"]
     call.terminal.print_message(
         f"lab run {id_}: {format_count(len(begun['experiments']), 'experiment')} on "
@@ -186,7 +186,7 @@ async def _follow_run(call: Call, api: ApiClient, begun: Json) -> Json:
 
 
 async def _fetch_run(api: ApiClient, id_: int) -> Json:
-    # Without its sends: fetched ten times a second, those of a burst would be a burst of their own.
+    # Without its sends: ten times a second, those of a burst would be too much data.
     found = await api.get("/api/labs", limit=1, before=id_ + 1)
     run: Json = found["labs"][0]
     return run
@@ -202,7 +202,7 @@ def _find_exit_code(report: Json, *, strict: bool) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What a check returned: `code` is the exit code, or the HTTP status of a URL; `output` its last line."""
+    """The result of a check: `code` is the exit code, or the HTTP status of a URL; `output` its last line."""
 
     passed: bool
     code: int
@@ -217,7 +217,7 @@ class CheckResult:
 async def run_check(check: str, experiment: str = "", run: int = 0, events: int = 0) -> CheckResult:
     """Run the command, or fetch the URL.
 
-    A command learns from RELAY_LAB_EXPERIMENT, RELAY_LAB_RUN and RELAY_LAB_EVENTS what was tried just now, and how
+    A command gets RELAY_LAB_EXPERIMENT, RELAY_LAB_RUN and RELAY_LAB_EVENTS: the experiment just made, its run, and how
     many events the app should have acted on.
     """
     if check.startswith(_URL_PREFIXES):
@@ -245,7 +245,7 @@ async def run_check(check: str, experiment: str = "", run: int = 0, events: int 
 
 
 async def _run_check_before(check: str) -> CheckResult:
-    """Run a check before anything is sent. Raises UsageError where it cannot be run at all."""
+    """Run a check before anything is sent. Raises UsageError if it cannot be run."""
     result = await run_check(check)
     is_url = check.startswith(_URL_PREFIXES)
     if (result.code == 0 and is_url) or (result.code in _NOT_FOUND_CODES and not is_url):
@@ -255,13 +255,13 @@ async def _run_check_before(check: str) -> CheckResult:
 
 
 def _count_events(experiment: Json) -> int:
-    """Return how many events an app should have acted on in an experiment: each once, and none that was forged."""
+    """Return how many events an app should have acted on in an experiment: each once, and no forged ones."""
     sends = (send for send in experiment["sends"] if send["role"] not in _FORGED_ROLES)
     return len({(send["round"], send["event"]) for send in sends})
 
 
 def apply_check(report: Json, before: CheckResult, after: CheckResult) -> Json:
-    """Return the report of one experiment with what its check showed."""
+    """Return the report of an experiment with the result of its check."""
     (experiment,) = report["experiments"]
     if experiment["finding"] in (None, "skipped"):
         return report
@@ -269,7 +269,7 @@ def apply_check(report: Json, before: CheckResult, after: CheckResult) -> Json:
     check: Json = {"passed": not problem, "before": before.output, "after": after.output, "sentence": problem}
     changed: Json = {"check": check}
     if "--check" in experiment["advice"]:
-        changed["advice"] = ""  # the check has shown what the answers alone do not show
+        changed["advice"] = ""  # the check found what the answers do not show
     if problem:
         changed |= {"finding": "failed", "sentence": f"{problem}; {experiment['sentence']}"}
         report = report | {"finding": "failed"}

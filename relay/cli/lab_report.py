@@ -1,4 +1,4 @@
-"""Print what a run of the lab showed: a table for each experiment, its sentence above it."""
+"""Prints the report of a lab run: a sentence and a table for each experiment."""
 
 from collections import Counter
 
@@ -7,12 +7,12 @@ from relay.cli.options import Call
 from relay.cli.output import Json, Part
 
 _STYLES = {"passed": "green", "failed": "red", "unclear": "yellow", "skipped": "dim"}
-_MAX_ROWS = 40  # sends of an experiment that are shown; --json gives all
+_MAX_ROWS = 40  # sends of an experiment that are shown; --json has all
 _MAX_ANSWER = 60  # characters of an answer
 
 
 def print_lab_plan(call: Call, planned: Json) -> None:
-    """Print what a run would do."""
+    """Print the plan of a run."""
     if call.json:
         call.terminal.print_json(planned)
         return
@@ -86,7 +86,7 @@ def _format_send(send: Json) -> list[Part]:
 
 
 def _choose_sends(sends: list[Json]) -> list[Json]:
-    """Return the sends to show: all, or of many those that stand out and the first of the others."""
+    """Return the sends to show: all, or of many the notable ones and the first of the others."""
     if len(sends) <= _MAX_ROWS:
         return sends
     ((usual, _),) = Counter(send["status"] for send in sends).most_common(1)

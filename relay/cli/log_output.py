@@ -1,4 +1,4 @@
-"""Configure logging: warnings as lines on stderr, repeats counted, everything with tracebacks in relay.log."""
+"""Configures logging: warnings as lines on stderr with repeats counted, everything with tracebacks in relay.log."""
 
 import json
 import logging
@@ -22,25 +22,25 @@ from relay.platform import SystemClock, is_of_another_user, make_private_folder,
 
 EVENT_LOGGER = "relay.events"  # that of relay.pipeline.event_log, not imported: it brings the whole pipeline
 REPEAT_INTERVAL = 60.0
-PASSES_MARK = "passes_repeats"  # a record's attribute once RepeatFilter has seen it
-_MAX_REMEMBERED = 256  # kinds that a RepeatThrottle counts apart
-FILE_SIZE = 1_000_000  # bytes of relay.log before it is set aside; one older file is kept
+PASSES_MARK = "passes_repeats"  # the attribute of records that RepeatFilter has seen
+_MAX_REMEMBERED = 256  # kinds that a RepeatThrottle counts separately
+FILE_SIZE = 1_000_000  # bytes of relay.log before it is rotated; one older file is kept
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
-_ACCEPT_MESSAGE = "socket.accept() out of system resource"  # what asyncio logs where descriptors run out
+_ACCEPT_MESSAGE = "socket.accept() out of system resource"  # logged by asyncio if descriptors run out
 
 PrintMessage = Callable[[str], None]
 
 
 class RepeatThrottle:
-    """Lets one of a kind through every `interval` seconds, and counts the others."""
+    """Passes one item of a kind every `interval` seconds, and counts the others."""
 
     def __init__(self, interval: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._interval = interval
         self._monotonic = monotonic
-        self._seen: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()  # when let through, repeats since
+        self._seen: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()  # when last passed, and repeats since
 
     def count(self, kind: Hashable = None) -> int | None:
-        """Return how many of its kind were only counted since the last one let through; None to count this one too."""
+        """Return how many were counted since the last one passed; None if this one is counted too."""
         now = self._monotonic()
         passed_at, repeats = self._seen.get(kind, (-inf, 0))
         if now - passed_at < self._interval:
@@ -54,14 +54,14 @@ class RepeatThrottle:
 
 
 class RepeatFilter(logging.Filter):
-    """Lets a warning or an error through once a minute, with how often it came since; shared by all handlers."""
+    """Passes a warning or error once a minute, with its number of repeats; shared by all handlers."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._throttle = RepeatThrottle(REPEAT_INTERVAL, clock.monotonic)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether a record passes, decided once for each."""
+        """Return whether a record passes, decided once per record."""
         if record.levelno < logging.WARNING:
             return True
         passes: bool | None = vars(record).get(PASSES_MARK)
@@ -75,10 +75,10 @@ class RepeatFilter(logging.Filter):
 
 
 class BriefErrorFilter(logging.Filter):
-    """Turns tracebacks of the HTTP server into a sentence: malformed requests, and no free file descriptor."""
+    """Replaces tracebacks of the HTTP server by a sentence: for malformed requests and missing file descriptors."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass; RepeatFilter counts those that come again."""
+        """Pass all records; RepeatFilter counts repeats."""
         error = record.exc_info[1] if record.exc_info else None
         if type(error).__module__.startswith("aiohttp.http"):
             record.msg = "refused a malformed request"
@@ -92,7 +92,7 @@ class BriefErrorFilter(logging.Filter):
         return True
 
 
-_BRIEF_ERRORS = BriefErrorFilter()  # one, so that a second call of configure_logging adds no second
+_BRIEF_ERRORS = BriefErrorFilter()  # a single one, so that a second call of configure_logging adds no other
 
 
 def configure_logging(
@@ -134,7 +134,7 @@ def configure_logging(
             file.addFilter(repeats)
             root.addHandler(file)
     root.setLevel(logging.DEBUG if printed > 1 else logging.INFO)
-    # Switched off, they cost a request nothing but the question.
+    # If switched off, they cost a request only one check.
     logging.getLogger(EVENT_LOGGER).setLevel(logging.DEBUG if printed else logging.NOTSET)
     for name in ("asyncio", "aiosqlite"):  # they log every statement and socket at DEBUG and INFO
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -166,7 +166,7 @@ class _TerminalHandler(logging.Handler):
 
 
 class _JsonFormatter(logging.Formatter):
-    """One object a line: time, level, logger, message, the extra fields of a record, and its error."""
+    """Formats a record as a JSON line: time, level, logger, message, extra fields, and its error."""
 
     def __init__(self, *, traced: bool = True) -> None:
         super().__init__()
@@ -188,13 +188,13 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(plain, default=repr)
 
 
-# What every record has; anything else is an extra field.
+# The standard attributes of records; all others are extra fields.
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", PASSES_MARK}
 
 
 class _FileFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        # Line by line: a message may hold captured text, and a log line must not be forged.
+        # Line by line: a message may contain captured text, and log lines must not be forged.
         head = f"{self.formatTime(record)} {record.levelname} {record.name} {escape_unprintable(record.getMessage())}"
         if not record.exc_info:
             return head
@@ -203,13 +203,13 @@ class _FileFormatter(logging.Formatter):
 
 
 class _PrivateFileHandler(RotatingFileHandler):
-    """A file that only its owner reads, which prints a warning once a minute while it cannot be written."""
+    """Logs to a private file, and prints a warning once a minute while it cannot be written."""
 
     print_message: PrintMessage
     throttle: RepeatThrottle
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
-        """Print what is wrong in a sentence; logging itself prints a traceback for each record."""
+        """Print the error as a sentence; logging itself prints a traceback for each record."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)
@@ -218,12 +218,12 @@ class _PrivateFileHandler(RotatingFileHandler):
             self.print_message(f"relay: warning: {self.baseFilename} cannot be written: {error.strerror}")
 
     def close(self) -> None:
-        """Close the file, also where what is left of it cannot be written."""
+        """Close the file, even if its buffer cannot be written."""
         with suppress(OSError):
             super().close()
 
     def _open(self) -> TextIOWrapper:
-        # The file that takes the place of a full one is as private as the first.
+        # The file that replaces a full one is as private as the first.
         handle = open_private(Path(self.baseFilename), os.O_WRONLY | os.O_APPEND)
         return TextIOWrapper(os.fdopen(handle, "ab"), encoding=self.encoding, errors=self.errors)
 

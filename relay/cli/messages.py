@@ -22,7 +22,7 @@ _GOOD_STATES = (MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.OPENE
 
 
 class MessagesGroup(click.Group):
-    """The group of these commands; without the name of one it lists."""
+    """The group of these commands; without a command name it lists."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `list` before options that stand alone."""
@@ -83,7 +83,7 @@ async def show_message(call: Call, /, id_: int) -> None:
 async def add_message(call: Call, /, **fields: str | None) -> None:
     """Register a message that something else sent, so that its statuses find it; once per id."""
     if sent := fields["sent_at"]:
-        with suppress(ValueError, OverflowError, OSError):  # the relay says what is wrong, and may be in another zone
+        with suppress(ValueError, OverflowError, OSError):  # relay reports errors, and may be in another zone
             fields["sent_at"] = datetime.fromisoformat(sent).astimezone().isoformat()
     async with call.connect(creates=True) as api:
         message = await api.post("/api/messages", {name: value for name, value in fields.items() if value is not None})
@@ -238,7 +238,7 @@ _OUTCOME_WORDS = {
 
 
 async def _print_dry_run(call: Call, words: tuple[str, ...], *, dry_run: bool, **how: Any) -> int:
-    """Print what would have gone out, newest event first. Raises NothingMatched where no event matches."""
+    """Print the mails of a dry run, newest event first. Raises NothingMatched if no event matches."""
     if not dry_run or how["query"] is None:
         raise UsageError(
             "--dry-run and --query belong together",

@@ -1,4 +1,4 @@
-"""What every command takes: where config and data are, how to print, how much to log."""
+"""The options of all commands: config and data, output format, log level."""
 
 import functools
 import re
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relay.config.build import Config
 
 P = ParamSpec("P")
-Work = Coroutine[Any, Any, int | None] | int | None  # what a command returns: its exit code, or how to come to it
+Work = Coroutine[Any, Any, int | None] | int | None  # the result of a command: its exit code, or a coroutine for it
 _ID_PATTERN = re.compile(r"#?([0-9]{1,18})")
 _DURATION_PATTERN = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)(ms|s|m|h|d)?")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -27,7 +27,7 @@ _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One call of a command: where it prints, its shared options, and where its log lies once that is known."""
+    """A call of a command: its terminal, its shared options, and its log file when known."""
 
     terminal: Terminal
     path: Path | None = None
@@ -44,7 +44,7 @@ class Call:
 
     def load(self, **overrides: Any) -> "Config":
         """Read the configuration; `overrides` as for Overrides. Raises ConfigError with every mistake."""
-        # With all that a relay.toml may name this takes 0.5 s to import, which a running relay saves most commands.
+        # This takes up to 0.5 s to import, which most commands do not need if a relay is running.
         from relay.config.build import Overrides, load
 
         self.configure_logging()
@@ -53,7 +53,7 @@ class Call:
         return config
 
     def configure_logging(self, **options: Any) -> None:
-        """Log as the shared options say; `options` as for `log_output.configure_logging`."""
+        """Configure logging by the shared options; `options` as for `log_output.configure_logging`."""
         # A command that only talks to a running relay logs nothing.
         from relay.cli.log_output import configure_logging
 
@@ -66,7 +66,7 @@ class Call:
         return (self.path or Path(DEFAULT_FILE)).resolve().parent
 
     def read_tables(self) -> dict[str, Any]:
-        """Return relay.toml as it is written, unchecked; {} without one. Raises OSError and ValueError."""
+        """Return the parsed relay.toml without validation; {} without one. Raises OSError and ValueError."""
         import tomllib  # for the commands that look for data
 
         path = self.path or Path(DEFAULT_FILE)
@@ -77,16 +77,16 @@ class Call:
         try:
             return any("when" in route for route in self.read_tables().get("routes", []))
         except (OSError, ValueError, TypeError):
-            return True  # reading all of it says what is wrong
+            return True  # loading all of it reports the error
 
     def find_data_dir(self) -> Path:
-        """Return where the data is, reading no more of the configuration than that. Raises ConfigError."""
+        """Return the data folder, without loading the rest of the configuration. Raises ConfigError."""
         try:
             text, base = self.read_tables().get("server", {}).get("data_dir", ".relay"), self.folder
             if self.data_dir is not None:
                 text, base = self.data_dir, Path.cwd()
             if not text.strip() or any(ord(sign) < 32 for sign in text):
-                return self.load().server.data_dir  # this says what is wrong
+                return self.load().server.data_dir  # this reports the error
             folder = base / Path(text).expanduser()
         except (OSError, ValueError, AttributeError, TypeError, RuntimeError):
             return self.load().server.data_dir  # as above
@@ -97,12 +97,12 @@ class Call:
     async def connect(
         self, *, secrets: bool = False, creates: bool = False, store_only: bool = False
     ) -> AsyncIterator["ApiClient"]:
-        """Connect to the relay that runs on the data folder, else to a quiet one opened for the block.
+        """Connect to the running relay of the data folder, else to a quiet one for the block.
 
         `secrets` and `creates` as for `client.connect`; with `store_only` the store is opened in place of a relay, for
         the calls that a StoreClient takes. Raises ConfigError where no relay runs.
         """
-        from relay.cli.client import connect, connect_running, connect_store, has_no_data  # not all speak to a relay
+        from relay.cli.client import connect, connect_running, connect_store, has_no_data  # not all call a relay
 
         data_dir = self.find_data_dir()
         if (running := await connect_running(data_dir)) is not None:
@@ -118,7 +118,7 @@ class Call:
 
 
 def shared_options(command: Callable[Concatenate[Call, P], Work]) -> Callable[P, int | None]:
-    """Give a command the options that all have, as a Call, and run it to its end."""
+    """Add the shared options to a command, pass them as a Call, and run it."""
 
     @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Instead of ./relay.toml.")
     @click.option("--data-dir", metavar="DIR", help="Instead of the config's data_dir.")
@@ -136,7 +136,7 @@ def shared_options(command: Callable[Concatenate[Call, P], Work]) -> Callable[P,
         work = command(call, *args, **kwargs)
         if not isinstance(work, Coroutine):
             return work
-        import asyncio  # --help does without, and commands that wait for nothing
+        import asyncio  # not needed for --help and for synchronous commands
 
         with asyncio.Runner() as runner:
             wake_loop_on_signals(runner.get_loop())
@@ -161,7 +161,7 @@ def parse_rate(text: str) -> float:
 
 
 def parse_target(text: str) -> str:
-    """Return a target's name or a URL. Raises a usage error for "", as an unset variable of a shell gives."""
+    """Return a target's name or a URL. Raises a usage error for "", as from an unset shell variable."""
     if not text.strip():
         raise click.BadParameter(f"{quote(text)} is neither a target nor a URL")
     return text

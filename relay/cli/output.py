@@ -1,4 +1,4 @@
-"""Print what commands say: data to stdout, messages and progress to stderr, captured text made harmless."""
+"""The output of commands: data to stdout, messages and progress to stderr, captured text escaped."""
 
 import json
 import os
@@ -27,7 +27,7 @@ _GAP = 2
 
 
 class OutputClosed(Exception):  # noqa: N818 - the reader of our output has left, which is no error of ours
-    """Nothing reads stdout any more, or it takes nothing: `reason` says why, "" where the reader has left."""
+    """stdout has no reader, or cannot be written: `reason` says why, "" if the reader has exited."""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
@@ -43,15 +43,15 @@ class Terminal:
     as_json: bool = False
 
     def print_line(self, *parts: Part) -> None:
-        """Print a line of data. Control characters in any part come out escaped."""
+        """Print a line of data, with control characters escaped."""
         self._write(format_line(parts, colour=has_colour(self.out)) + "\n")
 
     def print_json(self, value: object) -> None:
-        """Print a value as one line of ASCII JSON, in which no captured character needs thinking about."""
+        """Print a value as one line of ASCII JSON, in which captured characters are harmless."""
         self._write(json.dumps(value) + "\n")
 
     def print_value(self, value: object, *parts: Part) -> None:
-        """Print a value as JSON where that is wanted, else as a line of its own."""
+        """Print a value as JSON if requested, else as a line."""
         if self.as_json:
             self.print_json(value)
         else:
@@ -60,7 +60,7 @@ class Terminal:
     def print_values(
         self, values: Iterable[T], format_row: Callable[[T], Sequence[Part]], widths: list[int] | None = None
     ) -> None:
-        """Print each value as JSON where that is wanted, else as a row of a table; `widths` as for `align_rows`."""
+        """Print each value as JSON if requested, else as a row of a table; `widths` as for `align_rows`."""
         if not self.as_json:
             self.print_table(map(format_row, values), widths)
             return
@@ -89,7 +89,7 @@ class Terminal:
         self.print_line((title, "bold"))
 
     def print_text(self, text: str) -> None:
-        """Print text of several lines; control characters other than line feeds and tabs come out escaped."""
+        """Print text of several lines, with control characters except line feeds and tabs escaped."""
         self._write(escape_lines(text))
 
     def write_bytes(self, content: bytes) -> None:
@@ -100,7 +100,7 @@ class Terminal:
             self.out.buffer.flush()
 
     def print_message(self, *parts: Part) -> None:
-        """Print a line to stderr; a stderr that is closed is no reason to stop."""
+        """Print a line to stderr; ignores a closed stderr."""
         try:
             self.err.write(format_line(parts, colour=has_colour(self.err)) + "\n")
             self.err.flush()
@@ -128,10 +128,10 @@ def _notice_closed_output() -> Iterator[None]:
 
 
 def open_terminal() -> Terminal:
-    """Return the process's own streams, made unable to fail on a character they cannot show, or for being closed."""
+    """Return the process's streams, made safe for characters they cannot encode and for being closed."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            # The lowest free descriptor is the stream's own, which a database must not get: others write to it.
+            # Takes the lowest free descriptor, the stream's own, so that a database does not get it.
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as it runs
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -145,7 +145,7 @@ def has_colour(stream: TextIO) -> bool:
 
 
 def format_line(parts: Iterable[Part], *, colour: bool) -> str:
-    """Return parts as one line of text, every control character of theirs escaped."""
+    """Return parts as one line of text, with control characters escaped."""
     return "".join(_format_part(part, colour=colour) for part in parts)
 
 
@@ -158,9 +158,9 @@ def _format_part(part: Part, *, colour: bool) -> str:
 
 
 def align_rows(rows: Iterable[Sequence[Part]], widths: list[int] | None = None) -> list[list[Part]]:
-    """Return rows whose columns are padded to one width each; the last column is left as it is.
+    """Return rows with padded columns; the last column is not padded.
 
-    `widths` keeps what columns have grown to, for rows that come later.
+    `widths` keeps the widths of columns for later rows.
     """
     listed = [list(row) for row in rows]
     grown = [] if widths is None else widths
@@ -174,18 +174,18 @@ def align_rows(rows: Iterable[Sequence[Part]], widths: list[int] | None = None) 
 
 
 def pad_part(part: Part, width: int) -> Part:
-    """Return a part with spaces behind it, `width` columns in all as it will be printed."""
+    """Return a part padded with spaces to `width` printed columns."""
     text = strip_style(part)
     spaces = " " * (width - measure_width(text))
     return text + spaces if isinstance(part, str) else (text + spaces, part[1])
 
 
 def measure_width(text: str) -> int:
-    """Return how many columns of a terminal a text takes: two for a wide letter, none for a combining mark."""
+    """Return the terminal columns of a text: two for a wide character, none for a combining mark."""
     printed = escape_unprintable(text)
     if printed.isascii():
         return len(printed)
-    from rich.cells import cell_len  # tables of widths that plain text never needs
+    from rich.cells import cell_len  # width tables, not needed for plain text
 
     return cell_len(printed)
 
@@ -197,7 +197,7 @@ def strip_style(part: Part) -> str:
 
 @contextmanager
 def open_private_output(path: Path, *, replaces: bool) -> Iterator[BinaryIO]:
-    """Open a file that only its owner may read; unless it `replaces` one, none may be there. Raises UsageError."""
+    """Open a private file; it must not exist unless `replaces`. Raises UsageError."""
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if replaces else os.O_EXCL)
     try:
         with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
@@ -207,7 +207,7 @@ def open_private_output(path: Path, *, replaces: bool) -> Iterator[BinaryIO]:
 
 
 def quote(text: str) -> str:
-    """Return typed text in quotes, control characters escaped, cut where it is long."""
+    """Return typed text in quotes, escaped and cut if long."""
     return f"'{escape_unprintable(text, 100)}'"
 
 
@@ -215,19 +215,19 @@ def can_ask(terminal: Terminal) -> bool:
     """Return whether a person can answer a prompt: both stdin and stderr are the terminal."""
     if sys.stdin is None or not sys.stdin.isatty() or not terminal.err.isatty():
         return False
-    # A job in the background would be stopped for touching the terminal.
+    # A background job would be stopped for accessing the terminal.
     return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
 
 
 async def ask_line(terminal: Terminal, prompt: str) -> str | None:
-    """Return the line that a person types, without its end; None after Ctrl-D. Ctrl-C ends the wait."""
+    """Return a typed line without its line end; None after Ctrl-D. Ctrl-C ends the wait."""
     import asyncio  # `relay --help` does without
 
     fd, loop = sys.stdin.fileno(), asyncio.get_running_loop()
     ready = asyncio.Event()
     terminal.err.write(escape_unprintable(prompt))
     terminal.err.flush()
-    # A blocking read, such as that of click.prompt, would swallow Ctrl-C: asyncio.run has taken over SIGINT.
+    # A blocking read, such as click.prompt, would swallow Ctrl-C: asyncio.run handles SIGINT.
     loop.add_reader(fd, ready.set)
     try:
         await ready.wait()
@@ -238,7 +238,7 @@ async def ask_line(terminal: Terminal, prompt: str) -> str | None:
 
 
 async def ask_yes_no(terminal: Terminal, question: str, *, default: bool) -> bool:
-    """Return what a person answers: `default` for an empty line, False for all but y, yes and that."""
+    """Return the answer: `default` for an empty line, True for y and yes, else False."""
     answer = await ask_line(terminal, f"{question} [{'Y/n' if default else 'y/N'}] ")
     if answer is None:
         terminal.print_message("")
@@ -247,24 +247,24 @@ async def ask_yes_no(terminal: Terminal, question: str, *, default: bool) -> boo
 
 
 class ProgressBar:
-    """Counts something; without the `change` of a task of rich's it shows nothing."""
+    """Counts progress; without the `change` function of a rich task it shows nothing."""
 
     def __init__(self, change: Callable[..., None] | None = None) -> None:
         self._change = change or (lambda **_: None)
         self.is_visible = change is not None
 
     def advance(self, count: int = 1) -> None:
-        """Add `count` to what is done."""
+        """Add `count` to the progress."""
         self._change(advance=count)
 
     def update(self, count: int) -> None:
-        """Set how much is done."""
+        """Set the progress."""
         self._change(completed=count)
 
 
 @contextmanager
 def show_progress(terminal: Terminal, total: int, task: str, *, in_bytes: bool = False) -> Iterator[ProgressBar]:
-    """Show a bar on stderr until the block ends, on a terminal and for more than one thing; lines print above it."""
+    """Show a progress bar on stderr until the block ends, on a terminal and for more than one item."""
     if total < 2 or terminal.as_json or not (terminal.out.isatty() and terminal.err.isatty()):
         yield ProgressBar()
         return
@@ -275,7 +275,7 @@ def show_progress(terminal: Terminal, total: int, task: str, *, in_bytes: bool =
     kept = terminal.out, terminal.err
     columns = (*Progress.get_default_columns(), DownloadColumn() if in_bytes else MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        # rich has put streams of its own in place of these, which know where the bar is.
+        # rich has replaced the streams by its own, which print above the bar.
         terminal.out, terminal.err = sys.stdout, sys.stderr
         try:
             yield ProgressBar(partial(progress.update, progress.add_task(task, total=total)))

@@ -1,4 +1,4 @@
-"""Get the vault's password from a file descriptor, the environment, the keyring or a prompt, and open the vault."""
+"""Gets the vault's password from a file descriptor, the environment, the keyring or a prompt, and opens the vault."""
 
 import asyncio
 import os
@@ -24,16 +24,16 @@ T = TypeVar("T")
 
 PASSWORD_VARIABLE = "RELAY_VAULT_PASSWORD"  # noqa: S105 - the name of a variable
 PASSWORD_FILE_VARIABLE = "RELAY_VAULT_PASSWORD_FILE"  # noqa: S105 - the name of a variable
-_MAX_PASSWORD_BYTES = 64 * 1024  # bytes read of a file that holds a password
+_MAX_PASSWORD_BYTES = 64 * 1024  # bytes read from a password file
 _HINT = f"set {PASSWORD_FILE_VARIABLE} or {PASSWORD_VARIABLE}, or use --password-fd"
 
 
 def find_password(vault: Vault, environ: Environ, fd: int | None, *, keyring: bool = True) -> Secret | None:
-    """Return the password where it is available without a prompt; its reference says where it came from.
+    """Return the password if it is available without a prompt; its reference is its origin.
 
-    Raises UsageError and VaultError for a place that was named and holds none.
+    Raises UsageError and VaultError for a configured place without a password.
     """
-    # Neither what relay starts nor what it loads may see it.
+    # Child processes and user code must not see it.
     os.environ.pop(PASSWORD_VARIABLE, None)
     if fd is not None:
         return _read_first_line(f"--password-fd {fd}", fd)
@@ -45,7 +45,7 @@ def find_password(vault: Vault, environ: Environ, fd: int | None, *, keyring: bo
 
 
 async def ask_password(call: Call, prompt: str, attempt: Callable[[Secret], Awaitable[T]]) -> T:
-    """Prompt for a password until `attempt` takes it: three tries, then WrongPasswordError.
+    """Prompt for a password until `attempt` accepts it: three tries, then WrongPasswordError.
 
     Raises VaultLockedError without a terminal.
     """
@@ -67,21 +67,21 @@ async def ask_password(call: Call, prompt: str, attempt: Callable[[Secret], Awai
 
 
 async def open_vault(call: Call, vault: Vault, environ: Environ, fd: int | None) -> Secret:
-    """Open the vault with the password that is given, else prompt for it; return the password.
+    """Open the vault with the given password, else prompt for it; return the password.
 
     Raises as Vault.unlock does, and VaultLockedError without a password and a terminal.
     """
-    vault.content()  # raises for a damaged one, before any prompt
+    vault.content()  # raises for a damaged vault, before any prompt
     return await _unlock_vault(call, vault, _find_password(call, vault, environ, fd))
 
 
 async def unlock_for_start(call: Call, config: "Config", fd: int | None, *, locked: bool) -> "Config":
     """Return the configuration with its vault open, for `relay start`.
 
-    The vault stays locked without password and terminal, with `locked`, or where nothing needs it. Raises
+    The vault stays locked without password and terminal, with `locked`, or if nothing needs it. Raises
     VaultError where the vault that is needed cannot be used, WrongPasswordError after a wrong password.
     """
-    from relay.config.build import resolve_again  # most who ask for a password need no configuration
+    from relay.config.build import resolve_again  # most commands that ask for a password need no configuration
 
     password = _find_password(call, config.vault, config.environ, fd)
     if locked or config.vault.state is VaultState.NONE:
@@ -95,7 +95,7 @@ async def unlock_for_start(call: Call, config: "Config", fd: int | None, *, lock
 
 
 async def unlock_unattended(config: "Config") -> "Config":
-    """Return the configuration with its vault open where that needs no prompt."""
+    """Return the configuration with its vault open if that needs no prompt."""
     if config.needs and config.vault.state is VaultState.LOCKED:
         password = find_password(config.vault, config.environ, None)
         if password is not None:
@@ -154,7 +154,7 @@ def _find_password(call: Call, vault: Vault, environ: Environ, fd: int | None) -
     try:
         return find_password(vault, environ, fd)
     except VaultError as error:
-        # A keyring that does not answer is no reason to give up where a person can be asked.
+        # If the keyring fails, the user can still be asked.
         if not can_ask(call.terminal):
             raise
         call.terminal.print_message(f"relay: {error.full_text}")
@@ -202,7 +202,7 @@ def _read_first_line(name: str, where: Path | int) -> Secret:
 
 async def _ask_hidden_line(terminal: Terminal, prompt: str) -> str:
     line = await ask_line(terminal, prompt)
-    terminal.print_message("")  # the line end that was typed is not shown; after Ctrl-C click prints one
+    terminal.print_message("")  # a typed line end is not shown; after Ctrl-C click prints one
     if line is None:
         raise VaultLockedError("no password was given")
     return line

@@ -1,4 +1,4 @@
-"""The program `relay`: its commands by name, each imported only when it is called."""
+"""The program `relay`: its commands by name, each imported only when called."""
 
 import importlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from relay.cli.output import open_terminal, quote
 from relay.model.search import list_grammar
 from relay.model.text import find_similar
 
-# Command -> its module, and its sentence here too, so that `relay --help` imports no command; a test compares them.
+# Command -> its module and its summary, so that `relay --help` imports no command; a test compares the summaries.
 COMMANDS = {
     "start": ("start.command", "Capture webhooks, show them live, forward them."),
     "init": ("config_file", "Write a relay.toml with the usual settings explained."),
@@ -56,12 +56,12 @@ class CommandGroup(click.Group):
     """The group of all commands, imported by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return every command in the order of COMMANDS."""
+        """Return all commands in the order of COMMANDS."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command by name; None when there is none."""
+        """Import a command by name; None if there is none."""
         del ctx
         return load_command(cmd_name) if cmd_name in COMMANDS else None
 
@@ -132,6 +132,6 @@ def help_command(call: Call, topic: str | None) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; never raises."""
+    """Run a command line and return its exit code; never raises."""
     call = Call(terminal=open_terminal())
     return run_guarded(call, lambda: program.main(list(arguments), prog_name="relay", standalone_mode=False, obj=call))

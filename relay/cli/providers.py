@@ -1,4 +1,4 @@
-"""`relay providers`, `relay samples` and `relay trigger`: whose webhooks relay knows, and signed samples of them."""
+"""`relay providers`, `relay samples` and `relay trigger`: the known providers, and their signed samples."""
 
 from collections.abc import Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ _UNKNOWN_BASE = "https://<the public address that relay start prints>"
 @shared_options
 def providers_command(call: Call, name: str | None) -> Coroutine[Any, Any, None] | None:
     """List the providers that relay knows, or show how to set NAME up: steps, variable, address to paste."""
-    from relay.providers.catalogue import PROVIDERS  # samples and trigger do without
+    from relay.providers.catalogue import PROVIDERS  # not needed by samples and trigger
 
     if name is None:
         summaries = map(_summarize_provider, PROVIDERS.values())
@@ -38,7 +38,7 @@ def providers_command(call: Call, name: str | None) -> Coroutine[Any, Any, None]
 
 
 async def _print_provider(call: Call, provider: "Provider") -> None:
-    from relay.providers.samples import sample_types  # the list needs no samples
+    from relay.providers.samples import sample_types  # not needed by the list
 
     urls = await _find_urls(call, provider)
     steps, samples = list(provider.list_steps(urls[0])), list(sample_types(provider))
@@ -79,11 +79,11 @@ def _summarize_provider(provider: "Provider") -> Json:
 
 
 async def _find_urls(call: Call, provider: "Provider") -> list[str]:
-    """Return the address of every source of the provider, else of the one its name would make."""
+    """Return the URLs of all sources of the provider, else of the inbox source of its name."""
     try:
         config = call.load()
     except ConfigError:
-        # These steps are needed most while the config is not right yet.
+        # These steps are needed most while the config is still invalid.
         return [f"{_UNKNOWN_BASE}/webhooks/{provider.name}"]
     base = await _find_base_url(config)
     mine = [source for source in config.sources if source.provider == provider.name]
@@ -110,7 +110,7 @@ async def samples_command(call: Call, source: str | None) -> None:
     async with call.connect() as api:
         found: dict[str, list[str]] = (await api.get("/api/samples", source=source))["samples"]
     if not found:
-        from relay.providers.catalogue import PROVIDERS  # as above, where there is no source
+        from relay.providers.catalogue import PROVIDERS  # as above, if there is no source
         from relay.providers.samples import sample_types
 
         found = {name: list(sample_types(provider)) for name, provider in PROVIDERS.items()}
@@ -134,7 +134,7 @@ async def trigger_command(
 
     Exits 5 when the event was rejected, 1 when it did not reach a target.
     """
-    from relay.cli.deliveries import has_succeeded, report_delivery  # with asyncio; the list of providers does without
+    from relay.cli.deliveries import has_succeeded, report_delivery  # imports asyncio; the list does without
     from relay.cli.events import print_events
     from relay.cli.request_edits import parse_assignments
 
@@ -147,7 +147,7 @@ async def trigger_command(
         event = await api.post("/api/triggers", request)
         for note in _list_signing_notes(event):
             call.terminal.print_message(f"relay: {note}")
-        print_events(call, [event], with_deliveries=False)  # they are reported next, by their own lines
+        print_events(call, [event], with_deliveries=False)  # reported next, on their own lines
         whole = await api.get(f"/api/events/{event['id']}")
         sent = [await report_delivery(call, api, id_, event) for id_ in whole["delivery_ids"]]
     if event["outcome"] == "rejected":
@@ -156,7 +156,7 @@ async def trigger_command(
 
 
 def _list_signing_notes(event: Json) -> Iterator[str]:
-    """Yield what the app needs so that the sample verifies there, where it was not signed with the source's secret."""
+    """Yield what the app needs to verify the sample, if it was not signed with the source's secret."""
     if event["local_public_key"] is not None:
         public = event["local_public_key"].strip().replace("\n", "\\n")
         yield f"signed with relay's local key; give your app this public key: {public}"

@@ -1,4 +1,4 @@
-"""`relay replay`: events sent again, one by one as named or edited, or in bulk by a search."""
+"""`relay replay`: resends events, individually and with edits, or in bulk by a search."""
 
 import asyncio
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from relay.errors import UsageError
 from relay.model.text import escape_unprintable
 
 _POLL_INTERVAL = 0.1
-_MAX_LISTED = 10  # kinds of events, or events, that are left out one by one
+_MAX_LISTED = 10  # excluded kinds or events that are listed individually
 SIGN_MODES = ("auto", "original", "fresh")
 EXCLUSION_WORDS = {"rejected": "was rejected", "duplicate": "is a duplicate", "ignored": "was ignored"}
 
@@ -98,7 +98,7 @@ async def _choose_events(
 ) -> list[Json]:
     if query is None:
         return [await api.get(f"/api/events/{id_}") for id_ in ids]
-    from relay.model.batch import find_exclusion  # with the model of an event, for edits in bulk alone
+    from relay.model.batch import find_exclusion  # imports the event model; only for bulk edits
 
     found = await fetch_events(api, query)
     if not found:
@@ -126,7 +126,7 @@ async def _plan_steps(api: ApiClient, events: list[Json], to: str | None) -> lis
 
 
 async def _find_usual_targets(api: ApiClient, event: Json, targets: dict[str, Json]) -> list[str]:
-    """Return where an event's routes lead, except to e-mail: no mail goes out twice unless its target is named."""
+    """Return the targets of an event's routes except e-mail: a mail is resent only if its target is named."""
     routes = (await api.get(f"/api/events/{event['id']}/routes"))["routes"]
     routed = dict.fromkeys(name for route in routes if route["matched"] for name in route["to"])
     sending = [name for name in targets if targets[name]["action"] != "email"]
@@ -150,7 +150,7 @@ def _print_plan(call: Call, steps: list[ReplayStep]) -> None:
 
 
 async def _check_steps(api: ApiClient, steps: list[ReplayStep], how: Json) -> None:
-    """Raise ApiError for what would be refused, before anything is sent."""
+    """Raise ApiError for replays that would be refused, before anything is sent."""
     for step in steps:
         try:
             await _post_step(api, step, how | {"dry_run": True})
@@ -179,7 +179,7 @@ async def _send_step(call: Call, api: ApiClient, step: ReplayStep, how: Json, *,
         call.terminal.print_message(f"relay: {made['warning']}")
     delivery = await report_delivery(call, api, made["delivery"], event, failures_only=failures_only)
     if delivery and not call.json and not (failures_only and has_succeeded(delivery)):
-        # What the last attempt sent otherwise than it came, and what was odd about its answer.
+        # How the last attempt differed from the original, and oddities of its response.
         for attempt in delivery["attempts"][-1:]:
             for part in filter(None, (attempt["request"], attempt["response"])):
                 for note in part["notes"]:
@@ -214,7 +214,7 @@ async def _print_bulk_plan(call: Call, api: ApiClient, request: Json) -> int:
 
 
 def _print_left_out(call: Call, left_out: list[Json]) -> None:
-    """Print what a bulk replay leaves out, why, and how it is included."""
+    """Print what a bulk replay excludes, why, and how to include it."""
     if left_out:
         more = f", and {len(left_out) - _MAX_LISTED:,} more" if len(left_out) > _MAX_LISTED else ""
         include = ",".join(dict.fromkeys(one["outcome"] for one in left_out))
@@ -241,13 +241,13 @@ async def _resume_bulk_replay(call: Call, api: ApiClient, id_: int) -> int:
     await api.post(f"/api/replays/{id_}/resume")
     if api.is_persistent:
         return await _follow_bulk_replay(call, api, id_)
-    # A quiet relay sends only what the command itself made.
+    # A quiet relay sends only the command's own deliveries.
     call.terminal.print_message(f"replay {id_} is due now; it continues when relay start runs")
     return 0
 
 
 async def _follow_bulk_replay(call: Call, api: ApiClient, id_: int) -> int:
-    """Watch a bulk replay until it is over and print how it went; interrupted, cancel it."""
+    """Watch a bulk replay until it has ended and print the result; cancel it if interrupted."""
     batch: Json = await api.get(f"/api/replays/{id_}")
     try:
         with show_progress(call.terminal, batch["total"], "replaying") as bar:

@@ -1,4 +1,4 @@
-"""What `relay replay` changes in a request: method, path, query, headers and body, also in an editor."""
+"""The edit options of `relay replay`: method, path, query, headers and body, also in an editor."""
 
 import asyncio
 import base64
@@ -28,14 +28,14 @@ _OPTIONS = (
 
 
 def add_edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that change a request."""
+    """Add the options that change a request to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def read_edits(how: Json) -> Json:
-    """Return the edits that the options ask for, as the API takes them; {} for none. Raises UsageError."""
+    """Return the edits of the options in the format of the API; {} for none. Raises UsageError."""
     edits: Json = {
         "set": parse_assignments(how["changes"]),
         "method": how["method"],
@@ -50,7 +50,7 @@ def read_edits(how: Json) -> Json:
 
 
 async def edit_body(call: Call, api: ApiClient, event: Json, edits: Json) -> Json:
-    """Return the edits with the body as it was left in the editor. Raises UsageError where nothing was changed."""
+    """Return the edits with the body from the editor. Raises UsageError if nothing was changed."""
     encoded = edits.get("body_base64")
     body = base64.b64decode(encoded) if encoded else await api.get_bytes(f"/api/events/{event['id']}/body")
     new = await _edit_until_valid(call, body)
@@ -65,7 +65,7 @@ async def _edit_until_valid(call: Call, body: bytes) -> bytes:
     while True:
         draft = await _open_editor(draft, ".json" if is_json else ".txt")
         if not body.endswith(b"\n") and not draft.endswith(b"\n\n"):
-            draft = draft.removesuffix(b"\n")  # the line end that editors put behind the last line
+            draft = draft.removesuffix(b"\n")  # the line end that editors add after the last line
         problem = _find_json_problem(draft) if is_json else ""
         if not problem:
             return draft
@@ -78,7 +78,7 @@ async def _edit_until_valid(call: Call, body: bytes) -> bytes:
 
 
 async def _open_editor(content: bytes, suffix: str) -> bytes:
-    """Return content as it was left in the editor."""
+    """Return content as saved in the editor."""
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
     if not editor and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("--edit opens vi, and there is no terminal", hint="set EDITOR to a command that edits a file")
@@ -94,8 +94,8 @@ async def _open_editor(content: bytes, suffix: str) -> bytes:
 
 
 def _find_json_problem(body: bytes) -> str:
-    """Return where and why a body is not JSON; "" where it is."""
-    from relay.model.payload import PayloadError, parse_json  # for --edit alone
+    """Return where and why a body is not JSON; "" if it is."""
+    from relay.model.payload import PayloadError, parse_json  # only for --edit
 
     try:
         parse_json(body, bounded=False)
@@ -113,7 +113,7 @@ def _parse_header(text: str) -> list[str]:
 
 
 def read_body_file(name: str) -> bytes:
-    """Return what the file of --body holds; - is stdin. Raises UsageError."""
+    """Return the content of the file of --body; - is stdin. Raises UsageError."""
     try:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`relay show`, `relay verify`, `relay explain` and `relay diff`: what happened to an event, and why."""
+"""`relay show`, `relay verify`, `relay explain` and `relay diff`: an event, its checks, routing and differences."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MAX_BODY = 20_000  # characters of a body that are printed; --body prints all
 _MAX_REPLY = 500  # characters of what a handler returned
-_MAX_ATTEMPTS = 12  # rows of what was tried that are printed; --json has all
+_MAX_ATTEMPTS = 12  # rows of tried variants that are printed; --json has all
 _MAX_SIDE = 2000  # characters of one side of a difference
 _CHECK_MARKS: dict[bool | None, Part] = {True: ("ok", "green"), False: ("FAILED", "red"), None: ("-", "dim")}
 
@@ -38,7 +38,7 @@ async def show_command(call: Call, event: int, *, body_only: bool, reveal: bool)
         whole = await api.get(f"/api/events/{event}")
         sent = await _fetch_deliveries(api, whole)
         may_lack_hints = not api.is_persistent and (whole["hints"] is None or call.has_conditions())
-    if call.json and may_lack_hints:  # they need sources, secrets and routes, and are in the JSON alone
+    if call.json and may_lack_hints:  # they need sources, secrets and routes, and are only in the JSON
         async with call.connect() as api:
             whole = await api.get(f"/api/events/{event}")
     if call.json:
@@ -107,7 +107,7 @@ def _format_checks(whole: Json) -> list[list[Part]]:
 
 
 def _format_problems(fields: list[Json]) -> list[list[Part]]:
-    """Return what a source's rules have against an event as rows: mark, field, what is wrong with it."""
+    """Return the problems of an event by its source's rules as rows: mark, field, problem."""
     return [[_CHECK_MARKS[False], item["field"] or "the body", item["message"]] for item in fields]
 
 
@@ -115,7 +115,7 @@ def _print_content(call: Call, whole: Json) -> None:
     content = _decode_body(whole)
     if not content:
         return
-    from relay.model.payload import Payload  # the other commands here read no body
+    from relay.model.payload import Payload  # not needed by the other commands here
 
     payload = Payload.of_request(((name, value) for name, value in whole["headers"]), content)
     call.terminal.print_title("Body")
@@ -131,7 +131,7 @@ def _print_content(call: Call, whole: Json) -> None:
 
 
 def _print_handler_output(call: Call, delivery: Json) -> None:
-    # Of the last attempt, which is the one that counts; --json has all.
+    # Of the last attempt, which counts; --json has all.
     for attempt in delivery["attempts"][-1:]:
         if delivery["action"] == "handler" and attempt["response"]:
             reply = _decode_body(attempt["response"]).decode("utf-8", "replace")
@@ -254,7 +254,7 @@ def _print_difference(call: Call, place: "ComparedPlace", *, reveal: bool) -> No
 def find_differences(
     left: Json, right: Json, left_sent: Sequence[Json] = (), right_sent: Sequence[Json] = ()
 ) -> "list[ComparedPlace]":
-    """Return every difference between two events as the API returns them, each with its deliveries."""
+    """Return the differences between two events in the format of the API, with their deliveries."""
     from relay.model.differences import COMPARED_FACTS, ComparedEvent, compare_events  # for relay diff
 
     one, other = [
@@ -270,6 +270,6 @@ def find_differences(
 
 
 def _summarize_delivery(delivery: Json) -> dict[str, str]:
-    # The last delivery to a target is what counts. How long it took always differs, and says nothing.
+    # The last delivery to a target counts. Durations always differ and are left out.
     answer = {"state": delivery["state"], "attempts": str(delivery["attempts_made"])}
     return answer | ({"status": str(delivery["status"])} if delivery["status"] else {})

@@ -1,4 +1,4 @@
-"""Answer from the store instead of the API, for commands that read while no relay runs."""
+"""Answers from the store instead of the API, for reading commands without a running relay."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -22,8 +22,8 @@ class StoreClient(ApiClient):
         self._store = store
 
     async def get(self, path: str, **query: Any) -> Any:
-        """Return what GET returns. Raises as the API's functions do, and ApiError for a read that takes too long."""
-        add_query(path, query)  # for what it raises
+        """Return the response to GET. Raises as the API's functions do, and ApiError for a timeout."""
+        add_query(path, query)  # for its errors
         sent = {name: str(value) for name, value in query.items() if value is not None}
         try:
             return await self._read(path.removeprefix("/api/"), sent)

@@ -22,7 +22,7 @@ async def token_command(call: Call, *, rotate: bool) -> None:
     is_needed = (await fetch_url(f"{url}/api/status", 2))[0] != 200 if url else _is_needed(call)
     token = read_token(data_dir) if url and not is_of_another_user(data_dir / "token") else ""
     if not token:
-        from relay.http.token import load_token  # of no use beside a running relay
+        from relay.http.token import load_token  # not needed if a relay is running
         from relay.store import prepare_data_dir
 
         prepare_data_dir(data_dir)
@@ -43,4 +43,4 @@ def _is_needed(call: Call) -> bool:
         auth: object = call.read_tables().get("server", {}).get("dashboard_auth", "token")
         if auth in ("token", "off"):
             return auth == "token"
-    return call.load().server.auth  # this says what is wrong
+    return call.load().server.auth  # this reports the error

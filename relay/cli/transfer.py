@@ -1,4 +1,4 @@
-"""`relay export`, `relay import` and `relay catch-up`: events into files, out of files and from a provider's API."""
+"""`relay export`, `relay import` and `relay catch-up`: events to files, from files, and from a provider's API."""
 
 import asyncio
 import codecs
@@ -31,7 +31,7 @@ _COUNT_HEADER = "x-relay-count"
 _CHUNK_SIZE = 256 * 1024
 _MAX_HAR_SIZE = 500_000_000  # bytes: a HAR file has to be read whole
 _POLL_INTERVAL = 0.1
-_MAX_QUEUE_POLLS = 30  # while a quiet relay sends what was fetched
+_MAX_QUEUE_POLLS = 30  # while a quiet relay sends the fetched events
 
 
 @click.command("export", cls=SearchCommand)
@@ -56,7 +56,7 @@ async def export_command(call: Call, /, query: tuple[str, ...], *, kind: str, ra
             count = int(response.headers.get(_COUNT_HEADER, "0"))
             if not count:
                 raise NothingMatched("no event matches", hint="relay events QUERY shows what does")
-            if output in (None, Path("-"), Path("/dev/stdout")):  # a file that stdout leads to may hold more already
+            if output in (None, Path("-"), Path("/dev/stdout")):  # a file behind stdout may have content already
                 await _copy_response(response, _build_stdout_writer(call.terminal), ProgressBar())
                 return
             with _replace_file(output) as file, show_progress(call.terminal, count, "exporting") as bar:
@@ -65,7 +65,7 @@ async def export_command(call: Call, /, query: tuple[str, ...], *, kind: str, ra
 
 
 def _build_stdout_writer(terminal: Terminal) -> Callable[[bytes], object]:
-    """Return what writes to stdout: exact bytes into a file or pipe, escaped text on a terminal."""
+    """Return a writer to stdout: exact bytes into a file or pipe, escaped text on a terminal."""
     if not terminal.out.isatty():
         return terminal.write_bytes
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
@@ -73,7 +73,7 @@ def _build_stdout_writer(terminal: Terminal) -> Callable[[bytes], object]:
 
 
 async def _copy_response(response: Response, write: Callable[[bytes], object], bar: ProgressBar) -> int:
-    """Write the response piece by piece and return its size."""
+    """Write the response in pieces and return its size."""
     size = 0
     async for piece in response.iter_pieces():  # relay sends each event as a chunk
         write(piece)
@@ -84,9 +84,9 @@ async def _copy_response(response: Response, write: Callable[[bytes], object], b
 
 @contextmanager
 def _replace_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes its place whole, or not at all; only its owner may read it.
+    """Open a private file that is replaced atomically.
 
-    A link stays one, and what is no file (a pipe, a device) is written to.
+    A link stays a link, and a pipe or device is written to directly.
     """
     place = Path(os.path.realpath(path))
     half = place.with_name(f".{place.name}.part")
@@ -140,9 +140,9 @@ def read_lines(source: BinaryIO) -> Iterator[bytes]:
     """Return a file in pieces, a HAR file as JSON lines. Raises UsageError for a HAR file that cannot be read."""
     piece = source.read(_CHUNK_SIZE)
     if re.match(rb'(\xef\xbb\xbf)?\s*\{\s*"log"\s*:', piece):
-        from relay.transfer.records import read_records  # with pydantic, for HAR files alone
+        from relay.transfer.records import read_records  # imports pydantic; only for HAR files
 
-        # Whole, before anything is sent: a call that breaks off in the middle is a fault to the relay that takes it.
+        # Complete before anything is sent: relay would treat an aborted request as an error.
         records = list(read_records(piece + source.read(_MAX_HAR_SIZE)))
         return (json.dumps(record).encode() + b"\n" for record in records)
     return chain([piece], iter(lambda: source.read(_CHUNK_SIZE), b""))
@@ -209,7 +209,7 @@ async def _count_queued(api: ApiClient) -> int:
 
 
 async def _wait_for_queue(api: ApiClient, queued_before: int) -> int:
-    """Return how many deliveries are left of those made since; a quiet relay ends with its command."""
+    """Wait for the deliveries created since, and return how many are left; a quiet relay ends with its command."""
     for _ in range(_MAX_QUEUE_POLLS):
         left = await _count_queued(api) - queued_before
         if left <= 0:
@@ -219,7 +219,7 @@ async def _wait_for_queue(api: ApiClient, queued_before: int) -> int:
 
 
 async def _follow_catch_up(call: Call, api: ApiClient, request: Json) -> Json:
-    """Begin a catch-up and return it once it is over; interrupted, also before relay answered, cancel it."""
+    """Start a catch-up and return it when it has ended; cancel it if interrupted."""
     path, printed = f"/api/catch-up/{quote(request['source'], safe='')}", ""
     bar: ProgressBar | None = None
     try:

@@ -57,5 +57,5 @@ async def offer_agent(call: Call, config: "Config") -> "Config":
         consent = await ask_yes_no(call.terminal, question, default=has_token)
         return replace(config, tunnel=replace(options, download=consent))
     except TunnelError:
-        return config  # an agent that is named and not there: the tunnel says so
+        return config  # a configured agent that is missing: reported by the tunnel
     return config

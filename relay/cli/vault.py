@@ -38,7 +38,7 @@ async def create_vault(call: Call, *, password_fd: int | None) -> None:
     """Make an empty vault, and choose its password: 10 characters at least."""
     vault, environ = _load_vault(call)
     if vault.state is not VaultState.NONE:
-        vault.content()  # raises for a damaged one
+        vault.content()  # raises for a damaged vault
         raise VaultError(f"there is a vault already: {vault.path}", hint="relay vault list says what is in it")
     password = find_password(vault, environ, password_fd, keyring=False)
     vault.create(password or await choose_password(call, None))
@@ -92,7 +92,7 @@ async def list_secrets(call: Call) -> None:
     try:
         needs = find_needs(call.read_tables())
     except (AttributeError, TypeError):
-        needs = call.load().needs  # this says what is wrong
+        needs = call.load().needs  # this reports the error
     needed: dict[str, list[str]] = {name: [] for name in vault.names}
     for need in needs:
         needed.setdefault(need.name, []).append(need.who)
@@ -128,13 +128,13 @@ async def remove_secret(call: Call, name: str, *, password_fd: int | None) -> No
 
 
 def _describe_removal(call: Call, name: str) -> Iterator[str]:
-    """Yield what no longer works, in words: a source without any secret takes everything."""
+    """Yield the effects of a removal: a source without any secret accepts everything."""
     vault, _ = _load_vault(call)
     try:
         tables = call.read_tables()
         needs = [need for need in find_needs(tables) if need.name == name]
     except (OSError, ValueError, AttributeError, TypeError):
-        return  # what is wrong with relay.toml is for the commands that need it
+        return  # errors in relay.toml are reported by the commands that need it
     kept = {f"vault:{held}" for held in vault.names}
     for need in needs:
         table = tables["sources"][need.source] if need.kind == "source" else {}
@@ -232,7 +232,7 @@ async def forget_password(call: Call) -> None:
 
 
 async def _connect_unlocked(vault: Vault) -> ApiClient | None:
-    """Connect to the running relay where it has the vault open: it uses what is changed through it from then on."""
+    """Connect to the running relay if it has the vault open, so that it uses the changes."""
     api = await connect_running(vault.path.parent)
     return api if api is not None and (await api.get("/api/vault"))["state"] == "unlocked" else None
 
@@ -252,12 +252,12 @@ def _print_done(call: Call, value: Json, *sentences: str) -> None:
 
 
 def _load_vault(call: Call) -> tuple[Vault, Mapping[str, str]]:
-    """Return the vault, closed, and the environment with its .env: nothing else of relay.toml is needed here."""
+    """Return the locked vault, and the environment with its .env; the rest of relay.toml is not needed."""
     return Vault(call.find_data_dir() / "vault"), load_environment(call.folder, os.environ).values
 
 
 async def _connect(data_dir: Path) -> ApiClient:
-    """Connect to the running relay. Raises NotFoundError where there is none."""
+    """Connect to the running relay. Raises NotFoundError if there is none."""
     api = await connect_running(data_dir)
     if api is None:
         raise NotFoundError(f"no relay is running on {data_dir}", hint="relay start asks for the password itself")

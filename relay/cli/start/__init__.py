@@ -1,4 +1,4 @@
-"""The live terminal of `relay start`: it runs a relay, reports what happens and stops it on Ctrl-C.
+"""The live terminal of `relay start`: runs a relay, reports what happens and stops it on Ctrl-C.
 
-A terminal that is slow or gone delays no webhook.
+A slow or closed terminal never delays a webhook.
 """

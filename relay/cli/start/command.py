@@ -1,4 +1,4 @@
-"""`relay start`: capture, verify, show and send on, until Ctrl-C."""
+"""`relay start`: captures, verifies, shows and forwards webhooks until Ctrl-C."""
 
 import asyncio
 import gc
@@ -24,16 +24,16 @@ from relay.errors import StoreBusyError
 from relay.model.signals import DeliveryChanged, EventStored, Signal
 from relay.platform import create_private, handle_stop_signals
 
-if TYPE_CHECKING:  # imported once it starts or, for the reporters, once it captures
+if TYPE_CHECKING:  # imported at the start or, for the reporters, after capture has started
     from relay.cli.start.reporters import Reporter, Totals
     from relay.config.build import Config
     from relay.pipeline.bus import Subscription
     from relay.services.relay import RunningRelay
 
 _TUNNEL_WAIT = 8.0  # seconds that the banner waits for the tunnel's address; ngrok takes one or two
-# Signals that the terminal may lag behind: half a second's at full speed. What it loses it looks up in the store.
+# Signals that the terminal may lag behind: half a second at full speed. Lost ones are read from the store.
 _MAX_LAG = 5000
-_STORE_WAIT = 5.0  # seconds that another command may hold the data
+_STORE_WAIT = 5.0  # seconds that another command may use the data
 _POLL = 0.05
 
 
@@ -63,7 +63,7 @@ async def start_command(
     if any(target.action == "handler" for target in config.targets.values()):
         from relay.config.handler_checks import check_handlers
 
-        # A file that cannot be run is reported now, not when the first event comes.
+        # A file that cannot be run is reported now, not at the first event.
         config = replace(config, notices=(*config.notices, *await check_handlers(config)))
     stop = StopRequest(call.terminal.print_message)
     with handle_stop_signals(stop.request), print_in_background(call.terminal, stop.request_from_thread):
@@ -76,7 +76,7 @@ def is_new_delivery(signal: Signal) -> bool:
 
 
 async def _run_until_stopped(call: Call, config: "Config", stop: StopRequest, *, in_browser: bool) -> int:
-    # The store's thread, and what is imported once relay captures, take turns with the loop: every 5 ms by default.
+    # The store's thread and later imports share the interpreter with the loop, which switches every 5 ms by default.
     sys.setswitchinterval(0.001)
     started = time.monotonic()
     reporter: Reporter | None = None
@@ -85,7 +85,7 @@ async def _run_until_stopped(call: Call, config: "Config", stop: StopRequest, *,
         async with _open_relay(call, config, lambda signal: _count_signal(totals, signal)) as relay:
             _tune_interpreter()
             await _wait_for_tunnel(relay, stop)
-            # From before the greeting on: what changes while it is made would be reported by neither.
+            # From before the banner: changes while it is built would be lost otherwise.
             with relay.bus.subscribe(max_lag=_MAX_LAG, skips=is_new_delivery) as subscription:
                 reporter = await asyncio.to_thread(_build_reporter, call)
                 await _print_greeting(relay, reporter)
@@ -110,7 +110,7 @@ def _build_reporter(call: Call) -> "Reporter":
 
 
 def _tune_interpreter() -> None:
-    # What is there by now stays, and a request makes no cycles worth looking for every 700 objects:
+    # Existing objects stay, and requests create no cycles that justify a collection every 700 objects:
     # measured at 64 connections, the collector's defaults cost a quarter of the throughput.
     gc.freeze()
     gc.enable()
@@ -121,7 +121,7 @@ def _tune_interpreter() -> None:
 async def _open_relay(call: Call, config: "Config", listen: Callable[[Signal], None]) -> AsyncIterator["RunningRelay"]:
     from relay.app import run_relay
 
-    # No log file yet: a start that fails for a taken port leaves nothing behind.
+    # No log file yet: a start that fails because of a port in use creates nothing.
     _configure_log(call, None, config.file.log.level)
     until = time.monotonic() + _STORE_WAIT
     async with AsyncExitStack() as stack:
@@ -130,7 +130,7 @@ async def _open_relay(call: Call, config: "Config", listen: Callable[[Signal], N
                 relay = await stack.enter_async_context(run_relay(config, listen=listen))
                 break
             except StoreBusyError:
-                # A command that works without a relay holds it for a moment; a relay holds it for good.
+                # A command without a relay uses it briefly; a relay uses it permanently.
                 if time.monotonic() > until or await find_running_relay(config.server.data_dir):
                     raise
                 await asyncio.sleep(_POLL)
@@ -146,7 +146,7 @@ def _configure_log(call: Call, log: Path | None, level: str) -> None:
 async def _wait_for_tunnel(relay: "RunningRelay", stop: StopRequest) -> None:
     options = relay.config.tunnel
     has_none = options.provider == "none" or (options.provider == "auto" and options.authtoken is None)
-    if has_none or options.download:  # which takes a while, and prints its progress
+    if has_none or options.download:  # which takes long, and prints its progress
         return
     for _ in range(round(_TUNNEL_WAIT / _POLL)):
         if relay.state.tunnel.state in ("up", "down") or stop.requested.is_set():
@@ -158,7 +158,7 @@ async def _print_greeting(relay: "RunningRelay", reporter: "Reporter") -> None:
     tunnel = relay.state.tunnel
     await reporter.report_ready(relay)
     if relay.config.tunnel.download and tunnel.state == "connecting":
-        reporter.report_tunnel(tunnel)  # how far the download is
+        reporter.report_tunnel(tunnel)  # progress of the download
     for notice in relay.notices:
         reporter.report_notice(notice)
 
@@ -177,7 +177,7 @@ async def _report_until_stopped(
 
 
 def _count_signal(totals: "Totals", signal: Signal) -> None:
-    # Called by the publisher itself, so that nothing is missed; what settles while relay stops waits no more.
+    # Called by the publisher itself, so that nothing is missed.
     match signal:
         case EventStored():
             totals["events"] += 1
@@ -189,7 +189,7 @@ def _count_signal(totals: "Totals", signal: Signal) -> None:
 
 
 def open_dashboard(login_url: str, data_dir: Path, print_message: Callable[[str], None]) -> None:
-    """Open the login link through a file of our own (0600): every user may read a browser's arguments.
+    """Open the login link through a private file (0600): every user can read a browser's arguments.
 
     Returns at once; some browsers only return when they are closed.
     """

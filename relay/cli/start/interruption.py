@@ -1,4 +1,4 @@
-"""What may interrupt `relay start`: Ctrl-C, a stdout that is closed, and a terminal that is held (Ctrl-S)."""
+"""Interruptions of `relay start`: Ctrl-C, a closed stdout, and a paused terminal (Ctrl-S)."""
 
 import asyncio
 import io
@@ -14,17 +14,17 @@ from typing import TextIO, cast
 from relay.cli.error_output import INTERRUPTED
 from relay.cli.output import OutputClosed, Terminal
 
-FINISH_TIME = 8.0  # seconds that what is in flight has; what it does not finish is tried again at the next start
+FINISH_TIME = 8.0  # seconds for deliveries in flight; unfinished ones are retried at the next start
 _FORCED_EXIT_DELAY = 1.0
-QUEUE_DEPTH = 5000  # pieces of text that may wait for a slow reader before new ones are dropped
-_LARGEST_BATCH = 500  # pieces that the printing thread holds beside those that wait
-_DRAIN_TIME = 1.0  # seconds that the rest has to be read when relay ends
+QUEUE_DEPTH = 5000  # pieces of text queued for a slow reader before new ones are dropped
+_LARGEST_BATCH = 500  # pieces that the printing thread has taken from the queue
+_DRAIN_TIME = 1.0  # seconds to print the rest when relay ends
 
 _Pieces = SimpleQueue[tuple[int, bytes] | None]  # file descriptor and text; None ends it
 
 
 class StopRequest:
-    """Whether relay was asked to stop (`requested`), and how urgently.
+    """Whether relay should stop (`requested`), and how urgently.
 
     `is_hurried` cuts short, `is_repeated` by a second Ctrl-C.
     """
@@ -55,7 +55,7 @@ class StopRequest:
         if self.is_hurried:
             os._exit(INTERRUPTED)
         self.is_hurried = True
-        # However long cleaning up still takes, it ends after that.
+        # Even if cleaning up takes longer, it ends after that.
         last = threading.Timer(_FORCED_EXIT_DELAY, os._exit, (INTERRUPTED if self.is_repeated else 0,))
         last.daemon = True
         last.start()
@@ -64,7 +64,7 @@ class StopRequest:
 
 
 class NonBlockingStream(io.TextIOBase):
-    """A stream whose writing never blocks: what is written waits for the printing thread."""
+    """A stream whose writes never block: text is queued for the printing thread."""
 
     def __init__(self, real: TextIO, pieces: _Pieces) -> None:
         self._real = real
@@ -73,7 +73,7 @@ class NonBlockingStream(io.TextIOBase):
         self.dropped = 0
 
     def write(self, text: str, /) -> int:
-        """Queue a text; drop it when too much waits already."""
+        """Queue a text; drop it if too much is queued already."""
         if self._pieces.qsize() >= QUEUE_DEPTH:
             self.dropped += 1
             return len(text)
@@ -85,13 +85,13 @@ class NonBlockingStream(io.TextIOBase):
         return len(text)
 
     def isatty(self) -> bool:
-        """Return whether a person looks at it."""
+        """Return whether it is a terminal."""
         return self._real.isatty()
 
 
 @contextmanager
 def print_in_background(terminal: Terminal, on_closed: Callable[[], None]) -> Iterator[None]:
-    """Print both streams of a terminal from a thread of its own until the block ends: a slow reader stops nothing.
+    """Print both streams of a terminal from a thread until the block ends: a slow reader blocks nothing.
 
     `on_closed` is called, from that thread, when stdout has no reader any more, or takes nothing, which is raised as
     OutputClosed when the block has ended.
@@ -130,7 +130,7 @@ def _write_pieces(pieces: _Pieces, out: int, on_error: Callable[[OSError], None]
         for stream, found in groupby(filter(None, batch), key=itemgetter(0)):
             text = b"".join(piece for _, piece in found)
             try:
-                # Past Python's buffers: a thread blocked inside one would make the interpreter's end fail.
+                # Bypasses Python's buffers: a thread blocked in one would make the interpreter's shutdown fail.
                 while text and stream not in closed:
                     text = text[os.write(stream, text) :]
             except OSError as error:

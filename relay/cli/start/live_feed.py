@@ -1,4 +1,4 @@
-"""Report each event once, in order, with its deliveries when they are quick, else after it."""
+"""Reports each event once, in order, with its deliveries if they are quick, else after it."""
 
 import asyncio
 import logging
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 DELIVERY_WAIT = 0.3  # seconds that an event waits for its deliveries before it is reported without them
 _MAX_REMEMBERED = 10_000  # deliveries whose last reported state is remembered
 _MAX_ROWS = 500  # events kept for deliveries that are reported after them
-POLL_INTERVAL = 0.05  # seconds between two looks: reported one by one, events cost a third of the throughput
-_FLOOD_INTERVAL = 0.25  # seconds until the next look where there were more events than a person sees
-MAX_EVENTS_SHOWN = 40  # events in one look beyond which a person sees only how many there were
-_SHOWN_IN_FLOOD = 5  # the same for each further look: to write 40 takes 5 ms, which requests would wait for
-_AT_ONCE = 8  # events reported in one turn of the loop
+POLL_INTERVAL = 0.05  # seconds between two reports: reporting events singly costs a third of the throughput
+_FLOOD_INTERVAL = 0.25  # seconds until the next report if there were more events than a person can read
+MAX_EVENTS_SHOWN = 40  # events in a report above which only their number is shown
+_SHOWN_IN_FLOOD = 5  # the same for each further report: writing 40 takes 5 ms, which delays requests
+_AT_ONCE = 8  # events reported in one iteration of the loop
 _ABOUT_EVENTS = (EventStored, DeliveryChanged)
 _RECOVERY_PAUSE = 1.0
 _SETTLED_STATES = frozenset({DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED})
@@ -41,7 +41,7 @@ _SETTLED_STATES = frozenset({DeliveryState.SUCCEEDED, DeliveryState.FAILED, Deli
 
 @dataclass(slots=True)
 class _OpenEvent:
-    """An event that waits for its deliveries until `due`; `made` holds those that were tried, None for the others."""
+    """An event that waits for its deliveries until `due`; `made` has those that were tried, None for the others."""
 
     row: EventRow
     due: float
@@ -49,9 +49,9 @@ class _OpenEvent:
 
 
 class LiveFeed:
-    """Listens to the bus and calls a reporter, in the order in which things became known.
+    """Subscribes to the bus and calls a reporter, in the order of the signals.
 
-    What signals bring is reported as it is. The store is asked only where the numbers of events leave a gap, and for
+    Values in signals are reported directly. The store is read only for gaps in event ids, and for
     deliveries and events that a signal merely names.
     """
 
@@ -84,7 +84,7 @@ class LiveFeed:
             signals = await self._next_signals(subscription)
 
     async def finish(self) -> None:
-        """Report what was waiting for its deliveries."""
+        """Report the events that were waiting for their deliveries."""
         await self._process((), looks=True)
         await self._report_open(all_of_it=True)
 
@@ -121,7 +121,7 @@ class LiveFeed:
 
     async def _open_new_events(self, stored: list[EventStored], *, looks: bool) -> None:
         fresh = sorted([one for one in stored if one.event_id > self._last], key=attrgetter("event_id"))
-        # Numbers that follow on each other say that no signal was lost.
+        # Consecutive ids show that no signal was lost.
         is_whole = (
             fresh and fresh[-1].event_id - self._last == len(fresh) and None not in [one.build_row for one in fresh]
         )
@@ -153,9 +153,9 @@ class LiveFeed:
         ]
 
     async def _find_tried(self, changed: dict[int, DeliveryChanged], *, made_now: set[int]) -> list[Delivery]:
-        """Return those of the deliveries that were tried or given up, as they stand now."""
+        """Return the deliveries that were tried or cancelled, in their current state."""
         known = [one.delivery for one in changed.values() if one.delivery is not None]
-        # What waits and is not new may have been tried: a signal of a bulk replay does not say.
+        # A pending delivery that is not new may have been tried: signals of bulk replays do not tell.
         states = (*_SETTLED_STATES, DeliveryState.PENDING)
         unknown = {id_ for id_, one in changed.items() if one.delivery is None and one.state in states}
         named = sorted(unknown - made_now)
@@ -167,14 +167,14 @@ class LiveFeed:
         over: list[_OpenEvent] = []
         for event in self._open.values():
             if None in event.made.values() and not all_of_it and now < event.due:
-                break  # later ones wait for it: lines stay in the order of their numbers
+                break  # later ones wait for it: lines stay in the order of their ids
             over.append(event)
         joins = self._reporter.joins_deliveries
         unknown = [id_ for event in over for id_, delivery in event.made.items() if delivery is None] if joins else []
         found = {one.id: one for one in await self._store.deliveries.rows(unknown)} if unknown else {}
         for place, event in enumerate(over):
             if place % _AT_ONCE == _AT_ONCE - 1:
-                await asyncio.sleep(0)  # requests come first
+                await asyncio.sleep(0)  # requests have priority
             del self._open[event.row.id]
             made = [one for id_, delivery in event.made.items() if (one := delivery or found.get(id_)) is not None]
             counts = count_states(made)

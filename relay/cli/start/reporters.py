@@ -1,4 +1,4 @@
-"""Print what happens while relay runs: lines for a person, JSON objects for a program."""
+"""Prints what happens while relay runs: lines for people, JSON objects for programs."""
 
 import asyncio
 import os
@@ -20,8 +20,8 @@ from relay.model.text import escape_unprintable
 from relay.services.health import BRIEF_SECONDS, probe_target
 from relay.services.relay import RunningRelay
 
-_MAX_WIDTHS = (16, 34, 8, 30)  # source, type, number, verdict: columns grow no further
-_QUIET_TIME = 10.0  # seconds in which further refusals of one kind are counted rather than printed
+_MAX_WIDTHS = (16, 34, 8, 30)  # source, type, number, verdict: maximum widths of columns
+_QUIET_TIME = 10.0  # seconds in which further refusals of one kind are only counted
 _MAX_SOURCES = 4  # lines of the banner
 _MAX_TARGETS = 3
 
@@ -30,7 +30,7 @@ Row = Sequence[Part]
 
 
 class LineReporter:
-    """Prints lines for a person; quick deliveries stand on the line of their event (`joins_deliveries`)."""
+    """Prints lines for people; quick deliveries are on the line of their event (`joins_deliveries`)."""
 
     joins_deliveries = True
 
@@ -40,12 +40,12 @@ class LineReporter:
         self._widths = [6, 12, 3, 8]
 
     async def report_ready(self, relay: RunningRelay) -> None:
-        """Print where everything is."""
+        """Print the banner."""
         for line in await _build_banner(relay):
             self._terminal.print_line(*line)
 
     def report_event(self, row: EventRow, counts: Counter[str], joined: Sequence[Delivery]) -> None:
-        """Print an event with the deliveries that are `joined` on its line."""
+        """Print an event with its `joined` deliveries on one line."""
         plain = serialize_event_row(row, counts)
         parts: list[Part] = [format_clock_time(plain["received_at"]), "  ", *self._pad_columns(format_event(plain))]
         for delivery in joined:
@@ -55,7 +55,7 @@ class LineReporter:
         self._terminal.print_line(*parts)
 
     def report_delivery(self, row: EventRow | None, delivery: Delivery) -> None:
-        """Print how a delivery went, after its event was reported; `row` is None where that is gone."""
+        """Print the result of a delivery after its event; `row` is None if that was deleted."""
         event: list[Part] = [delivery.source, "", (f"#{delivery.event_id}", "bold")]
         if row is not None:
             event = format_event(serialize_event_row(row, Counter()))[:3]
@@ -74,14 +74,14 @@ class LineReporter:
         self._terminal.print_line((f"and {format_count(count, 'event')} more, up to #{last}", "dim"))
 
     def report_refusal(self, refused: RequestRefused) -> None:
-        """Print a refusal, and those like it only now and then."""
+        """Print a refusal, and similar ones only occasionally."""
         before = self._refusals.count((refused.source, refused.status))
         if before is not None:
             more = f", and {before} before it" if before else ""
             self._terminal.print_message(f"{_describe_refusal(refused)}{more}")
 
     def report_notice(self, text: str) -> None:
-        """Print what a person should know."""
+        """Print a notice."""
         self._terminal.print_message(("notice: ", "yellow"), text)
 
     def report_summary(self, totals: Totals) -> None:
@@ -103,7 +103,7 @@ class LineReporter:
 
 
 class JsonReporter:
-    """Prints JSON objects for a program, each with its `kind`; every delivery is one of its own."""
+    """Prints JSON objects for programs, each with its `kind`; each delivery is a separate one."""
 
     joins_deliveries = False
 
@@ -117,7 +117,7 @@ class JsonReporter:
         self._print("event", serialize_event_row(row, counts))
 
     def report_delivery(self, row: EventRow | None, delivery: Delivery) -> None:
-        """Print how a delivery went."""
+        """Print the result of a delivery."""
         del row
         self._print("delivery", serialize_delivery(delivery))
 
@@ -126,17 +126,17 @@ class JsonReporter:
         self._print("tunnel", {"state": change.state, "public_url": change.public_url, "detail": change.detail})
 
     def report_flood(self, count: int, last: int) -> None:
-        """Print nothing: a program gets every event."""
+        """Print nothing: a program gets all events."""
 
     def report_refusal(self, refused: RequestRefused) -> None:
-        """Print a refusal, and how many of its kind there were that were not printed."""
+        """Print a refusal, with the number of similar ones that were not printed."""
         before = self._refusals.count((refused.source, refused.status))
         if before is not None:
             about = {"source": refused.source, "status": refused.status, "remote": refused.remote}
             self._print("notice", {"text": _describe_refusal(refused)} | about | {"before": before})
 
     def report_notice(self, text: str) -> None:
-        """Print what a person should know."""
+        """Print a notice."""
         self._print("notice", {"text": text})
 
     def report_summary(self, totals: Totals) -> None:
@@ -144,7 +144,7 @@ class JsonReporter:
         self._print("summary", totals)
 
     async def report_ready(self, relay: RunningRelay) -> None:
-        """Print that relay listens and where everything is: the first line of all."""
+        """Print the `ready` object, which is always the first line."""
         facts = {
             "version": __version__,
             "pid": os.getpid(),
@@ -155,7 +155,7 @@ class JsonReporter:
             "data_dir": str(relay.config.server.data_dir),
         }
         self._print("ready", facts)
-        if relay.state.tunnel.state == "down":  # before the feed listened
+        if relay.state.tunnel.state == "down":  # before the feed was subscribed
             self.report_tunnel(relay.state.tunnel)
 
     def _print(self, kind: str, value: Totals) -> None:
@@ -171,7 +171,7 @@ def _describe_refusal(refused: RequestRefused) -> str:
 
 
 async def _build_banner(relay: RunningRelay) -> list[list[Part]]:
-    """Return where everything is, in eleven lines at most: dashboard, public URL, sources, targets, data, config."""
+    """Return the banner, at most eleven lines: dashboard, public URL, sources, targets, data, config."""
     base = relay.state.public_url or relay.ingress_url
     sources = [[source.name, base + source.path, _describe_secret(source)] for source in relay.sources.by_name.values()]
     inbox: Part = f"any name at {base}/webhooks/<name>"

@@ -1,4 +1,4 @@
-"""Who sends, as data: how each provider signs, names and repeats its webhooks, and why a signature failed.
+"""The providers as data: how each signs, names and retries its webhooks; and the signature doctor.
 
 Nothing here reads a file (samples, message codes and local keys apart), opens a connection or knows a running relay.
 """

@@ -1,4 +1,4 @@
-"""Setup handshakes: which one a request is, whether it is answered, with what, and what a person still has to do."""
+"""Setup handshakes: recognise them, decide whether and how to answer, and what the user still has to do."""
 
 import hmac
 import re
@@ -19,7 +19,7 @@ _SUMMARY_LENGTH = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChallengeOutcome:
-    """A setup handshake as a source takes it. `reply` None refuses it with `status`."""
+    """The outcome of a setup handshake. `reply` None refuses it with `status`."""
 
     name: str
     verification: Verification
@@ -28,7 +28,7 @@ class ChallengeOutcome:
 
 
 def find_challenge(provider: str, capture: Capture) -> tuple[Challenge, str] | None:
-    """Return the handshake that a request is, with what it asks for; None for an ordinary request."""
+    """Return the handshake of a request with its challenge; None for an ordinary request."""
     entry = find_provider(provider)
     known = GENERIC_CHALLENGES if provider in WITHOUT_PROVIDER else entry.challenges if entry else ()
     for challenge in known:
@@ -39,7 +39,7 @@ def find_challenge(provider: str, capture: Capture) -> tuple[Challenge, str] | N
 
 
 def find_offered_secret(provider: str, capture: Capture) -> str:
-    """Return the secret that a handshake brought; "" where it brought none."""
+    """Return the secret that a handshake offered; "" if it offered none."""
     found = find_challenge(provider, capture)
     reply = found[0].reply(found[1], None) if found else None
     return reply.offered if reply else ""
@@ -48,7 +48,7 @@ def find_offered_secret(provider: str, capture: Capture) -> str:
 def answer_challenge(
     source: Source, capture: Capture, verification: Verification, now: datetime
 ) -> ChallengeOutcome | None:
-    """Return how a handshake of the source's provider is answered; None for any other request.
+    """Return the outcome of a handshake of the source's provider; None for any other request.
 
     `verification` is what the source thinks of the signature; where a handshake is proven by a
     verify token, or needs no proof and has none, the one that comes back says so instead. Pure.
@@ -76,7 +76,7 @@ def answer_challenge(
 
 
 def build_challenge_event(source: Source, capture: Capture, handshake: ChallengeOutcome) -> NewEvent:
-    """Name a handshake as an event that claims no key; pure."""
+    """Return a handshake as an event without an idempotency key; pure."""
     verification, reply = handshake.verification, handshake.reply
     variable = default_secret_variable(source)
     todo = f": {reply.todo.format(variable=variable)}" if reply and reply.todo else ""
@@ -99,7 +99,7 @@ def build_challenge_event(source: Source, capture: Capture, handshake: Challenge
 
 
 def default_secret_variable(source: Source) -> str:
-    """Return the variable that a source's secret usually lies in."""
+    """Return the usual variable of a source's secret."""
     provider = find_provider(source.provider)
     if provider is not None:
         return provider.secret_variable
@@ -123,7 +123,7 @@ def _check_verify_token(tokens: tuple[Secret, ...], presented: str, locked: tupl
 
 
 def _find_signing_secret(source: Source, capture: Capture, now: datetime) -> Secret | None:
-    """Return the secret that signed the request, while two are accepted; else the newest."""
+    """Return the secret that signed the request if two are accepted, else the newest."""
     if source.scheme is not None and len(source.secrets) > 1:
         for secret in source.secrets:
             if source.scheme.verify((secret,), capture, now).verdict is Verdict.VERIFIED:

@@ -1,4 +1,4 @@
-"""The handshakes of single providers: each entry of the catalogue names its own."""
+"""The handshakes of individual providers, used by their catalogue entries."""
 
 import hmac
 import re
@@ -26,7 +26,7 @@ from relay.providers.schemes.vendor_schemes import SNS_HOST
 # What is asked for is signed or sent back, so it must be too plain to be anything else: a caller who may
 # choose the text of an HMAC could have a whole forged event signed (X's crc_token, Zoom's plainToken).
 _PLAIN = re.compile(r"[A-Za-z0-9+/=_.~-]{1,256}")
-_MAX_CHECK_BODY = 1_000  # bytes of a body with nothing but a check in it
+_MAX_CHECK_BODY = 1_000  # bytes of a body that is only a check
 _DISCORD_PING = re.compile(rb'"type"\s*:\s*[01]\b')
 _SNS_LINK = re.compile(rf"https://{SNS_HOST.pattern}/")
 
@@ -37,7 +37,7 @@ def find_subscription_link(capture: Capture) -> str | None:
     return link if isinstance(link, str) and _SNS_LINK.match(link) and visible_text(link) else None
 
 
-# The answer must be the challenge alone, as plain text; anything else and Twitch gives the subscription up
+# The response must be only the challenge, as plain text; otherwise Twitch drops the subscription
 # (twurple 8.1.4, https://dev.twitch.tv/docs/eventsub/handling-webhook-events/).
 def _read_twitch(capture: Capture) -> str | None:
     if capture.header("Twitch-Eventsub-Message-Type") != "webhook_callback_verification":
@@ -92,7 +92,7 @@ def _read_woocommerce(capture: Capture) -> str | None:
 
 
 def _read_ssl_check(*, signed: bool) -> Callable[[Capture], str | None]:
-    """Return what knows Slack's look at the certificate of a URL: nothing else may be in it, for it is not signed."""
+    """Return a reader of Slack's certificate check: it must contain nothing else, because it is not signed."""
 
     def read(capture: Capture) -> str | None:
         body = capture.body
@@ -138,7 +138,7 @@ def _empty_reply(*_: object) -> ChallengeReply:
 def _signed_reply(
     write: Callable[[str, bytes], dict[str, object]],
 ) -> Callable[[str, Secret | None], ChallengeReply | None]:
-    """Return what answers with the HMAC of what was asked for, as `write` puts it into JSON."""
+    """Return a reply with the HMAC of the challenge, formatted as JSON by `write`."""
 
     def reply(value: str, secret: Secret | None) -> ChallengeReply | None:
         if secret is None or not _PLAIN.fullmatch(value):
@@ -173,7 +173,7 @@ META_CHALLENGES = (
 GRAPH_CHALLENGES = (
     Challenge("Graph validation", read_query_parameter("validationToken", "POST"), echo_reply),
     Challenge("Graph validation", read_query_parameter("validationToken", "GET"), echo_reply),
-    # SharePoint's own webhooks spell it so.
+    # The spelling of SharePoint's own webhooks.
     Challenge("SharePoint validation", read_query_parameter("validationtoken", "POST"), echo_reply),
 )
 X_CHALLENGES = (
@@ -185,7 +185,7 @@ X_CHALLENGES = (
     ),
 )
 SNS_CHALLENGES = (
-    # Never fetched by relay itself: anyone who can write a body would choose where relay connects to.
+    # Never fetched by relay itself: the sender of a body would choose where relay connects to.
     Challenge("SNS subscription confirmation", _read_sns, _subscription_reply, proof=Proof.SIGNATURE),
 )
 _HEAD = Challenge("HEAD request", _read_head, lambda *_: ChallengeReply(body=b""))

@@ -1,4 +1,4 @@
-"""Schemes a user declares in relay.toml, under `[sources.NAME.signature]`."""
+"""Custom schemes declared in relay.toml, under `[sources.NAME.signature]`."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -53,7 +53,7 @@ SCHEMES = tuple(_SCHEME_KEYS)
 
 
 def build_custom_scheme(options: Mapping[str, object], load: VerifierLoader | None = None) -> Scheme:
-    """Return the scheme that a source declares; `load` finds the class that `verifier` names.
+    """Return the scheme that a source declares; `load` imports the class of `verifier`.
 
     Raises ConfigError whose sentence starts with the key at fault, `signature.digest: ...`.
     """
@@ -66,7 +66,7 @@ def build_custom_scheme(options: Mapping[str, object], load: VerifierLoader | No
 
 
 def list_mistakes(options: Mapping[str, object], load: VerifierLoader) -> Iterator[str]:
-    """Return every mistake of a plain table: each is replaced or left out in turn, so that the next one shows."""
+    """Return all mistakes of a table: each is corrected or removed in turn to find the next one."""
     rest, known = dict(options), set[str]()
     while True:
         try:
@@ -77,7 +77,7 @@ def list_mistakes(options: Mapping[str, object], load: VerifierLoader) -> Iterat
                 return
             known.add(key)
             yield error.full_text
-            # Another scheme has other keys: of those nothing is known yet.
+            # Another scheme has other keys, which are not known yet.
             if key == "scheme" or (rest.pop(key, None) is None and key not in _REPLACEMENTS):
                 return
             rest |= {key: _REPLACEMENTS[key]} if key in _REPLACEMENTS else {}
@@ -179,7 +179,7 @@ _BUILDERS: Mapping[str, Callable[[SignatureOptions], Scheme]] = {
         digest=parse_digest(options), encoding=parse_encoding(options, "base64"), **build_parts(options)
     ),
     "token": lambda options: SharedToken(place=parse_location(options, "a token"), prefix=options.prefix),
-    # `header` is for gateways that keep Authorization to themselves.
+    # `header` is for gateways that do not forward Authorization.
     "basic": lambda options: Basic(
         place=InHeader(*(parse_header_names(options) if options.header else ("Authorization",)))
     ),

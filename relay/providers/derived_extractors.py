@@ -1,4 +1,4 @@
-"""Extractors that make something of what others find, such as a short id, and those of a source without a provider."""
+"""Extractors derived from others, such as short ids, and the extractors of sources without a provider."""
 
 import hashlib
 import re
@@ -12,13 +12,13 @@ from relay.model.text import escape_unprintable
 from relay.providers.extractors import body, derive_text, first_of, header, join, make_extractor, only_with, split_path
 
 _MAX_LENGTH = 160
-# SendGrid and HubSpot send many events at once; a list beyond this is no batch of events.
+# SendGrid and HubSpot send many events at once; a longer list is not a batch of events.
 _MAX_ITEMS = 10_000
-# Prefixed ids (pi_, cus_, txn_) are recognised by their kind and first characters, as dashboards shorten them.
+# Prefixed ids (pi_, cus_, txn_) are shortened to prefix and first characters, as in dashboards.
 _ID = re.compile(r"(?:.*_)?[^_]{1,4}")
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,4})?")
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹", "KRW": "₩", "ILS": "₪", "NGN": "₦"}
-# Currencies without a smaller unit, whose amounts providers send as they are: https://docs.stripe.com/currencies
+# Currencies without a minor unit: https://docs.stripe.com/currencies
 _WITHOUT_CENTS = frozenset(
     ("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF")
 )
@@ -26,7 +26,7 @@ _WITHOUT_CENTS = frozenset(
 
 @derive_text
 def text_if(_: str, text: str) -> str | None:
-    """Extract a fixed text where another extractor finds something."""
+    """Extract a fixed text if another extractor finds something."""
     return text
 
 
@@ -38,19 +38,19 @@ def lookup(text: str, *names: str) -> str | None:
 
 @derive_text
 def strip_prefix(text: str, *prefixes: str) -> str | None:
-    """Extract a text without the first of some prefixes that it starts with, such as `refs/heads/`."""
+    """Extract a text without the first matching prefix, such as `refs/heads/`."""
     return next((text.removeprefix(prefix) for prefix in prefixes if text.startswith(prefix)), text) or None
 
 
 @derive_text
 def cut_at(text: str, *marks: str) -> str | None:
-    """Extract a text up to the first of some marks that it holds; the whole text where there is none."""
+    """Extract a text up to the first of some marks; the whole text if there is none."""
     return next((text.partition(mark)[0] for mark in marks if mark in text), text) or None
 
 
 @derive_text
 def short_id(text: str) -> str | None:
-    """Extract an id cut to what tells it apart in a list: `pi_3Rk2Qe8LmN0p` becomes `pi_3Rk2`."""
+    """Extract an id shortened for a list: `pi_3Rk2Qe8LmN0p` becomes `pi_3Rk2`."""
     match = _ID.match(text)
     return match[0] if match else None
 
@@ -88,7 +88,7 @@ def each_item(_: Capture, payload: Payload, items: str, *paths: str) -> str | No
     text = "-".join(found)
     if len(text) <= _MAX_LENGTH:
         return escape_unprintable(text)
-    # Two batches that begin alike must not become one: the second would count as a duplicate.
+    # Two batches with the same start must not get the same key: the second would count as a duplicate.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -102,13 +102,13 @@ def first_key(_: Capture, payload: Payload, besides: str, ending: str = "") -> s
 
 @make_extractor
 def body_digest(capture: Capture, _: Payload) -> str | None:
-    """Extract half of the body's SHA-256, which tells requests apart whose sender's ids are not unique."""
+    """Extract half of the body's SHA-256, for senders whose ids are not unique."""
     return hashlib.sha256(capture.body).hexdigest()[:32] if capture.body else None
 
 
 @make_extractor
 def only_single(capture: Capture, payload: Payload, extractor: Extractor, *lists: str) -> str | None:
-    """Extract a text of requests where each of some lists has one element: it says nothing of a second one."""
+    """Extract a text if each of some lists has one element, because it describes only the first."""
     found = (payload.at(*split_path(path)) for path in lists)
     if any(not isinstance(held, list) or len(held) != 1 for held in found):
         return None
@@ -116,7 +116,7 @@ def only_single(capture: Capture, payload: Payload, extractor: Extractor, *lists
 
 
 def format_money(amount: float, currency: str, *, minor: bool) -> str:
-    """Return an amount with its currency (ISO 4217), which is in the smaller unit where it is `minor`."""
+    """Return an amount with its currency (ISO 4217); with `minor` the amount is in the minor unit."""
     digits = 0 if currency in _WITHOUT_CENTS else 2
     text = f"{abs(amount) / (100 if minor and digits else 1):,.{digits}f}"
     symbol, sign = _SYMBOLS.get(currency), "-" if amount < 0 else ""
@@ -136,20 +136,20 @@ def _attribute(capture: Capture, payload: Payload, name: str) -> str | None:
 
 @make_extractor
 def _if_structured(capture: Capture, payload: Payload, extractor: Extractor) -> str | None:
-    """Extract a text of a body that is a CloudEvent itself: it says its `specversion`."""
+    """Extract a text from a body that is a CloudEvent itself, which has a `specversion`."""
     return None if payload.json_at("specversion") is None else extractor(capture, payload)
 
 
 @make_extractor
 def _if_batched(capture: Capture, payload: Payload, extractor: Extractor) -> str | None:
-    """Extract a text of a batch of CloudEvents."""
+    """Extract a text from a batch of CloudEvents."""
     return extractor(capture, payload) if capture.content_type == _BATCH_CONTENT_TYPE else None
 
 
 cloudevent_type = first_of(_attribute("type"), _if_structured(body("type")), _if_batched(body("0.type")))
 """The type of a CloudEvent, of the first one in a batch."""
 
-# An id is unique within its source alone. The source comes first: as a URI reference it holds no space.
+# An id is unique only within its source. The source is first: as a URI reference it contains no space.
 cloudevent_key = first_of(
     join(" ", _attribute("source"), _attribute("id"), whole=True),
     _if_structured(join(" ", "source", "id", whole=True)),
@@ -158,7 +158,7 @@ cloudevent_key = first_of(
 """The key of a CloudEvent, or of a whole batch of them: source and id."""
 
 
-# What the senders of the catalogue call the type, the commonest first; a nested one counts before its object.
+# Names of the type at the catalogue's senders, the commonest first; a nested one before its object.
 _TYPE_NAMES = ("type", "event_type", "eventType", "event.type", "event.name", "event", "topic", "action")
 
 default_event_type = first_of(
@@ -177,7 +177,7 @@ default_items = ItemPaths(((None,), ("events", None)), unless=tuple({name.partit
 default_idempotency_key = first_of(
     cloudevent_key,
     header("Idempotency-Key"),
-    # With its companions alone it is the message's id (Standard Webhooks); elsewhere it may be the webhook's own.
+    # The message's id only with its companions (Standard Webhooks); elsewhere it may be the webhook's id.
     only_with(header("webhook-id"), header("webhook-timestamp")),
     only_with(header("svix-id"), header("svix-timestamp")),
 )

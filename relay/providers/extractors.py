@@ -1,6 +1,6 @@
 """Extractors: small frozen values that take one text out of a request, such as an event type, a key or a summary.
 
-They are values and no closures, so that the configuration of two sources can be compared and a rejected request
+They are values, not closures, so that the configuration of two sources can be compared and a rejected request
 can name the field that it lacks. The catalogue builds them by the lower-case names at the end.
 """
 
@@ -22,7 +22,7 @@ from relay.model.values import dataclass
 Path = tuple[str | int, ...]
 """A way into JSON, by keys and list positions."""
 
-# An idempotency key is a column with an index; longer ones keep their beginning and a digest.
+# An idempotency key is an indexed column; longer ones keep their start and a digest.
 MAX_LENGTH = 200
 
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
@@ -47,7 +47,7 @@ class HeaderExtractor:
 
 @dataclass(frozen=True, slots=True)
 class BodyExtractor:
-    """A text, number or boolean in the payload, by keys and list positions."""
+    """A text, number or boolean in the payload, by keys and list indices."""
 
     keys: Path
 
@@ -62,7 +62,7 @@ class BodyExtractor:
 
 @dataclass(frozen=True, slots=True)
 class FormExtractor:
-    """The first value of a form field, or of a query parameter where there is no body."""
+    """The first value of a form field, or of a query parameter if there is no body."""
 
     name: str
 
@@ -106,7 +106,7 @@ class FirstExtractor:
 
 @dataclass(frozen=True, slots=True)
 class JoinExtractor:
-    """Several texts joined; what is missing is left out, or with `whole` leaves nothing."""
+    """Several texts joined; missing ones are left out, or with `whole` give no result."""
 
     separator: str
     extractors: tuple[Extractor, ...]
@@ -125,7 +125,7 @@ class JoinExtractor:
 
 @dataclass(frozen=True, slots=True)
 class OnlyWithExtractor:
-    """A text that counts only where some others are there too."""
+    """A text that is used only if some others are present."""
 
     extractor: Extractor
     others: tuple[Extractor, ...]
@@ -138,7 +138,7 @@ class OnlyWithExtractor:
 
 @dataclass(frozen=True, slots=True)
 class FunctionExtractor:
-    """What a function reads with its further arguments; where the first is an extractor, nothing without its text."""
+    """The result of a function with further arguments; if the first is an extractor, nothing without its text."""
 
     function: Callable[..., str | None]
     arguments: tuple[object, ...]
@@ -150,7 +150,7 @@ class FunctionExtractor:
 def make_extractor(
     function: Callable[Concatenate[Capture, Payload, _Further], str | None],
 ) -> Callable[_Further, Extractor]:
-    """Return what takes the further arguments of a function, and gives the extractor that calls it with them."""
+    """Return a factory of extractors that call a function with further arguments."""
 
     @wraps(function)
     def make(*arguments: _Further.args, **named: _Further.kwargs) -> Extractor:
@@ -162,7 +162,7 @@ def make_extractor(
 def derive_text(
     function: Callable[Concatenate[str, _Further], str | None],
 ) -> Callable[Concatenate[Extractor | str, _Further], Extractor]:
-    """Return what takes a part and the further arguments of a function of its text, and gives their extractor."""
+    """Return a factory of extractors that call a function with the text of a part and further arguments."""
     change: Callable[..., str | None] = function
 
     def derive(capture: Capture, payload: Payload, extractor: Extractor, *arguments: object) -> str | None:
@@ -181,7 +181,7 @@ header, form, query = HeaderExtractor, FormExtractor, QueryExtractor
 
 @lru_cache(maxsize=1024)
 def split_path(path: str) -> Path:
-    """Return a way into JSON: `data.items.0.id`, "" for all of it."""
+    """Return the keys of a path into JSON: `data.items.0.id`, "" for the whole."""
     return tuple([int(key) if key.isdigit() else key for key in path.split(".")]) if path else ()
 
 
@@ -196,39 +196,39 @@ def first_of(*parts: Extractor | str) -> Extractor:
 
 
 def optional(extractor: Extractor) -> Extractor:
-    """Extract "" where the other finds nothing, for a joined text that is needed whole."""
+    """Extract "" if the other finds nothing, for a joined text that needs all parts."""
     return FirstExtractor((extractor, constant("")))
 
 
 def join(separator: str, *parts: Extractor | str, whole: bool = False) -> Extractor:
-    """Extract several texts, joined; what is missing is left out, or with `whole` leaves nothing."""
+    """Extract several texts, joined; missing ones are left out, or with `whole` give no result."""
     return JoinExtractor(separator, tuple(map(read_part, parts)), whole=whole)
 
 
 def summarize(*parts: Extractor | str) -> Extractor:
-    """Extract what tells an event apart in a list, joined by middle dots; what is missing is left out."""
+    """Extract the summary of an event, joined by middle dots; missing parts are left out."""
     return join(" · ", *parts)
 
 
 def join_key(*parts: Extractor | str) -> Extractor:
-    """Extract an idempotency key of several texts, joined by hyphens; None where one of them is missing."""
+    """Extract an idempotency key of several texts, joined by hyphens; None if one of them is missing."""
     return join("-", *parts, whole=True)
 
 
 def add_prefix(prefix: str, part: Extractor | str) -> Extractor:
-    """Extract a text with another before it; None where there is none."""
+    """Extract a text with a prefix; None if there is no text."""
     return join("", constant(prefix), part, whole=True)
 
 
 def read_part(part: Extractor | str) -> Extractor:
-    """Return a part as an extractor: a text is a path of the body, and one that ends in `?` is optional."""
+    """Return a part as an extractor: a string is a path into the body, and is optional if it ends in `?`."""
     if not isinstance(part, str):
         return part
     return optional(body(part[:-1])) if part.endswith("?") else body(part)
 
 
 def only_with(extractor: Extractor, *others: Extractor) -> Extractor:
-    """Extract a text only where the others find one, too."""
+    """Extract a text only if the others find one, too."""
     return OnlyWithExtractor(extractor, others)
 
 
@@ -239,7 +239,7 @@ def constant(_: Capture, __: Payload, text: str) -> str | None:
 
 
 def parse_extractor(text: str) -> Extractor:
-    """Return what relay.toml means by `header:NAME`, `body:/json/pointer` or `query:NAME`. Raises ConfigError."""
+    """Return the extractor for `header:NAME`, `body:/json/pointer` or `query:NAME`. Raises ConfigError."""
     kind, _, rest = text.partition(":")
     if kind not in ("header", "body", "query") or not rest.strip():
         raise ConfigError(
@@ -259,7 +259,7 @@ def parse_extractor(text: str) -> Extractor:
 
 
 def _find_root(extractor: Extractor) -> str | None:
-    """Return the key of an object as the body without which an extractor finds nothing; None for no such key."""
+    """Return the key of the body without which an extractor finds nothing; None if there is no such key."""
     match extractor:
         case BodyExtractor(keys=(str(key), *_)):
             return key
@@ -287,6 +287,6 @@ def _limit_text(text: str) -> str | None:
     readable = escape_unprintable(text)
     if len(readable) <= MAX_LENGTH:
         return readable
-    # Two keys that differ only in their ends must not become one: the second event would be lost.
+    # Two keys that differ only at their ends must not become equal: the second event would be lost.
     mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f"{readable[: MAX_LENGTH - 17]}…{mark}"

@@ -1,4 +1,4 @@
-"""What a setup handshake is made of: what a request asks for, the proof, the reply."""
+"""The parts of a setup handshake: the challenge, the proof, the reply."""
 
 import json
 import re
@@ -14,12 +14,12 @@ from relay.model.payload import PayloadError, parse_form
 from relay.model.secret import Secret
 from relay.model.values import dataclass
 
-# Control characters in an echoed text would let its sender write headers or lines of a log.
+# Control characters in an echoed text would allow its sender to write headers or log lines.
 _VISIBLE = re.compile(r"[\x20-\x7e]{1,2048}")
 
 
 class Proof(Enum):
-    """What must be right before a handshake is answered: the signature, a verify token, or nothing."""
+    """The proof that a handshake needs: the signature, a verify token, or nothing."""
 
     SIGNATURE = "signature"
     TOKEN = "token"  # noqa: S105 - the kind of proof, no secret
@@ -28,9 +28,9 @@ class Proof(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChallengeReply:
-    """What a provider wants to hear; `body` None means the source's own answer.
+    """The reply to a provider; `body` None means the source's own answer.
 
-    `offered` is a secret that the provider gave away in the handshake, and `todo` what is left for a person to do.
+    `offered` is a secret that the provider sent in the handshake, and `todo` what the user still has to do.
     """
 
     status: int = 200
@@ -43,7 +43,7 @@ class ChallengeReply:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One handshake of a provider.
+    """A handshake of a provider.
 
     `read` returns what a request asks for, None when it is no such handshake. `reply` makes the
     answer from it and from the secret that is proven right, None being none; it gives None where
@@ -57,13 +57,13 @@ class Challenge:
     token: Callable[[Capture], str] = lambda _: ""
 
 
-# Slack and Zoom send their challenge as an ordinary event of a type of its own.
+# Slack and Zoom send their challenge as an ordinary event with its own type.
 def read_json_where(key: str, value: str, *path: str) -> Callable[[Capture], str | None]:
-    """Return what reads the text at `path` of a JSON body whose `key` says `value`."""
+    """Return a reader of the text at `path` in a JSON body whose `key` is `value`."""
     needle = value.encode()
 
     def read(capture: Capture) -> str | None:
-        # Looking for the word first spares ordinary events a reading of their body.
+        # Searching for the word first avoids parsing the body of ordinary events.
         if needle not in capture.body:
             return None
         return visible_text(capture.payload.json_at(*path)) if capture.payload.json_at(key) == value else None
@@ -72,7 +72,7 @@ def read_json_where(key: str, value: str, *path: str) -> Callable[[Capture], str
 
 
 def read_query_parameter(name: str, method: str) -> Callable[[Capture], str | None]:
-    """Return what reads a query parameter of requests of one method."""
+    """Return a reader of a query parameter for requests of one method."""
 
     def read(capture: Capture) -> str | None:
         if capture.method != method or f"{name}=" not in capture.query:
@@ -83,14 +83,14 @@ def read_query_parameter(name: str, method: str) -> Callable[[Capture], str | No
 
 
 def read_hub_challenge(capture: Capture) -> str | None:
-    """Read what Meta, or a hub of WebSub, asks back before it takes an address."""
+    """Read the challenge of Meta or of a WebSub hub."""
     if capture.method != "GET" or find_query_value(capture, "hub.mode") != "subscribe":
         return None
     return find_query_value(capture, "hub.challenge")
 
 
 def echo_reply(value: str, _: Secret | None) -> ChallengeReply:
-    """Return what was asked for, as text."""
+    """Return the challenge as text."""
     return ChallengeReply(body=value.encode())
 
 
@@ -100,24 +100,24 @@ def json_reply(value: Mapping[str, object]) -> ChallengeReply:
 
 
 def echo_json(key: str) -> Callable[[str, Secret | None], ChallengeReply]:
-    """Return what sends back in JSON, under a key, what was asked for."""
+    """Return a reply with the challenge as JSON under a key."""
     return lambda value, _: json_reply({key: value})
 
 
 def visible_text(value: object) -> str | None:
-    """Return a text that may be sent back: printable ASCII in one line; None for anything else."""
+    """Return a text that may be echoed: printable ASCII in one line; None for anything else."""
     return value if isinstance(value, str) and _VISIBLE.fullmatch(value) else None
 
 
 def find_query_value(capture: Capture, name: str) -> str | None:
-    """Return the first value of a query parameter, as `visible_text` takes it."""
+    """Return the first value of a query parameter, as checked by `visible_text`."""
     pairs = parse_qsl(capture.query, keep_blank_values=True, errors="replace")
     return next((visible_text(value) for key, value in pairs if key == name), None)
 
 
-# A repeated field is read differently by different frameworks, so it makes no handshake.
+# Frameworks read repeated fields differently, so they are not accepted in a handshake.
 def parse_form_fields(capture: Capture) -> Mapping[str, str]:
-    """Return the fields of a form body, none where it is no form or has one of them twice."""
+    """Return the fields of a form body; none if it is not a form or has repeated fields."""
     try:
         pairs = parse_form(capture.body)
     except PayloadError:
@@ -128,15 +128,15 @@ def parse_form_fields(capture: Capture) -> Mapping[str, str]:
 WITHOUT_PROVIDER = frozenset({"unknown", "custom"})
 """What sources without a provider of the catalogue have in its place."""
 
-# A challenge is small everywhere; a larger body is an event, whatever it looks like.
-_MAX_BODY = 4_000  # bytes of a body with nothing but a challenge in it
+# Challenges are small; a larger body is an event.
+_MAX_BODY = 4_000  # bytes of a body that is only a challenge
 _ORIGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?")
 _EVENT_GRID = "Microsoft.EventGrid.SubscriptionValidationEvent"
 _TOPIC = re.compile(r"[\x21-\x7e]{1,2048}")
 
 
 def _read_event_grid(capture: Capture) -> str | None:
-    """Read the code of a validation event, which comes alone in its list.
+    """Read the code of a validation event, which is the only one in its list.
 
     https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema
     """
@@ -149,7 +149,7 @@ def _read_event_grid(capture: Capture) -> str | None:
 
 
 def _read_cloudevents(capture: Capture) -> str | None:
-    """Read who asks for permission to send CloudEvents (HTTP 1.1 Web Hooks for Event Delivery, section 4)."""
+    """Read the origin that asks to send CloudEvents (HTTP 1.1 Web Hooks for Event Delivery, section 4)."""
     origin = capture.header("WebHook-Request-Origin") or ""
     is_asked = capture.method == "OPTIONS" and not capture.body and _ORIGIN.fullmatch(origin)
     return origin if is_asked else None
@@ -158,27 +158,27 @@ def _read_cloudevents(capture: Capture) -> str | None:
 # https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md, section 4.2: the rate is requests a
 # minute, or an asterisk for no limit.
 def _cloudevents_reply(origin: str, _: Secret | None) -> ChallengeReply:
-    # A callback that the request names is never called: the caller would choose where relay connects to.
+    # A callback in the request is never called: the caller would choose where relay connects to.
     headers = (("WebHook-Allowed-Origin", origin), ("WebHook-Allowed-Rate", "*"), ("Allow", "POST, OPTIONS"))
     return ChallengeReply(body=b"", headers=headers)
 
 
 def _read_websub(capture: Capture) -> str | None:
-    """Read a hub's question whether a subscription is wanted (WebSub, 5.3). An end of one is never confirmed."""
+    """Read a hub's verification of a subscription (WebSub, 5.3). An unsubscription is never confirmed."""
     challenge = read_hub_challenge(capture)
     is_named = challenge is not None and _TOPIC.fullmatch(find_query_value(capture, "hub.topic") or "")
     return challenge if is_named else None
 
 
 def _read_challenge_query(capture: Capture) -> str | None:
-    """Read a challenge that is all there is to a GET: Nylas, Adobe I/O Events and others."""
+    """Read a challenge that is the only parameter of a GET: Nylas, Adobe I/O Events and others."""
     if capture.method != "GET" or capture.body or "&" in capture.query:
         return None
     return find_query_value(capture, "challenge") if capture.query.startswith("challenge=") else None
 
 
 def _read_challenge_json(capture: Capture) -> str | None:
-    """Read a challenge that is all there is to a JSON body: monday.com and Miro, with a token Lark."""
+    """Read a challenge that is the only field of a JSON body: monday.com and Miro, with a token Lark."""
     if capture.method != "POST" or b'"challenge"' not in capture.body:
         return None
     value = _parse_small_json(capture)
@@ -196,7 +196,7 @@ def _read_smartsheet(capture: Capture) -> str | None:
     return visible_text(challenge) if is_check and value["challenge"] == challenge else None
 
 
-# The challenge goes back in a header and in the body, either of which may be what is compared.
+# The challenge is echoed in a header and in the body, because either may be compared.
 def _smartsheet_reply(challenge: str, _: Secret | None) -> ChallengeReply:
     reply = json_reply({"smartsheetHookResponse": challenge})
     return replace(reply, headers=(("Smartsheet-Hook-Response", challenge),))
@@ -217,7 +217,7 @@ def _parse_small_json(capture: Capture) -> Any:
 
 
 GENERIC_CHALLENGES = (
-    # Where the source checks a signature, what comes with one in its header must be rightly signed.
+    # If the source checks a signature, a request with one must be signed correctly.
     Challenge("Event Grid validation", _read_event_grid, echo_json("validationResponse"), proof=Proof.SIGNATURE),
     Challenge("CloudEvents permission", _read_cloudevents, _cloudevents_reply),
     Challenge("WebSub verification", _read_websub, echo_reply),

@@ -1,4 +1,4 @@
-"""Key pairs of relay's own, one for a source whose provider alone could sign: made once, for their owner's eyes."""
+"""relay's own key pairs, for sources whose provider signs with a private key: created once, in private files."""
 
 import base64
 import re
@@ -21,12 +21,12 @@ from relay.providers.schemes.base import Scheme
 from relay.providers.schemes.key_pairs import PAIR_CLASSES, PairKind, PrivateKey, load_key
 from relay.providers.schemes.one_of import OneOf, PairScheme
 
-# The form of a source's name: nothing else may become the name of a file.
+# The form of a source's name: no other text may become a file name.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-# A replay to an app of one's own can then be signed by SendGrid's, Discord's or PayPal's scheme: the app is given
-# the public half instead of the provider's.
+# A replay can then be signed by SendGrid's, Discord's or PayPal's scheme: the app is configured with
+# the public half instead of the provider's key.
 class LocalKeyStore:
     """Private keys in a folder, `<source>.pem` in PKCS #8: the folder 0700, each file 0600."""
 
@@ -34,7 +34,7 @@ class LocalKeyStore:
         self._folder = folder
 
     def find(self, name: str, kind: PairKind) -> str | None:
-        """Return the key of a source as PEM; None while it has none of that kind."""
+        """Return the key of a source as PEM; None if it has none of that kind."""
         if not _NAME.fullmatch(name):
             return None
         try:
@@ -45,9 +45,9 @@ class LocalKeyStore:
         return pem if pair and pair.private and isinstance(pair.public, PAIR_CLASSES[kind]) else None
 
     def make(self, name: str, kind: PairKind) -> str:
-        """Return the key of a source, made now where it has none of that kind.
+        """Return the key of a source, created if it has none of that kind.
 
-        Raises SigningError where it cannot be kept.
+        Raises SigningError if it cannot be stored.
         """
         if not _NAME.fullmatch(name):
             raise SigningError("This source's name is not a valid file name, so relay stores no key for it.")
@@ -67,17 +67,17 @@ class LocalKeyStore:
 
 _GENERATORS: dict[PairKind, Callable[[], PrivateKey]] = {
     "ed25519": Ed25519PrivateKey.generate,
-    # P-256 is the one curve of SendGrid and Plaid.
+    # P-256 is the only curve of SendGrid and Plaid.
     "p256": lambda: generate_private_key(SECP256R1()),
-    # 2048 bits: enough for a key that signs tests, and quick enough to make at start.
+    # 2048 bits: enough for a key that signs tests, and quick to create.
     "rsa": lambda: generate_rsa(public_exponent=65537, key_size=2048),
 }
 
 
 def find_pair_scheme(source: Source) -> PairScheme | None:
-    """Return the scheme that only the provider can sign for, None where the source's secret can sign.
+    """Return the scheme that only the provider can sign for, None if the source's secret can sign.
 
-    A source without any secret counts only where its provider signs in no other way.
+    A source without any secret counts only if its provider signs in no other way.
     """
     schemes = source.scheme.schemes if isinstance(source.scheme, OneOf) else (source.scheme,)
     of_pairs = [scheme for scheme in schemes if isinstance(scheme, PairScheme)]
@@ -93,7 +93,7 @@ def trust_own_key(source: Source, scheme: PairScheme, pem: str) -> Source:
 
 
 def make_run_secret(source: Source, sample: Capture, now: datetime) -> LocalKey | None:
-    """Return a secret in the form that a source without one takes, proved by signing `sample` with it.
+    """Return a temporary secret for a source without one, tested by signing `sample` with it.
 
     None for a source that has a secret or expects no signature, and for schemes that no secret signs for.
     """
@@ -114,7 +114,7 @@ def make_run_secret(source: Source, sample: Capture, now: datetime) -> LocalKey 
 
 
 def _make_secrets() -> Iterator[str]:
-    """Yield random secrets of 256 bits in the forms that schemes take: hex, Svix's, user and password."""
+    """Yield random secrets of 256 bits in the forms of schemes: hex, Svix's, user and password."""
     yield secrets.token_hex(32)
     yield "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     yield f"relay:{secrets.token_hex(32)}"

@@ -1,4 +1,4 @@
-"""How a provider's requests report the status of a mail or SMS, as data; and what its codes mean."""
+"""Status reports of mails and SMS in a provider's requests, as data; and the meaning of its codes."""
 
 import re
 import tomllib
@@ -20,7 +20,7 @@ from relay.providers.extractors import header, make_extractor, query, split_path
 _MAX_DETAIL = 400
 
 _HEADER = "X-Message-ID"
-# How people write that name as a tag, a custom argument or a query parameter: X-Message-ID, message_id, messageId.
+# Spellings of that name as a tag, a custom argument or a query parameter: X-Message-ID, message_id, messageId.
 # Mail providers write custom headers, tags and arguments back in their own case, some without the X.
 _NAMES = ("xmessageid", "messageid")
 
@@ -48,7 +48,7 @@ class MessageStatuses:
     items: ItemPaths | None = None
 
     def __call__(self, capture: Capture, payload: Payload) -> tuple[StatusReport, ...]:
-        """Return a report for each status the request tells. Never raises."""
+        """Return the status reports in a request. Never raises."""
         items = [Payload.of(item) for _, item in self.items.split(payload).found] if self.items else [payload]
         made = (self._read(capture, item) for item in items)
         return tuple(report for report in made if report is not None)
@@ -70,7 +70,7 @@ class MessageStatuses:
             external_ids=tuple(dict.fromkeys(normalize_id(text) for text in ids if text)),
             embedded_id=normalize_id(self.embedded(capture, item) or ""),
             recipients=parse_addresses(self.recipient(capture, item) or ""),
-            # Twilio tells no time, SendGrid and Mailgun seconds (Mailgun with a fraction), the others ISO 8601.
+            # Twilio sends no time, SendGrid and Mailgun seconds (Mailgun with a fraction), the others ISO 8601.
             at=parse_time(self.at(capture, item)) if self.at else None,
             code=escape_unprintable(code or "", 80),
             detail=escape_unprintable(detail or "", _MAX_DETAIL),
@@ -90,14 +90,14 @@ def embedded_id(capture: Capture, payload: Payload, *paths: str) -> str | None:
         text = next((str(value) for value in found if type(value) in (str, int)), "")
         if text.strip():
             return escape_unprintable(text, MAX_ID)
-    # The query is part of an address that the sender chose; the header is what a proxy may add.
+    # The query is part of the sender's URL; a header may be added by a proxy.
     texts = (query(name)(capture, payload) for name in ("message_id", "message-id", _HEADER))
     return next((text for text in texts if text), None) or header(_HEADER)(capture, payload)
 
 
 @make_extractor
 def text_list(_: Capture, payload: Payload, path: str) -> str | None:
-    """Extract a text of the body as long as it is, or the texts of a list joined by commas."""
+    """Extract a text of the body without a limit, or the texts of a list joined by commas."""
     found = payload.at(*split_path(path))
     held = found[:MAX_ADDRESSES] if isinstance(found, list) else [found]
     return ", ".join(text[:_MAX_DETAIL] for text in held if isinstance(text, str)).strip() or None
@@ -123,7 +123,7 @@ def _normalize_name(name: object) -> str:
     return name.lower().replace("-", "").replace("_", "") if isinstance(name, str) else ""
 
 
-# Only the class of the first number is fixed: 2 is success, 4 is tried again, 5 is final. The rest is looked up.
+# Only the first digit is fixed: 2 is success, 4 is temporary, 5 is permanent. The rest is looked up.
 _ENHANCED_CODE = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})")
 
 
@@ -136,7 +136,7 @@ class CodeMeaning:
 
 
 def explain_code(provider: str, code: str) -> CodeMeaning | None:
-    """Return what a provider's code means; None for one that is not listed."""
+    """Return the meaning of a provider's code; None if it is not listed."""
     tables = _load_codes()
     for table in tables.values():
         if provider in table["providers"] and code in table["codes"]:

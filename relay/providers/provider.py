@@ -1,4 +1,4 @@
-"""A provider, as data: how it signs, names and labels the webhooks that it sends, and what it expects back."""
+"""A provider as data: how it signs and names its webhooks, and the response it expects."""
 
 import dataclasses
 import re
@@ -52,7 +52,7 @@ class Schedule:
 
     @property
     def published(self) -> bool:
-        """Return whether the provider publishes when it retries."""
+        """Return whether the provider documents the times of its retries."""
         return self.spread is None
 
     @property
@@ -81,7 +81,7 @@ STANDARD_SCHEDULE = Schedule(
 
 
 class OtherCredential(NamedTuple):
-    """How the provider's other credentials start, which never sign a webhook: what those are, and what signs."""
+    """Prefixes of the provider's other credentials, which never sign webhooks: what they are, and what signs."""
 
     prefixes: tuple[str, ...]
     title: str
@@ -147,7 +147,7 @@ class Provider:
 
     @property
     def own_headers(self) -> tuple[str, ...]:
-        """Return the headers that nothing but this provider sends."""
+        """Return the headers that only this provider sends."""
         if self.recognise is not None:
             return self.recognise
         places = [getattr(scheme, "place", None) for scheme in self.schemes]
@@ -156,30 +156,30 @@ class Provider:
 
     @property
     def secret_variable(self) -> str:
-        """Return the variable that usually holds its secret."""
+        """Return the usual variable of its secret."""
         return self.secret_env[0]
 
     def list_steps(self, url: str) -> tuple[str, ...]:
-        """Return how to set it up to send to an address."""
+        """Return the setup steps for a URL."""
         steps = self.steps.replace("{secret}", self.secret_variable)
         return tuple(step.strip().replace("{url}", url) for step in steps.splitlines())
 
     @property
     def scheme(self) -> SignatureScheme | None:
-        """Return the one scheme a source verifies with: several become a choice by headers."""
+        """Return the scheme of a source; several become a choice by headers."""
         if len(self.schemes) > 1:
             return OneOf(schemes=self.schemes)
         return self.schemes[0] if self.schemes else None
 
     @property
     def default_answer(self) -> Answer:
-        """Return the answer that it gets unless relay.toml says otherwise."""
+        """Return the default response to it."""
         if not self.answer_body:
             return Answer(form_body=self.form_answer)
         return Answer(body=self.answer_body, content_type=self.answer_type)
 
     def select_scheme(self, name: str) -> Scheme:
-        """Return the one scheme of that name, which then takes every secret of its form.
+        """Return the scheme of that name, which then accepts all secrets of its form.
 
         Raises ConfigError, with the names there are.
         """
@@ -188,7 +188,7 @@ class Provider:
             known = [scheme.name for scheme in self.schemes if scheme.name]
             hint = f"use {' or '.join(known)}" if known else f"leave it out: {self.title} signs in one way only"
             raise ConfigError(f"scheme: {self.title} has no scheme '{escape_unprintable(name, 40)}'", hint=hint)
-        # A source that names its scheme takes secrets of any form for it, with or without their prefix.
+        # A source that names its scheme accepts secrets with or without their prefix.
         if isinstance(scheme, SignedText) and scheme.key.exclusive:
             return dataclasses.replace(scheme, key=dataclasses.replace(scheme.key, exclusive=False))
         return scheme

@@ -1,4 +1,4 @@
-"""Which address a sender called: schemes that sign the URL are checked against these addresses and no others.
+"""The addresses that a sender may have called: schemes that sign the URL are checked with these only.
 
 A request names its own host, so a caller who may choose that could have a signature accepted that was
 made for another receiver with the same secret. Where relay knows its addresses, the Host decides nothing.
@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from relay.model.event import Capture, Source
 from relay.model.values import dataclass
 
-# What proxies and tunnel agents add, and no caller behind them can take away.
+# Headers that proxies and tunnel agents add, and that callers behind them cannot remove.
 _ADDED_BY_PROXIES = frozenset(
     {
         "forwarded",  # RFC 7239
@@ -41,7 +41,7 @@ class OwnAddresses:
 
 
 def list_sender_urls(source: Source, capture: Capture, own: OwnAddresses | None = None) -> tuple[str, ...]:
-    """Return the URLs that the sender of a request may have signed, the likeliest first; never none.
+    """Return the URLs that the sender of a request may have signed, the likeliest first; at least one.
 
     The source's `public_url` alone where it is set. Otherwise the tunnel's URL, preceded by the ingress's own
     for a caller on this computer that came past the tunnel. Where relay knows neither, the URL by the request's
@@ -55,16 +55,16 @@ def list_sender_urls(source: Source, capture: Capture, own: OwnAddresses | None 
         return (capture.url or _url_by_host(capture, own),)
     tail = f"{capture.path}?{capture.query}" if capture.query else capture.path
     found = [_url_by_host(capture, own)] if is_direct(capture, own) else []
-    # A provider calls the tunnel; only a person at this computer calls the ingress itself.
+    # A provider calls the tunnel; only local callers call the ingress itself.
     found.append(own.tunnel + tail)
     if capture.url.startswith("https://"):
-        # The tunnel had another address when this came. One by the Host of a request is always http.
+        # The tunnel had another address at the time. A URL from the Host header is always http.
         found.append(capture.url)
     return tuple(dict.fromkeys(found))
 
 
 def set_sender_url(capture: Capture, urls: tuple[str, ...]) -> Capture:
-    """Return the request as sent to the likeliest of its URLs."""
+    """Return the request with the likeliest of its URLs."""
     return capture if capture.url == urls[0] else capture.called_at(urls[0])
 
 
@@ -80,7 +80,7 @@ def build_public_url(public_url: str, source_path: str, path: str, query: str) -
 def is_direct(capture: Capture, own: OwnAddresses) -> bool:
     """Return whether a request was made on this computer to the ingress itself, and not through the tunnel.
 
-    A tunnel's agent runs on this computer, too, but it says for whom it calls.
+    A tunnel's agent runs on this computer, too, but it names its caller.
     """
     host = (capture.header("Host") or "").lower()
     if host not in own.ingress_hosts or not _is_local(capture.remote, own):
@@ -105,10 +105,10 @@ def _is_local(remote: str, own: OwnAddresses) -> bool:
 
 
 def _path_below(path: str, source_path: str) -> str:
-    """Return what a path has below its source's, with its slash; "" for nothing."""
+    """Return the part of a path below its source's, with its slash; "" if there is none."""
     root = source_path.rstrip("/")
     if path.startswith(root):
         return path[len(root) :]
-    # Escapes may spell the same path (/webhooks/tw%69lio), but not its slashes.
+    # The same path may be escaped (/webhooks/tw%69lio), but not its slashes.
     segments = path.split("/")[root.count("/") + 1 :]
     return "/" + "/".join(segments) if segments else ""

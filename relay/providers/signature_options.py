@@ -1,4 +1,4 @@
-"""The parts of a declared scheme: each key of `[sources.NAME.signature]` as what schemes are made of."""
+"""The keys of `[sources.NAME.signature]`, converted to the parts of schemes."""
 
 from typing import Annotated, Any, TypeVar
 
@@ -25,7 +25,7 @@ _URLS: tuple[UrlForm, ...] = ("as_given", "no_port", "with_port", "unescaped")
 class SignatureOptions:
     """The keys of `[sources.NAME.signature]`, as written.
 
-    The one declaration of each: its type, what it means and its default, for relay.toml and for schemes.
+    Each is declared once: its type, meaning and default, for relay.toml and for schemes.
     """
 
     scheme: Annotated[
@@ -74,7 +74,7 @@ class SignatureOptions:
 
 
 def build_parts(options: SignatureOptions) -> dict[str, Any]:
-    """Return the fields that every SignedText takes. Raises ConfigError led by the key at fault."""
+    """Return the fields of all SignedText schemes. Raises ConfigError prefixed with the key at fault."""
     parts: dict[str, Any] = {
         "place": parse_location(options, "a signature"),
         "layout": _parse_layout(options),
@@ -89,7 +89,7 @@ def build_parts(options: SignatureOptions) -> dict[str, Any]:
 
 
 def parse_location(options: SignatureOptions, what: str) -> Location:
-    """Return where the signature or token stands: exactly one of header, query, json and form."""
+    """Return the location of the signature or token: exactly one of header, query, json and form."""
     places = [name for name in ("header", "query", "json", "form") if getattr(options, name)]
     if not places and what == "a signature":
         raise ConfigError("signature.header: missing", hint='name the header of the signature: header = "X-Signature"')
@@ -111,7 +111,7 @@ def parse_location(options: SignatureOptions, what: str) -> Location:
 
 
 def parse_header_names(options: SignatureOptions) -> tuple[str, ...]:
-    """Return the names of the header, of which the first that a request carries counts."""
+    """Return the names of the header, of which the first present one is used."""
     names = [options.header] if isinstance(options.header, str) else options.header or []
     return tuple(_header_name("header", name) for name in names)
 

@@ -1,4 +1,4 @@
-"""The signature doctor: why a signature failed, by hypotheses tried in turn, never while a request waits."""
+"""The signature doctor: tests hypotheses on why a signature failed; it never runs while a request waits."""
 
 from relay.providers.doctor.case import Diagnosis, KnownSecret, SignatureCase, TriedVariant
 from relay.providers.doctor.diagnosis import diagnose

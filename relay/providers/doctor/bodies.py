@@ -1,4 +1,4 @@
-"""The body changed on its way: laid out again, its ends, its letters, its packing, cut short, or never arrived."""
+"""Hypotheses on a changed body: reformatted, trimmed, re-encoded, compressed, cut short, or missing."""
 
 import gzip
 import zlib
@@ -27,20 +27,20 @@ from relay.providers.schemes.locations import with_header
 from relay.providers.schemes.vendor_schemes import Sns
 
 _BOM = b"\xef\xbb\xbf"
-_MAX_UNPACKED = 4_000_000  # bytes that a packed body may become
-_MAX_PACKED = 200_000  # bytes up to which a body is packed or escaped again
+_MAX_UNPACKED = 4_000_000  # bytes that a compressed body may unpack to
+_MAX_PACKED = 200_000  # bytes up to which a body is compressed or escaped again
 _MAX_COMPLETIONS = 8
 _WAS_FORM = "Form as JSON"
-# Names that API gateways and message queues give the body that they carry.
+# Names of the body field in envelopes of API gateways and message queues.
 _ENVELOPES = ("body", "rawbody", "raw_body", "payload", "data", "message", "content", "event", "raw")
-# Java and .NET servers that read a body without a charset take it for one of these.
+# Charsets that Java and .NET servers assume for a body without one.
 _CHARSETS = ("latin-1", "cp1252", "utf-16")
 _MAGIC = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 _CODINGS = (*_MAGIC, "deflate", "br")
 
 
 class BodyVariant(NamedTuple):
-    """A body as it may have been sent: the kind for the table, what happened to it, and its bytes."""
+    """A body as it may have been sent: its kind for the table, what happened to it, and its bytes."""
 
     kind: str
     happened: str
@@ -48,7 +48,7 @@ class BodyVariant(NamedTuple):
 
 
 def try_body_variants(tester: VariantTester) -> SignatureFinding | None:
-    """Try the body as it may have been sent, with every secret of the source."""
+    """Try variants of the body as it may have been sent, with every secret of the source."""
     capture = tester.case.capture
     if not any(scheme.presented(capture) for scheme in tester.case.schemes):
         return None
@@ -80,7 +80,7 @@ def try_body_variants(tester: VariantTester) -> SignatureFinding | None:
 
 
 def list_body_variants(body: bytes, *, is_form: bool = False) -> Iterator[BodyVariant]:
-    """Return a body as it may have been before something changed it, the likeliest change first."""
+    """Return the possible originals of a body, the likeliest change first."""
     yield from (BodyVariant("Ends and line breaks", happened, changed) for happened, changed in _end_variants(body))
     yield from _packing_variants(body)
     yield from _envelope_variants(body)
@@ -134,7 +134,7 @@ def _envelope_variants(body: bytes) -> Iterator[BodyVariant]:
         for inner in islice(_complete_json(body), _MAX_COMPLETIONS):
             yield BodyVariant("Body cut short", "its end was cut off", inner)
         return
-    # GitHub and Slack send JSON in a field of a form; what takes it out breaks the signature.
+    # GitHub and Slack send JSON in a form field; code that extracts it breaks the signature.
     for written in (quote_plus(body), quote(body, safe="")) if len(body) <= _MAX_PACKED else ():
         yield BodyVariant(kind, "its JSON was taken out of the form field payload", f"payload={written}".encode())
     for name, text in value.items() if isinstance(value, dict) else ():
@@ -146,7 +146,7 @@ def _envelope_variants(body: bytes) -> Iterator[BodyVariant]:
 
 
 def _restore_form(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """Return the forms whose fields a JSON object of texts may be, each with how it is encoded."""
+    """Return the forms that a JSON object of texts may have been, each with its encoding."""
     value = parse_object(body) if body[:1] == b"{" else None
     pairs = [
         (name, text)
@@ -157,9 +157,9 @@ def _restore_form(body: bytes) -> Iterator[tuple[str, bytes]]:
         yield from list_form_variants(urlencode(pairs, errors="surrogatepass").encode())
 
 
-# A gzip header holds the level and the system it was made on, so one body has many packed forms.
+# A gzip header contains the level and the system, so a body has many compressed forms.
 def _compression_variants(body: bytes, coding: str) -> Iterator[BodyVariant]:
-    """Return the body packed as senders pack it, where only its header says still that it was."""
+    """Return the body compressed as senders do, if only its header still says that it was."""
     if coding not in ("gzip", "x-gzip", "deflate") or len(body) > _MAX_PACKED or not body:
         return
     happened = f"it was unpacked, and Content-Encoding still says {coding}"
@@ -187,7 +187,7 @@ def try_earlier_bodies(tester: VariantTester) -> SignatureFinding | None:
     """Try the bodies of earlier events under the headers of this one."""
     chosen = tester.chosen_scheme
     if isinstance(chosen, Sns) or is_in_body(chosen):
-        # An earlier body would bring its own signature along, and fit whatever the headers are.
+        # An earlier body with its own signature would match whatever the headers are.
         return None
     case = tester.case
     earlier = ((one, case.with_body(one[1])) for one in case.recent if one[1] != case.capture.body)
@@ -205,7 +205,7 @@ def try_earlier_bodies(tester: VariantTester) -> SignatureFinding | None:
 
 
 def _explain_damage(case: SignatureCase, secret: str, number: int, body: bytes) -> SignatureFinding | None:
-    """Return how this body came about from an earlier one that arrived whole; None where it is another one."""
+    """Return how this body was made from an earlier complete one; None if it is unrelated."""
     received, value = case.capture.body, case.capture.payload.value
     if not received:
         cause, title = "body_empty", "The body is empty"
@@ -226,7 +226,7 @@ def _explain_damage(case: SignatureCase, secret: str, number: int, body: bytes) 
 
 
 def find_symptoms(tester: VariantTester) -> Iterator[SignatureFinding]:
-    """Describe what is clearly wrong with the request, likeliest cause first; no signature proves any of it."""
+    """Describe visible faults of the request, likeliest cause first; no signature proves them."""
     case = tester.case
     capture, title = case.capture, case.title
     has_body = bool(capture.body)
@@ -280,12 +280,12 @@ def _read_coding(capture: Capture) -> str:
 def _is_packed(coding: str, body: bytes) -> bool:
     if magic := _MAGIC.get(coding):
         return body.startswith(magic)
-    # deflate and br have no mark of their own; text says that they are unpacked.
+    # deflate and br have no magic number; text shows that they are unpacked.
     return not body[:64].isascii() or body[:1] == b"\x78"
 
 
 def _describe_cut(capture: Capture) -> str:
-    """Return how it shows that the end of the body is missing; "" where it does not."""
+    """Return the evidence that the end of the body is missing; "" if there is none."""
     size = len(capture.body)
     declared = capture.header("Content-Length") or ""
     if declared.isascii() and declared.isdigit() and (length := int(declared[:15])) > size:
@@ -306,7 +306,7 @@ def _is_unfinished(body: bytes) -> bool:
 
 
 def _complete_json(body: bytes) -> Iterator[bytes]:
-    """Return an unfinished JSON body with what closes it: its last bytes were cut off."""
+    """Return an unfinished JSON body with closing brackets: its last bytes were cut off."""
     brackets = _open_brackets(body)
     if brackets is None:
         return
@@ -320,7 +320,7 @@ def _complete_json(body: bytes) -> Iterator[bytes]:
 
 
 def _open_brackets(body: bytes) -> bytearray | None:
-    """Return the brackets that close what is open at the end of a JSON text, None where nothing is."""
+    """Return the closing brackets for the end of a JSON text, None if none are open."""
     stack, in_text, escaped = bytearray(), False, False
     for byte in body:
         if in_text:

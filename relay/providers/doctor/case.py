@@ -1,4 +1,4 @@
-"""What the signature doctor takes, tries and returns."""
+"""The input, the variants and the results of the signature doctor."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")  # of a source in relay.toml
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownSecret:
-    """A secret within reach that the source does not check with.
+    """A known secret that the source does not use.
 
     `source` is the one that does; "" means that it only lies in the environment.
     """
@@ -54,12 +54,12 @@ class SignatureCase:
 
     @property
     def title(self) -> str:
-        """Return what a person calls the source's provider."""
+        """Return the title of the source's provider."""
         return self.source.title or self.source.name
 
     @property
     def is_custom(self) -> bool:
-        """Return whether the scheme is declared in relay.toml, so that it is corrected there."""
+        """Return whether the scheme is declared in relay.toml, so that it can be corrected there."""
         return self.source.provider == "custom"
 
     @property
@@ -89,7 +89,7 @@ class SignatureCase:
 
     @property
     def schemes(self) -> tuple[Scheme, ...]:
-        """Return the single schemes that the source may be checked by."""
+        """Return the individual schemes of the source."""
         scheme = self.source.scheme
         if isinstance(scheme, OneOf):
             return scheme.schemes
@@ -107,7 +107,7 @@ class SignatureCase:
 
     @property
     def signature_header(self) -> str:
-        """Return the header of the signature; "" where it is in none."""
+        """Return the header of the signature; "" if it is not in a header."""
         return next(iter(self.header_names), "")
 
     def with_body(self, body: bytes) -> Capture:
@@ -117,7 +117,7 @@ class SignatureCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignatureFinding:
-    """One cause: a code, a title, the evidence in a sentence, what to do, and the line to copy."""
+    """A cause: a code, a title, the evidence as a sentence, what to do, and the line to copy."""
 
     cause: str
     title: str
@@ -128,7 +128,7 @@ class SignatureFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedVariant:
-    """One secret with one kind of variant, and whether any of that kind matched."""
+    """A secret with a kind of variant, and whether any of that kind matched."""
 
     secret: str
     what: str
@@ -137,7 +137,7 @@ class TriedVariant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedSignature:
-    """The signature that one secret gives; None where only the provider could make it.
+    """The signature made with a secret; None if only the provider could make it.
 
     `tail` is how the secret ends, for comparing with what the provider shows; "" for a short one.
     """
@@ -150,7 +150,7 @@ class ComparedSignature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """Why a signature is as it is, judged with today's configuration: the true cause first.
+    """Why a signature is as it is, by the current configuration: the proven cause first.
 
     `received` and `compared` hold signatures: for the person at the dashboard or the terminal,
     never for a log or an export. `cut` says that time ran out before everything was tried.
@@ -165,7 +165,7 @@ class Diagnosis:
 
 
 def format_secret_name(secret: Secret) -> str:
-    """Return what a person calls a secret: the variable alone where it lies in the environment."""
+    """Return the name of a secret in messages: only the variable if it is in the environment."""
     return secret.reference.removeprefix("env:") or "the secret"
 
 
@@ -175,16 +175,16 @@ def describe_secret_place(secret: Secret) -> str:
     return places.get(secret.reference.partition(":")[0], "its place")
 
 
-# Counted as work of the thread, so that a busy computer does not find less.
+# Measured as CPU time of the thread, so that a busy computer does not find less.
 _DEADLINE = 1.5  # seconds of work
-_HYPOTHESIS_SHARE = 0.5  # of the time that is left, which one hypothesis may take
+_HYPOTHESIS_SHARE = 0.5  # share of the remaining time that a hypothesis may take
 AS_RECEIVED = "As received"
 
 Variant = TypeVar("Variant")
 
 
 class VariantTester:
-    """Tries variants of one case until one fits or the time is up, and remembers what it tried."""
+    """Tries variants of a case until one matches or the time is up, and records what it tried."""
 
     def __init__(self, case: SignatureCase, monotonic: Callable[[], float]) -> None:
         self.case = case
@@ -197,22 +197,22 @@ class VariantTester:
 
     @property
     def own(self) -> tuple[Secret, ...]:
-        """Return the secrets that the source checks with."""
+        """Return the secrets of the source."""
         return self.case.source.secrets
 
     @property
     def tried(self) -> tuple[TriedVariant, ...]:
-        """Return what was tried, matches first."""
+        """Return the tried variants, matches first."""
         rows = (TriedVariant(secret=name, what=what, matched=matched) for (name, what), matched in self._tried.items())
         return tuple(sorted(rows, key=lambda row: not row.matched))
 
     def begin_share(self) -> None:
-        """Give the next hypothesis its share of the time, so that a costly one leaves some for the others."""
+        """Start the share of time of the next hypothesis, so that an expensive one leaves some for the others."""
         now = self._monotonic()
         self._share_until = min(now + (self._until - now) * _HYPOTHESIS_SHARE, self._until)
 
     def record_trial(self, secret: Secret, what: str, *, fits: bool) -> bool:
-        """Remember that a variant was tried with a secret, and return whether it fits."""
+        """Record that a variant was tried with a secret, and return whether it matches."""
         key = (secret.reference, what)
         self._tried[key] = self._tried.get(key, False) or fits
         if fits:
@@ -222,7 +222,7 @@ class VariantTester:
     def fits(
         self, secret: Secret, what: str, *, capture: Capture | None = None, scheme: SignatureScheme | None = None
     ) -> bool:
-        """Return whether a secret gives the signature of a request, however old; False when time is up."""
+        """Return whether a secret gives the signature of a request of any age; False if the time is up."""
         scheme = scheme or self.case.source.scheme
         if scheme is None or self.is_late():
             return False
@@ -231,7 +231,7 @@ class VariantTester:
         return self.record_trial(secret, what, fits=verdict is Verdict.VERIFIED)
 
     def find_match(self, what: str, variants: Iterable[tuple[Variant, Capture]]) -> tuple[Variant, str] | None:
-        """Return the first variant whose request fits a secret of the source, with the name of that secret."""
+        """Return the first variant whose request matches a secret of the source, with the name of that secret."""
         for variant, capture in variants:
             for secret in self.own:
                 if self.fits(secret, what, capture=capture):
@@ -239,7 +239,7 @@ class VariantTester:
         return None
 
     def find_fitting_secret(self, known: Iterable[KnownSecret], sender: Provider) -> KnownSecret | None:
-        """Return the first secret that gives the signature in one of a provider's ways."""
+        """Return the first secret that gives the signature by one of a provider's schemes."""
         for item in known:
             for scheme in sender.schemes:
                 if self.fits(item.secret, f"As {sender.title} signs", scheme=scheme):
@@ -248,13 +248,13 @@ class VariantTester:
 
     @property
     def chosen_scheme(self) -> SignatureScheme | None:
-        """Return the one scheme that the request is checked by, of several the one that its headers choose."""
+        """Return the scheme that the request is checked by; of several the one chosen by its headers."""
         scheme: SignatureScheme | None = self.case.source.scheme
         return choose_scheme(scheme.schemes, self.case.capture, self.own) if isinstance(scheme, OneOf) else scheme
 
     @property
     def text_scheme(self) -> SignedText | None:
-        """Return the one scheme that the request is checked by; None where it signs no text."""
+        """Return the scheme that the request is checked by; None if it does not sign a text."""
         scheme = self.chosen_scheme
         return scheme if isinstance(scheme, SignedText) else None
 
@@ -270,7 +270,7 @@ class VariantTester:
             return None
 
     def is_late(self) -> bool:
-        """Return whether the time of this hypothesis is up, and remember it."""
+        """Return whether the time of this hypothesis is up, and record it."""
         late = self._monotonic() > self._share_until
         self.cut = self.cut or late
         return late
@@ -278,27 +278,27 @@ class VariantTester:
 
 BODY_ADVICE = "Let every proxy between the provider and relay pass the body on"
 BYTES_ADVICE = f"{BODY_ADVICE} byte for byte"
-_MIN_TAIL_LENGTH = 16  # characters a secret has before its last four may be shown
+_MIN_TAIL_LENGTH = 16  # minimum length of a secret whose last four characters may be shown
 _MAX_SHOWN = 600
 
 
 def compare_signatures(tester: VariantTester) -> tuple[tuple[str, ...], tuple[ComparedSignature, ...]]:
-    """Return the signatures received, and the one that each secret of the source gives."""
+    """Return the received signatures, and the one made with each secret of the source."""
     found = tester.read_signature()
     if found is None:
         return (), ()
     scheme, signed, received = found
-    # A secret that is no key makes no signature that could be shown.
+    # A secret that is not a key makes no signature.
     secrets = [secret for secret in dict.fromkeys((*tester.own, *tester.matched)) if scheme.usable(secret)]
     compared: tuple[ComparedSignature, ...] = ()
-    # Of a request that lacks a part of what is signed no signature can be expected.
+    # A request that lacks a signed part has no expected signature.
     with suppress(RefusalError):
         compared = tuple(_compare_secret(scheme, secret, signed, received, tester.own) for secret in secrets)
     return tuple(escape_unprintable(text, _MAX_SHOWN) for text in received), compared
 
 
 def secret_tail(secret: Secret) -> str:
-    """Return the last four characters of a secret; "" for one too short to show any of."""
+    """Return the last four characters of a secret; "" if it is too short."""
     text = secret.reveal().strip()
     return escape_unprintable(text[-4:]) if len(text) >= _MIN_TAIL_LENGTH else ""
 
@@ -306,7 +306,7 @@ def secret_tail(secret: Secret) -> str:
 def _read_input(
     scheme: SignedText, capture: Capture, *, any_time: bool = False, lenient: bool = False
 ) -> tuple[SignatureInput, tuple[bytes, ...]]:
-    """Return a request as its signature sees it; `lenient` passes over signatures that cannot be read."""
+    """Return the input of a request's signature; `lenient` ignores signatures that cannot be parsed."""
     presented = []
     for text in scheme.place.read(capture):
         try:
@@ -325,7 +325,7 @@ def _read_input(
 
 
 def build_signed_texts(scheme: SignedText, capture: Capture, key: bytes) -> tuple[bytes, ...]:
-    """Return the texts that a key may have signed, also where the signature itself cannot be read."""
+    """Return the texts that a key may have signed, even if the signature itself cannot be parsed."""
     try:
         return tuple(scheme.texts(key, _read_input(scheme, capture, lenient=True)[0]))
     except RefusalError:

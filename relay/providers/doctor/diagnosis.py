@@ -1,4 +1,4 @@
-"""Why a signature failed: hypotheses tried in turn, the cheap and likely first, until one is proven."""
+"""Why a signature failed: tests hypotheses, cheap and likely ones first, until one is proven."""
 
 from collections.abc import Callable, Iterator
 
@@ -28,36 +28,36 @@ Hypothesis = Callable[[VariantTester], SignatureFinding | None]
 
 WITH_SIGNATURE: tuple[Hypothesis, ...] = (
     request_head.find_raw_delivery,  # a header says it
-    times.check_age,  # one verification a secret: everything but the age is right
-    signing.try_rewritten_signature,  # compares texts, and hashes once a secret
-    signing.try_other_declarations,  # of a declared scheme alone, whose table is likelier wrong than its secret
-    secrets.try_misspelt_secrets,  # about thirty spellings a secret, quotes and line breaks first
+    times.check_age,  # one verification per secret: everything except the age is right
+    signing.try_rewritten_signature,  # compares texts, and hashes once per secret
+    signing.try_other_declarations,  # only for a declared scheme, whose table is more likely wrong than its secret
+    secrets.try_misspelt_secrets,  # about thirty spellings per secret, quotes and line breaks first
     signing.find_other_provider,  # decided by headers, so it costs nothing
-    secrets.try_other_secrets,  # a source with two environments is often given the other one's secret
+    secrets.try_other_secrets,  # with two environments the secrets are often confused
     request_head.try_header_variants,  # quotes, spaces and prefixes around a right signature
     request_head.try_repeated_headers,  # a proxy that signs as well, or joins two headers
     signing.try_other_schemes,  # every scheme of the catalogue that the request could be of
-    request_head.try_other_addresses,  # up to 600 addresses, so after everything that is cheaper
+    request_head.try_other_addresses,  # up to 600 addresses, so after all cheaper ones
     bodies.try_body_variants,  # each variant hashes the whole body
     bodies.try_earlier_bodies,  # an old signature on a new body, or a body that arrived whole before
-    request_head.try_other_ids,  # a proxy that sets a request id of its own
+    request_head.try_other_ids,  # a proxy that sets its own request id
     serialization.try_key_orders,  # up to 6,000 orders: the most expensive of all
     times.try_other_times,  # up to 7,200 seconds
 )
 WITHOUT_SIGNATURE: tuple[Hypothesis, ...] = (
     signing.find_other_provider,
     request_head.try_similar_headers,  # X-Signature for Signature, dashes for underscores
-    request_head.find_legacy_signature,  # the older header alone came
+    request_head.find_legacy_signature,  # only the older header was received
     signing.try_other_schemes,
     times.try_other_times,
-    request_head.try_other_headers,  # any header as the signature's
-    bodies.try_body_variants,  # Twilio vouches for JSON in the URL: a form that became JSON lacks that
+    request_head.try_other_headers,  # any header may be the signature
+    bodies.try_body_variants,  # Twilio puts a hash of JSON into the URL: a form converted to JSON lacks it
 )
 """Hypotheses that a fitting signature proves, the cheap and likely first."""
 
 
 def diagnose(case: SignatureCase, verification: Verification, monotonic: Callable[[], float]) -> Diagnosis:
-    """Return why a request verifies or not. `verification` is today's, made with the time it came.
+    """Return why a request verifies or not. `verification` is by the current configuration and the time of arrival.
 
     Computes alone and never raises for whatever the request holds; takes 1.5 s at most, and says so where that was
     not enough.
@@ -124,16 +124,16 @@ def _explain_invalid(tester: VariantTester, verification: Verification) -> Itera
             None if absent else secrets.explain_wrong_credential(tester),
         ]
         found += filter(None, unproven)
-        # A signature that cannot be read, or is not there, says more than what a body looks like.
+        # A missing or malformed signature is stronger evidence than the look of a body.
         found += () if found else bodies.find_symptoms(tester)
     yield from found or (_explain_unknown_cause(tester, verification),)
-    # Age alone explains no signature that does not fit, so it never comes first.
+    # Age does not explain a mismatch, so it is never first.
     if not {finding.cause for finding in found} & {"timestamp_stale", "timestamp_unit", "clock_behind"}:
         yield times.explain_age(case, "Besides, it is")
 
 
 def _explain_unknown_cause(tester: VariantTester, verification: Verification) -> SignatureFinding:
-    """Return what to say when no cause is proven: that it is not known, and where to begin."""
+    """Return the finding if no cause is proven: that it is unknown, and where to start."""
     case = tester.case
     if isinstance(tester.chosen_scheme, SharedToken):
         return secrets.explain_other_token(tester)
@@ -152,7 +152,7 @@ def _explain_unknown_cause(tester: VariantTester, verification: Verification) ->
     named = f"{f'its {len(own)} secrets' if len(own) > 1 else 'its secret'} as saved and misspelt"
     named += f", {others} other secret{'s' if others > 1 else ''}" if others else ""
     cut = " Not everything could be tried in time." if tester.cut else ""
-    # What is likeliest comes first: another address cannot be guessed, and is part of what is signed.
+    # The likeliest cause first: another signed address cannot be guessed.
     called = (
         f"Compare the address that {case.title} calls with "
         f"{escape_unprintable(sender_address(case.capture), 300)}, character for "
@@ -160,7 +160,7 @@ def _explain_unknown_cause(tester: VariantTester, verification: Verification) ->
         if request_head.is_address_signed(case)
         else ""
     )
-    # A hash that fits vouches for the body.
+    # A matching hash proves the body.
     if body_hash is None or not body_hash.passed:
         called += f"Compare the body with the one that {case.title} shows for this delivery, byte for byte. "
     other = "a secret that relay does not have: compare the last four characters with those"
@@ -196,7 +196,7 @@ _RULED_OUT_WORDS = {
 
 
 def _explain_unchecked(tester: VariantTester, verification: Verification) -> SignatureFinding | None:
-    """Explain why nothing was checked, and what to do so that the next one is."""
+    """Explain why nothing was checked, and how to have the next one checked."""
     case = tester.case
     if case.source.verify is VerifyMode.OFF:
         return SignatureFinding(
@@ -292,7 +292,7 @@ def _explain_no_secret(tester: VariantTester) -> SignatureFinding:
 
 
 def _explain_handshake(case: SignatureCase, verification: Verification) -> Iterator[SignatureFinding]:
-    """Describe what a handshake still needs, nothing where the request is none or its signature failed."""
+    """Describe what a handshake still needs; nothing if the request is not one or its signature failed."""
     found = find_challenge(case.source.provider, case.capture)
     if found is None:
         return
@@ -338,7 +338,7 @@ def _explain_verify_token(case: SignatureCase, challenge: Challenge, verificatio
 
 
 def _explain_broken_verifier(case: SignatureCase, verification: Verification) -> SignatureFinding:
-    """Describe where a verifier failed; no secret is tried, because none would change that."""
+    """Describe where a verifier failed; no secret is tried, because none would help."""
     step = request_head.find_failed_check(verification)
     verifier = next((leaf.reference for leaf in case.schemes if isinstance(leaf, VerifierScheme)), "")
     return SignatureFinding(

@@ -1,4 +1,4 @@
-"""The head of the request: its signature missing, renamed or unreadable, another id, or another address called."""
+"""Hypotheses on the head: signature missing, renamed or malformed, another id, or another address."""
 
 import dataclasses
 import re
@@ -20,8 +20,8 @@ from relay.providers.schemes.vendor_schemes import Sns
 _SHA1 = "the SHA-1 signature"
 _MAX_HEADERS = 60
 _MIN_SIGNATURE, _MAX_SIGNATURE = 16, 1000  # characters of a header that may be a signature
-# Older headers that prove less, by the one that counts: each comes alone from an old server. HubSpot's counts where
-# another header says which version it is.
+# Older, weaker headers by the current one: old servers send only them. HubSpot's older header is valid if
+# another header names its version.
 _LEGACY = {
     "x-hub-signature-256": ("X-Hub-Signature", _SHA1, "X-Hub-Signature-256"),
     "x-hubspot-signature-v3": ("X-HubSpot-Signature", "an older signature", "X-HubSpot-Signature-Version"),
@@ -29,9 +29,9 @@ _LEGACY = {
 }
 _VARIANT_KIND = "Signature header corrected"
 _MAX_ADDRESSES = 600
-# Where proxies that rewrite the path write down what was called: nginx, Traefik, Envoy and IIS.
+# Headers with the original path from proxies that rewrite it: nginx, Traefik, Envoy and IIS.
 _ORIGINAL_URL_HEADERS = (
-    "X-Original-URI",  # nginx, in the usual set-up of auth_request
+    "X-Original-URI",  # nginx, in the usual setup of auth_request
     "X-Forwarded-Uri",  # Traefik
     "X-Envoy-Original-Path",  # Envoy, and so Istio
     "X-Original-URL",  # IIS with URL Rewrite
@@ -40,7 +40,7 @@ _ORIGINAL_URL_HEADERS = (
 
 
 def find_legacy_signature(tester: VariantTester) -> SignatureFinding | None:
-    """Say when only the older signature of the provider came, and whether it is right."""
+    """Report if only the provider's older signature was received, and whether it is right."""
     case, name = tester.case, _find_missing_header(tester.case)
     old, kind, lost = _LEGACY.get(name.lower(), ("", "", ""))
     if not old or case.capture.header(old) is None:
@@ -58,7 +58,7 @@ def find_legacy_signature(tester: VariantTester) -> SignatureFinding | None:
 
 
 def try_other_headers(tester: VariantTester) -> SignatureFinding | None:
-    """Try every other header as the signature's, where that one is missing."""
+    """Try all other headers as the signature, if that is missing."""
     case, name = tester.case, _find_missing_header(tester.case)
     moved = (
         (other, with_header(case.capture, (name,), text))
@@ -80,7 +80,7 @@ def try_other_headers(tester: VariantTester) -> SignatureFinding | None:
 
 
 def try_similar_headers(tester: VariantTester) -> SignatureFinding | None:
-    """Try a header of nearly the same name, where the signature's own is missing."""
+    """Try a header with a similar name, if the signature header is missing."""
     case, name = tester.case, _find_missing_header(tester.case)
     similar = ((other, value) for other, value in case.capture.headers if name and _is_similar(name, other))
     found = tester.find_match(
@@ -97,7 +97,7 @@ def try_similar_headers(tester: VariantTester) -> SignatureFinding | None:
 
 
 def try_repeated_headers(tester: VariantTester) -> SignatureFinding | None:
-    """Try each value of a signature header that came more than once, or was joined of several."""
+    """Try each value of a signature header that is repeated or joined."""
     case = tester.case
     name = case.signature_header
     values = case.capture.header_values(name) if name else ()
@@ -117,7 +117,7 @@ def try_repeated_headers(tester: VariantTester) -> SignatureFinding | None:
 
 
 def try_header_variants(tester: VariantTester) -> SignatureFinding | None:
-    """Try the signature header as it may have been written."""
+    """Try variants of the signature header."""
     case = tester.case
     name = case.signature_header
     value = (case.capture.header(name) or "") if name else ""
@@ -135,7 +135,7 @@ def try_header_variants(tester: VariantTester) -> SignatureFinding | None:
 
 
 def list_header_variants(value: str) -> Iterator[tuple[str, str]]:
-    """Return a header value as it may have been sent, the likeliest change first, each with what happened to it."""
+    """Return possible originals of a header value, the likeliest change first, each with the change."""
     yield re.sub(r"(?<!\s)\s*([,;=])\s*", r"\1", value.strip()), "spaces were put in"
     yield value.strip("\"' "), "quotes were put around it"
     yield unquote(value), "it was percent-encoded"
@@ -151,7 +151,7 @@ def list_header_variants(value: str) -> Iterator[tuple[str, str]]:
 
 
 def try_other_ids(tester: VariantTester) -> SignatureFinding | None:
-    """Try other ids of the request, where the signature covers one."""
+    """Try other ids of the request, if the signature covers one."""
     case = tester.case
     named = [(name, value) for name, value in case.capture.headers[:_MAX_HEADERS] if "id" in name.lower() and value]
     for place in [place for leaf in case.schemes if (place := getattr(leaf, "ident", None))]:
@@ -168,7 +168,7 @@ def try_other_ids(tester: VariantTester) -> SignatureFinding | None:
 
 
 def find_raw_delivery(tester: VariantTester) -> SignatureFinding | None:
-    """Say when Amazon SNS sent the message alone, which it does not sign."""
+    """Report if Amazon SNS sent a raw message, which it does not sign."""
     raw = (tester.case.capture.header("x-amz-sns-rawdelivery") or "").strip().lower() == "true"
     if not (raw and isinstance(tester.chosen_scheme, Sns)):
         return None
@@ -181,7 +181,7 @@ def find_raw_delivery(tester: VariantTester) -> SignatureFinding | None:
 
 
 def explain_missing_signature(case: SignatureCase, verification: Verification) -> SignatureFinding | None:
-    """Say that there is no signature, and what came instead."""
+    """Report that there is no signature, and what was received instead."""
     if verification.reason != "signature_missing":
         return None
     step = find_failed_check(verification)
@@ -199,7 +199,7 @@ def explain_missing_signature(case: SignatureCase, verification: Verification) -
 
 
 def explain_malformed_signature(tester: VariantTester, verification: Verification) -> SignatureFinding | None:
-    """Describe which part of the signature cannot be read."""
+    """Describe which part of the signature cannot be parsed."""
     if verification.reason not in ("header_malformed", "body_malformed"):
         return None
     case, step = tester.case, find_failed_check(verification)
@@ -207,7 +207,7 @@ def explain_malformed_signature(tester: VariantTester, verification: Verificatio
     detail = step.detail if step else "it is not in the form this provider uses"
     name = getattr(getattr(tester.chosen_scheme, "place", None), "title", "")
     time = getattr(getattr(tester.chosen_scheme, "time", None), "place", None)
-    # A time or an algorithm may be in a header of its own, which the step quotes.
+    # A time or an algorithm may be in a separate header, which the step quotes.
     unread = step.name if step else HEADER_STEP
     if unread == TIMESTAMP_STEP:
         unread = time.title if time else HEADER_STEP
@@ -229,7 +229,7 @@ def find_failed_check(verification: Verification) -> Check | None:
 
 
 def _find_missing_header(case: SignatureCase) -> str:
-    """Return the signature's own header where it did not come; "" where it did."""
+    """Return the signature header if it is missing; "" if it was received."""
     name = case.signature_header
     return name if name and case.capture.header(name) is None else ""
 
@@ -240,14 +240,14 @@ def _is_similar(name: str, other: str) -> bool:
 
 
 def _outline_header(capture: Capture, name: str) -> str:
-    # The outline alone: what follows each name may be a signature that is still good.
+    # Only the outline: the values may be signatures that are still valid.
     value = capture.header(name) or ""
     outline = re.sub(r"(?<![^=,; ])([\w+/.-]{5,}=*)(?![^,; ])", lambda match: f"{match[1][:2]}…", value)
     return escape_unprintable(outline, 100) or "nothing"
 
 
 def try_other_addresses(tester: VariantTester) -> SignatureFinding | None:
-    """Try the addresses the sender may have called, where the scheme signs the address."""
+    """Try the addresses that the sender may have called, if the scheme signs the address."""
     case = tester.case
     if not is_address_signed(case):
         return None
@@ -257,7 +257,7 @@ def try_other_addresses(tester: VariantTester) -> SignatureFinding | None:
     if found is None:
         return None
     address = _strip_below(case, found[0])
-    # Only the query differs, and that is the one which came, whatever public_url says.
+    # Only the query differs, and the received one counts, regardless of public_url.
     is_query = bool(case.capture.query) and address == _strip_below(case, checked)
     return SignatureFinding(
         cause="url_differs",
@@ -294,9 +294,9 @@ def _list_ports(host: str, scheme: str) -> tuple[str, ...]:
     return (host, bare)
 
 
-# Routers drop a last slash, and proxies rewrite paths or strip prefixes before the app sees them.
+# Routers drop a trailing slash, and proxies rewrite paths or strip prefixes.
 def _list_paths(case: SignatureCase, path: str) -> tuple[str, ...]:
-    """Return the path with and without its slash, its escapes, and the part that a proxy may have put before it."""
+    """Return the path with and without its slash, its escapes, and a proxy's prefix."""
     toggled = path.removesuffix("/") if path.endswith("/") else f"{path}/"
     forwarded = case.capture.header("X-Forwarded-Prefix") or ""
     rest = path.removeprefix("/webhooks")
@@ -314,7 +314,7 @@ def is_address_signed(case: SignatureCase) -> bool:
 
 
 def _strip_below(case: SignatureCase, signed: str) -> str:
-    """Return the address of the source itself where the one that was signed lies below it."""
+    """Return the address of the source itself if the signed one is below it."""
     bare, root = signed.partition("?")[0], case.source.path.rstrip("/")
     below = case.capture.path.removeprefix(root) if case.capture.path.startswith(root + "/") else ""
     return bare.removesuffix(below) if below != "/" else bare

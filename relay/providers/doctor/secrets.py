@@ -1,4 +1,4 @@
-"""The secret is not the one that signed: spoiled when it was saved, or another one altogether."""
+"""Hypotheses on the secret: damaged when it was saved, or another one."""
 
 import re
 import unicodedata
@@ -23,11 +23,11 @@ from relay.providers.doctor.case import (
 from relay.providers.schemes.encoding import decode_base64, decode_base64url
 from relay.providers.schemes.one_of import find_key_problem
 
-# What is copied along with a secret, or left behind, at Svix, Supabase and in Authorization.
+# Prefixes that are copied with a secret or omitted, at Svix, Supabase and in Authorization.
 _PREFIXES = ("v1,whsec_", "whsec_", "whsk_", "v1,", "sha256=", "Bearer ", "bearer ")
 _ASSIGNMENT = re.compile(r"(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s*=\s*(?=\S)")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
-# Names that people give to what a rotation replaced.
+# Usual names of variables for a secret replaced by a rotation.
 _RETIRED = re.compile(r"(?:^|[_.-])(?:OLD|PREV|PREVIOUS|RETIRED|FORMER|LAST)(?:[_.-]|$)", re.IGNORECASE)
 _MODES = (
     ("test", re.compile(r"(?:^|[_.-])(?:TEST|SANDBOX)(?:[_.-]|$)", re.IGNORECASE)),
@@ -46,7 +46,7 @@ SecretVariant = tuple[str, str, str, str]
 
 
 def try_misspelt_secrets(tester: VariantTester) -> SignatureFinding | None:
-    """Try every secret of the source as it may have been meant."""
+    """Try corrected spellings of every secret of the source."""
     for secret in tester.own:
         name = format_secret_name(secret)
         for text, what, problem, fix in list_secret_variants(secret.reveal()):
@@ -67,7 +67,7 @@ def _explain_sender_form(tester: VariantTester, saved: Secret, signing: Secret, 
     Scripts that imitate a provider sign so: the provider itself does not.
     """
     case, name, scheme = tester.case, format_secret_name(saved), tester.text_scheme
-    # Hex is hardly hex by chance; base64 is where a prefix says so.
+    # Text is rarely hex by chance; base64 is recognised by a prefix.
     encoded = scheme.key.form if scheme is not None and scheme.usable(saved) else ""
     is_text = (encoded, what) == ("hex", _AS_HEX) or (
         (encoded, what) == ("base64", _AS_BASE64) and _is_claimed(case, saved)
@@ -91,7 +91,7 @@ def _is_claimed(case: SignatureCase, secret: Secret) -> bool:
 
 
 def list_secret_variants(text: str) -> Iterator[SecretVariant]:
-    """Return a secret as it may have been meant, the likeliest slip first; never the text itself."""
+    """Return corrected spellings of a secret, the likeliest mistake first; never the text itself."""
     cleaned = [*_clean_variants(text)]
     respelt = [*_spelling_variants(text.strip())]
     unmarked = [one for one in respelt if one[1] == _WITHOUT_SEPARATORS][:1]
@@ -121,7 +121,7 @@ def _clean_variants(text: str) -> Iterator[SecretVariant]:
     for prefix in ("whsec_", "v1,whsec_"):
         yield prefix + unquoted, f"{prefix} added", f"lacks its {prefix} in front", f"Save it with {prefix}"
     for end in ("\n", "\r\n"):
-        # The sender's slip, not the one of who saved it here: `echo secret > file` on the other side.
+        # The sender's mistake: `echo secret > file` on the other side.
         yield text + end, _WITH_LINE_BREAK, "lacks a line break at its end", _AS_SHOWN
     decoded = unquote(unquoted)
     if decoded != unquoted:
@@ -131,7 +131,7 @@ def _clean_variants(text: str) -> Iterator[SecretVariant]:
 
 
 def _spelling_variants(text: str) -> Iterator[SecretVariant]:
-    """Return a secret in another spelling of its own encoding."""
+    """Return a secret in other encodings."""
     prefix = next((known for known in _PREFIXES if text.startswith(known)), "")
     bare = text.removeprefix(prefix)
     for old, new, name, other in (("-_", "+/", "base64url", "base64"), ("+/", "-_", "base64", "base64url")):
@@ -155,7 +155,7 @@ def _spelling_variants(text: str) -> Iterator[SecretVariant]:
         yield changed, what, problem, _AS_SHOWN
 
 
-# Svix's secrets are base64 to decode, Zendesk's look like it and are text: either is easily taken for the other.
+# Svix's secrets are base64, Zendesk's look like it but are text: the two are easily confused.
 def _encoding_variants(text: str) -> Iterator[SecretVariant]:
     digits = bytes.fromhex(text) if _HEX.fullmatch(text) else b""
     for name, other, raw in (
@@ -171,13 +171,13 @@ def _encoding_variants(text: str) -> Iterator[SecretVariant]:
     raw, problem = text.encode("utf-8", "surrogateescape"), "was decoded, but signs as it is shown"
     yield b64encode(raw).decode(), _AS_BASE64, problem, _AS_SHOWN
     if text.startswith("whsec_"):
-        # OpenAI takes a secret without whsec_ as text, so the encoded one needs it.
+        # OpenAI treats a secret without whsec_ as text, so the encoded one needs it.
         yield f"whsec_{b64encode(raw).decode()}", _AS_BASE64, problem, _AS_SHOWN
     yield raw.hex(), _AS_HEX, problem, _AS_SHOWN
 
 
 def try_other_secrets(tester: VariantTester) -> SignatureFinding | None:
-    """Try the secrets of other sources and those that only lie in the environment."""
+    """Try the secrets of other sources and those in the environment."""
     own = {secret.reveal() for secret in tester.own}
     for known in tester.case.others:
         if known.secret.reveal() not in own and tester.fits(known.secret, AS_RECEIVED):
@@ -186,7 +186,7 @@ def try_other_secrets(tester: VariantTester) -> SignatureFinding | None:
 
 
 def explain_handshake_secret(case: SignatureCase, known: KnownSecret) -> SignatureFinding | None:
-    """Say that a handshake brought the secret that fits; None for a secret that lies somewhere."""
+    """Report that a handshake brought the matching secret; None if that secret is saved somewhere."""
     kind, _, number = known.secret.reference.partition(" ")
     if kind != "handshake":
         return None
@@ -232,7 +232,7 @@ def _classify_secret(case: SignatureCase, known: KnownSecret) -> tuple[str, str,
     if mode and mode not in other and (other - {""} or mode == "test"):
         more = " The provider keeps one secret for test mode and one for live mode."
         return "secret_of_other_mode", f"Signed with the {mode} mode secret", more
-    # The CLI signs with a secret of its own, printed when it starts: https://docs.stripe.com/webhooks
+    # The CLI signs with its own secret, printed when it starts: https://docs.stripe.com/webhooks
     listens = case.source.provider == "stripe" and "CLI" in reference.upper()
     more = " You probably have stripe listen running while relay has the Dashboard secret." if listens else ""
     return "secret_of_other_source", "Signed with a different secret", more
@@ -243,7 +243,7 @@ def _find_mode(reference: str) -> str:
 
 
 def explain_unreadable_secret(tester: VariantTester) -> SignatureFinding | None:
-    """Describe which secrets are no key of the scheme: with them no signature ever fits, whatever was sent."""
+    """Describe which secrets are not keys of the scheme, so that no signature can match."""
     case = tester.case
     for secret in tester.own:
         problem = find_key_problem(case.source.scheme, secret) if case.source.scheme is not None else ""
@@ -263,7 +263,7 @@ def explain_unreadable_secret(tester: VariantTester) -> SignatureFinding | None:
 
 
 def explain_wrong_credential(tester: VariantTester) -> SignatureFinding | None:
-    """Say when what is saved is another credential of the same provider, by how it starts."""
+    """Report if the secret is another credential of the same provider, by its prefix."""
     provider = find_provider(tester.case.source.provider)
     other = provider.other_credential if provider else None
     if other is None:
@@ -283,7 +283,7 @@ def explain_wrong_credential(tester: VariantTester) -> SignatureFinding | None:
 
 
 def explain_other_token(tester: VariantTester) -> SignatureFinding:
-    """Return what to say of a token that is none of those known: it does not depend on anything else."""
+    """Return the finding for an unknown token, which depends on nothing else."""
     known = " or ".join(format_secret_name(secret) for secret in tester.own)
     place = describe_secret_place(tester.own[0])
     return SignatureFinding(

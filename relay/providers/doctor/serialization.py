@@ -1,4 +1,4 @@
-"""A JSON or form body as it may have looked before something read it and wrote it again."""
+"""Hypotheses on a JSON or form body that was parsed and serialized again."""
 
 import json
 import re
@@ -17,13 +17,13 @@ from relay.providers.schemes.locations import InEach, InForm, InJson
 from relay.providers.schemes.shared_secret import SharedToken
 from relay.providers.schemes.vendor_schemes import AdyenItems, Sns
 
-MAX_BODY = 1_000_000  # bytes past which a body is not read and written again
+MAX_BODY = 1_000_000  # bytes above which a body is not serialized again
 _SPACES = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")|[ \t\r\n]+')
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _HTML_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
-# Name, separators and indent of the ways to lay JSON out.
+# Name, separators and indent of JSON layouts.
 _JSON_LAYOUTS: tuple[tuple[str, tuple[str, str], int | str | None], ...] = (
     ("compact", (",", ":"), None),  # JSON.stringify, Go, most senders
     ("spaced", (", ", ": "), None),  # json.dumps of Python
@@ -34,12 +34,12 @@ _JSON_LAYOUTS: tuple[tuple[str, tuple[str, str], int | str | None], ...] = (
 
 
 def minify_json(body: bytes) -> bytes:
-    """Return JSON without the spaces between its parts, every text and number as it was written."""
+    """Return JSON without white space, with the original spelling of texts and numbers."""
     return _SPACES.sub(lambda match: match[1] or b"", body)
 
 
 def list_json_variants(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """Return a JSON body in the layouts that senders use, each with its name; none if it is not JSON."""
+    """Return a JSON body in the layouts of senders, each with its name; none if it is not JSON."""
     if len(body) > MAX_BODY:
         return
     try:
@@ -61,11 +61,11 @@ def list_json_variants(body: bytes) -> Iterator[tuple[str, bytes]]:
 def _spell_json(text: str, name: str) -> Iterator[tuple[str, str]]:
     yield name, text
     if "/" in text:
-        # PHP's json_encode does this unless told otherwise.
+        # The default of PHP's json_encode.
         yield f"{name}, slashes escaped", text.replace("/", "\\/")
     escaped = text.translate(_HTML_ESCAPES)
     if escaped != text:
-        # Go's encoding/json does this unless told otherwise.
+        # The default of Go's encoding/json.
         yield f"{name}, HTML letters escaped", escaped
 
 
@@ -86,7 +86,7 @@ def list_form_variants(body: bytes) -> Iterator[tuple[str, bytes]]:
 _FORM_ENCODINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
     # Python's urlencode, Java's URLEncoder and PHP's http_build_query.
     ("spaces as +", lambda text: quote_plus(text, errors="surrogateescape")),
-    # encodeURIComponent, which leaves a few more marks as they are.
+    # encodeURIComponent, which leaves a few more characters unescaped.
     ("spaces as %20", lambda text: quote(text, safe="", errors="surrogateescape")),
     ("as browsers do", lambda text: quote_plus(text, safe="*-._", errors="surrogateescape").replace("~", "%7E")),
     (
@@ -101,9 +101,9 @@ _MAX_ORDERS = 6_000  # orders of one body that are tried
 JsonLayout = tuple[tuple[str, str], int | None]
 _COMPACT: JsonLayout = ((",", ":"), None)
 _LAYOUTS: tuple[JsonLayout, ...] = (_COMPACT, ((", ", ": "), None))
-_MAX_MOVED_KEYS = 24  # keys of an object of which one at a time is moved
-_MAX_SAMPLES = 12  # of a provider that are read
-_MIN_SORTED_KEYS = 4  # keys of an object whose order says something
+_MAX_MOVED_KEYS = 24  # keys of an object up to which each is moved individually
+_MAX_SAMPLES = 12  # samples of a provider that are read
+_MIN_SORTED_KEYS = 4  # minimum keys of an object whose order is significant
 
 _NUMBERS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?')
 _PROTECTED_NUMBER = re.compile(r'"\\u0000(-?[0-9][0-9.eE+-]*)"')
@@ -135,7 +135,7 @@ def try_key_orders(tester: VariantTester) -> SignatureFinding | None:
 
 
 def is_sorted(body: bytes) -> bool:
-    """Return whether every object of a JSON body has its keys in alphabetical order, and one has several."""
+    """Return whether all objects of a JSON body have sorted keys, and one has several."""
     value = parse_object(body)
     objects = [] if value is None else [list(item) for item in _walk_objects(value)]
     return all(keys == sorted(keys) for keys in objects) and any(len(keys) >= _MIN_SORTED_KEYS for keys in objects)
@@ -152,7 +152,7 @@ def is_in_body(scheme: object) -> bool:
 
 
 def list_known_orders(case: SignatureCase) -> Iterator[KeyOrder]:
-    """Return the orders of keys that the provider is known to send: earlier events' and its samples'."""
+    """Return the known key orders of the provider: of earlier events and of its samples."""
     for _, body in case.recent:
         earlier = parse_object(body)
         if earlier is not None:
@@ -171,7 +171,7 @@ def _find_orders(value: Any) -> dict[frozenset[str], tuple[str, ...]]:
 
 
 def parse_object(body: bytes) -> Any:
-    """Return a body that is a JSON object or list; None for any other, or one that is too long."""
+    """Return the parsed body if it is a JSON object or list; None for any other, or if it is too long."""
     if len(body) > MAX_BODY:
         return None
     try:
@@ -202,7 +202,7 @@ def _order_variants(case: SignatureCase, value: Any) -> Iterator[bytes]:
 
 
 def _move_keys(keys: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Return the keys with one of them in another place: it was taken out and put back."""
+    """Return the keys with one of them moved: it was removed and added again."""
     for key in keys if len(keys) <= _MAX_MOVED_KEYS else ():
         rest = tuple(other for other in keys if other != key)
         yield from ((*rest[:place], key, *rest[place:]) for place in range(len(keys)))
@@ -240,6 +240,6 @@ def _serialize(value: Any, layouts: Iterable[JsonLayout] = _LAYOUTS) -> Iterator
 
 
 def _protect_number(match: re.Match[bytes]) -> bytes:
-    """Return a number as a text that `_serialize` makes a number again, spelt as it came: 10.50 stays 10.50."""
+    """Return a number as text that `_serialize` turns into a number with the original spelling: 10.50 stays 10.50."""
     token = match[0]
     return token if token.startswith(b'"') else b'"\\u0000%s"' % token

@@ -1,4 +1,4 @@
-"""How it was signed: rightly but written differently, or as another declaration or another provider signs."""
+"""Hypotheses on the signing: right but written differently, or by another declaration or provider."""
 
 import dataclasses
 import hmac
@@ -27,23 +27,23 @@ from relay.providers.schemes.signed_text import SignedText
 from relay.providers.signature_options import ENCODINGS, KEY_FORMS
 
 _KIND = "Signature written differently"
-_MIN_LENGTH = 10  # characters of a signature that cannot be there by chance
-# What quoting in a shell, in YAML or in a log viewer leaves around a value.
+_MIN_LENGTH = 10  # characters of a signature that cannot match by chance
+# Characters that quoting in a shell, YAML or a log viewer leaves around a value.
 _MARKS = b"\"'<>[](){} \t"
 _PREFIXES = (b"sha256=", b"sha1=", b"sha512=", b"hmac-sha256=", b"v0=", b"v1=", b"v1,")
-# Headers that any client sends say nothing of who it is.
+# Headers that any client sends do not identify a provider.
 _COMMON_HEADERS = frozenset({"user-agent", "accept", "accept-encoding", "content-type", "connection", "cache-control"})
 
 
 class ReceivedSignature(NamedTuple):
-    """A signature as it may have been meant, `part`, and the whole text that it is a part of."""
+    """A possible signature, `part`, and the whole text that contains it."""
 
     whole: bytes
     part: bytes
 
 
 class SignatureLikeness(NamedTuple):
-    """How a signature received is the expected one: a cause, a title, what happened, and how a scheme declares it."""
+    """How a received signature equals the expected one: a cause, a title, what happened, and its declaration."""
 
     cause: str
     title: str
@@ -52,14 +52,14 @@ class SignatureLikeness(NamedTuple):
 
 
 def try_rewritten_signature(tester: VariantTester) -> SignatureFinding | None:
-    """Compare what came with the signature that each secret of the source gives, beyond equal texts."""
+    """Compare the received signature with that of each secret of the source, beyond equal texts."""
     scheme = tester.text_scheme
     if not isinstance(scheme, Hmac | Digest):
         return None
     received = tuple(_list_received(tester, scheme))
     for secret in tester.own if received else ():
         for expected in _list_expected(tester, scheme, secret):
-            # Where the signature is read and right, the time beside it or another header is not.
+            # If the signature is readable and right, the time next to it or another header is wrong.
             if tester.is_late() or any(_is_readable(scheme, text.whole, expected) for text in received):
                 return None
             found = next((like for text in received if (like := _find_likeness(scheme, expected, text))), None)
@@ -84,7 +84,7 @@ def _explain_likeness(case: SignatureCase, secret: Secret, found: SignatureLiken
 
 
 def _list_received(tester: VariantTester, scheme: SignedText) -> Iterator[ReceivedSignature]:
-    """Return the signatures that came, also where their header cannot be read as it should be."""
+    """Return the received signatures, even if their header is malformed."""
     capture = tester.case.capture
     values = scheme.place.read(capture)
     for whole in values if len(values) == 1 else ():
@@ -126,7 +126,7 @@ def _find_likeness(scheme: Hmac | Digest, expected: bytes, received: ReceivedSig
             f"{name} holds the right signature behind it.",
         )
     if scheme.encoding == "base64" and hmac.compare_digest(expected.rstrip(b"="), part.rstrip(b"=")):
-        # Without + and / as well, it may be base64url, which most write without padding.
+        # Without + and / it may be base64url, which is mostly written without padding.
         declare = "" if {*b"+/"} & {*part} else 'encoding = "base64url"'
         sentence = f"{name} holds the right signature without the = that ends its base64."
         return SignatureLikeness("signature_encoding", "The signature lost the = at its end", sentence, declare)
@@ -151,7 +151,7 @@ def _find_likeness(scheme: Hmac | Digest, expected: bytes, received: ReceivedSig
 
 
 def _is_readable(scheme: SignedText, whole: bytes, part: bytes) -> bool:
-    """Return whether the scheme finds the signature in its header by itself."""
+    """Return whether the scheme finds the signature in its header."""
     try:
         return part in scheme.layout.read(whole).signatures
     except RefusalError:
@@ -181,7 +181,7 @@ def _list_encodings(raw: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def find_other_provider(tester: VariantTester) -> SignatureFinding | None:
-    """Say whose headers these are, when they are not those of the source's provider."""
+    """Report the provider of the headers if it is not the source's."""
     case = tester.case
     sender = _recognise_other_provider(case)
     if sender is None:
@@ -193,7 +193,7 @@ def find_other_provider(tester: VariantTester) -> SignatureFinding | None:
     fix = f"Paste the address{f' of source {source}' if source else ''} at {sender.title} instead:"
     line = f"{case.base}/webhooks/{source or sender.name}"
     if fitting and fitting.secret in tester.own:
-        # The secret is this source's own, so the address is right: a sender of Svix may use either set of headers.
+        # The secret is the source's own, so the address is right: senders by Svix may use either set of headers.
         fix, line = case.choose_provider, f'provider = "{sender.name}"'
     return SignatureFinding(
         cause="other_provider",
@@ -206,19 +206,19 @@ def find_other_provider(tester: VariantTester) -> SignatureFinding | None:
 
 
 def _recognise_other_provider(case: SignatureCase) -> Provider | None:
-    """Return the provider whose headers came, when it is plainly not the source's own."""
+    """Return the provider of the received headers, if it is clearly not the source's own."""
     sender = recognise_provider(case.capture)
     if sender is None or sender.name == case.source.provider or case.source.scheme is None:
         return None
     own = find_provider(case.source.provider)
     expected = {name.lower() for name in (*case.header_names, *(own.own_headers if own else ()))}
     present = {name.lower() for name, _ in case.capture.headers}
-    # Resend signs with Svix's headers, Gitea sends GitHub's along: what the source expects counts.
+    # Resend signs with Svix's headers, Gitea also sends GitHub's: the source's own provider takes precedence.
     return None if any(name.lower() in expected for name in sender.own_headers if name.lower() in present) else sender
 
 
 def try_other_schemes(tester: VariantTester) -> SignatureFinding | None:
-    """Try every way of signing in the catalogue that the request could be of."""
+    """Try all schemes of the catalogue that could have signed the request."""
     case = tester.case
     identified = _is_identified(case)
     schemes = (
@@ -242,7 +242,7 @@ def try_other_schemes(tester: VariantTester) -> SignatureFinding | None:
 
 
 def _is_identified(case: SignatureCase) -> bool:
-    """Return whether headers besides the signature's show that the request is the source's own provider's."""
+    """Return whether other headers show that the request is from the source's own provider."""
     own = find_provider(case.source.provider)
     if own is None:
         return False
@@ -252,7 +252,7 @@ def _is_identified(case: SignatureCase) -> bool:
 
 
 def _is_related(case: SignatureCase, provider: Provider) -> bool:
-    """Return whether a provider is another way of the same one to sign, or shows headers of its own as well."""
+    """Return whether a provider is a variant of the same one, or has its own headers in the request as well."""
     present = {name.lower() for name, _ in case.capture.headers}
     return provider.name.startswith(f"{case.source.provider}-") or any(
         name.lower() in present for name in provider.own_headers
@@ -272,7 +272,7 @@ _CONTENTS_WITH_ID = ("{id}.{timestamp}.{body}", "{id}{timestamp}{body}", "{id}.{
 
 
 def try_other_declarations(tester: VariantTester) -> SignatureFinding | None:
-    """Try the neighbours of a declared HMAC: digest, encoding, key and content, one or more of them."""
+    """Try variations of a declared HMAC: digest, encoding, key and content, one or more of them."""
     case = tester.case
     schemes = case.schemes if case.is_custom else ()
     neighbours = (near for declared in schemes if isinstance(declared, Hmac) for near in _list_neighbours(declared))
@@ -290,7 +290,7 @@ def try_other_declarations(tester: VariantTester) -> SignatureFinding | None:
 
 
 def _list_neighbours(declared: Hmac) -> Iterator[tuple[Hmac, tuple[str, ...]]]:
-    """Return the schemes near a declared one, fewest changes first, each with its lines for relay.toml."""
+    """Return the variations of a declared scheme, fewest changes first, each with its lines for relay.toml."""
     written = declared.signed.text.replace("{ts}", "{timestamp}")
     whole = (written.replace("{path}", "{target}"),) if "{path}" in written else ()
     timed = _TIMED_CONTENTS if declared.time else ()

@@ -1,4 +1,4 @@
-"""The signature fits but its time does not: too old, or one of the two clocks is wrong."""
+"""Hypotheses on the time: the signature matches, but is too old, or a clock is wrong."""
 
 import re
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ from relay.providers.schemes.timestamps import TIMESTAMP_STEP, Time, choose_unit
 _MAX_OFFSET = 3600  # seconds around the arrival that are tried
 _FAR_DAYS = 20_000  # days: 55 years, more than any event's age or any clock's error
 _FINER_UNITS = (("nanoseconds", 10**12), ("microseconds", 10**9), ("milliseconds", 0))
-_EXTRA_DIGITS = (("milliseconds", 3), ("microseconds", 6), ("nanoseconds", 9))  # more than seconds have
-_SPARE_SECONDS = 600  # seconds that a proposed limit leaves
+_EXTRA_DIGITS = (("milliseconds", 3), ("microseconds", 6), ("nanoseconds", 9))  # digits: more than seconds have
+_SPARE_SECONDS = 600  # margin in seconds of a proposed limit
 
 
 def check_age(tester: VariantTester) -> SignatureFinding | None:
-    """Say that only the age is wrong, when a secret of the source fits the request as it came."""
+    """Report that only the age is wrong, if a secret of the source matches the request as received."""
     if any(tester.fits(secret, AS_RECEIVED) for secret in tester.own):
         return explain_age(tester.case, "Signature fits, but it is")
     return None
 
 
 def try_other_times(tester: VariantTester) -> SignatureFinding | None:
-    """Try each second that the source's limits allow: something may have put another time into the header."""
+    """Try each second within the source's limits: the time in the header may have been replaced."""
     scheme = tester.text_scheme
     if scheme is None or scheme.time is None or scheme.time.unit != "s" or "{t" not in scheme.signed.text:
         return None
@@ -48,7 +48,7 @@ def try_other_times(tester: VariantTester) -> SignatureFinding | None:
 
 
 def _list_seconds(arrived: int, time: Time) -> Iterator[int]:
-    """Return the seconds within the limits of a scheme, those next to the arrival first."""
+    """Return the seconds within the limits of a scheme, closest to the arrival first."""
     past, future = (
         _MAX_OFFSET if limit is None else min(int(limit), _MAX_OFFSET) for limit in (time.past, time.future)
     )
@@ -85,7 +85,7 @@ def _explain_replaced_time(
 
 
 def explain_age(case: SignatureCase, lead: str) -> SignatureFinding | None:
-    """Describe how late or early the request is by the source's own limits; nothing when it is in time."""
+    """Describe how late or early the request is by the source's own limits; nothing if it is in time."""
     scheme, capture = case.source.scheme, case.capture
     if scheme is None:
         return None
@@ -117,7 +117,7 @@ def explain_age(case: SignatureCase, lead: str) -> SignatureFinding | None:
 
 
 def _find_other_unit(case: SignatureCase, age: float) -> tuple[str, str] | None:
-    """Return the unit a timestamp is in and the one that is read, where it makes sense in another only."""
+    """Return the actual and the declared unit of a timestamp, if it is plausible only in the other."""
     units = {leaf.time.unit for leaf in case.schemes if isinstance(leaf, SignedText) and leaf.time}
     days = round(age / 86_400)
     if days < -_FAR_DAYS and "s" in units:
@@ -144,11 +144,11 @@ def _format_minutes(text: str) -> str:
     return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
-# Never "off": with it a copy of a request would be valid for ever.
+# Never "off": a copy of a request would then be valid forever.
 def _suggest_tolerance(age: float) -> str:
-    """Return a limit that takes a request of that age, with some time to spare: never none at all."""
+    """Return a limit that accepts a request of that age with a margin; never no limit."""
     unit = choose_unit(age)[1]
-    # The age is rounded as it is shown, and the next request may be somewhat older.
+    # The shown age is rounded, and the next request may be slightly older.
     seconds = (round(age / unit) + 1) * unit + _SPARE_SECONDS
     if seconds <= 3600:
         return "1h"

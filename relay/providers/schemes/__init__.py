@@ -1,1 +1,1 @@
-"""Signature schemes: verify and sign side by side, no I/O, built from a handful of parameters."""
+"""Signature schemes: verify and sign without I/O, built from a few parameters."""

@@ -1,4 +1,4 @@
-"""What every scheme is made of: its base class, the reading of one request, and a way to refuse it."""
+"""The base classes of schemes, the input of a signature, and the refusal of a request."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -17,7 +17,7 @@ KeyT = TypeVar("KeyT")
 
 @lru_cache(maxsize=512)
 def build_check(name: str, detail: str, result: str) -> Check:
-    """Return a step that passed, one for equal texts."""
+    """Return a passed step, cached for equal texts."""
     return Check(name=name, passed=True, detail=detail, result=result)
 
 
@@ -33,11 +33,11 @@ class Scheme(ABC):
     @property
     @abstractmethod
     def title(self) -> str:
-        """Return what a person calls it."""
+        """Return its title."""
 
     @abstractmethod
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
-        """Return the capture with a new signature. Raises SigningError where that is impossible."""
+        """Return the capture with a new signature. Raises SigningError if that is impossible."""
 
     @abstractmethod
     def presented(self, capture: Capture) -> bool:
@@ -45,14 +45,14 @@ class Scheme(ABC):
 
     @abstractmethod
     def usable(self, secret: Secret) -> bool:
-        """Return whether the secret is in the form this scheme takes."""
+        """Return whether the secret has the form that this scheme needs."""
 
     @abstractmethod
     def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
-        """Check a capture against any of `secrets`. Garbage gives INVALID, never an exception."""
+        """Verify a capture with any of `secrets`. Garbage gives INVALID, never an exception."""
 
     def claims_secret(self, secret: Secret) -> bool:
-        """Return whether the secret can only be this scheme's, by its prefix."""
+        """Return whether the prefix of the secret shows that it belongs to this scheme."""
         del secret
         return False
 
@@ -64,7 +64,7 @@ class Scheme(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SteppedScheme(Scheme):
-    """A scheme that checks a request in steps, of which a RefusalError is the last."""
+    """A scheme that checks a request in steps; a RefusalError is the last one."""
 
     @abstractmethod
     def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
@@ -83,7 +83,7 @@ class SteppedScheme(Scheme):
 
 
 class RefusalError(Exception):
-    """A step that ends a verification: what it needs is missing or garbled, or does not fit. Never leaves here."""
+    """A step that ends a verification: its input is missing or malformed, or does not match. Internal."""
 
     def __init__(self, reason: str, detail: str, *, result: str = "Unreadable", step: str = HEADER_STEP) -> None:
         super().__init__(detail)
@@ -103,7 +103,7 @@ def read_keys(
 
 @dataclass(slots=True, kw_only=True)
 class SignatureInput:
-    """One request as its signature sees it; `ts` and `ident` are text as received.
+    """The input of a request's signature; `ts` and `ident` are text as received.
 
     `hashed` says that a hash in the signed URL already vouches for the body; `form` is the signed
     text of a form body with the number of its fields, made once for all spellings of the URL.
@@ -119,7 +119,7 @@ class SignatureInput:
 
 
 def to_wire_bytes(text: str) -> bytes:
-    """Return captured text as the bytes of the wire; text that was never captured as UTF-8."""
+    """Return captured text as the bytes on the wire; other text as UTF-8."""
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
@@ -127,16 +127,16 @@ def to_wire_bytes(text: str) -> bytes:
 
 
 def format_reference(secret: Secret) -> str:
-    """Return what a step of a verification calls a secret."""
+    """Return the name of a secret in a verification step."""
     return escape_unprintable(secret.reference, 80) or "the secret"
 
 
 def build_verification(reason: str, checks: list[Check]) -> Verification:
-    """Return the verdict that a reason means; none is VERIFIED."""
+    """Return the verdict for a reason; no reason is VERIFIED."""
     verdict = Verdict.INVALID if reason else Verdict.VERIFIED
     return Verification(verdict=verdict, reason=reason, checks=tuple(checks))
 
 
 def build_unchecked(reason: str = "secret_missing", *checks: Check) -> Verification:
-    """Return the verdict of a source that has no secret at all, or not the key it would take."""
+    """Return the verdict of a source without a secret, or without the key it needs."""
     return Verification(verdict=Verdict.UNCHECKED, reason=reason, checks=checks)

@@ -1,4 +1,4 @@
-"""Templates of signed text, compiled once: `{ts}.{body}` becomes the bytes a signature covers."""
+"""Templates of signed text, compiled once: `{ts}.{body}` becomes the signed bytes."""
 
 import functools
 import hashlib
@@ -26,14 +26,14 @@ from relay.providers.schemes.locations import (
 
 CONTENT_STEP = "Signed content"
 BODY_HASH_STEP = "Body hash"
-SHOWN_LITERAL = 80  # characters of signed bytes beside the body that a person is shown
+SHOWN_LITERAL = 80  # characters of signed bytes, without the body, that are shown
 
 _PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)(?::([^{}]+))?\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """One hole of a template: what fills it, and what a person calls that (None: its own text)."""
+    """A placeholder of a template: its value, and its description (None: the value itself)."""
 
     fill: Callable[[SignatureInput], bytes]
     words: Callable[[SignatureInput], str] | None = None
@@ -41,7 +41,7 @@ class Placeholder:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A signed text in parts: fixed bytes, and tokens that a request fills."""
+    """A signed text in parts: fixed bytes and placeholders."""
 
     text: str
     parts: tuple[bytes | Placeholder, ...]
@@ -54,7 +54,7 @@ class Template:
         return b"".join([part if isinstance(part, bytes) else part.fill(reading) for part in self.parts])
 
     def describe(self, reading: SignatureInput) -> str:
-        """Return the signed text in words: `1795356346. and 1,153 body bytes as received`."""
+        """Return a description of the signed text: `1795356346. and 1,153 body bytes as received`."""
         pieces: list[str] = []
         literal = b""
         for part in self.parts:
@@ -113,7 +113,7 @@ def _find_placeholder(name: str, argument: str, distinct: bool) -> Placeholder:
 
 @functools.lru_cache(maxsize=256)
 def describe_body(size: int) -> str:
-    """Return what a person calls a signed body of that many bytes."""
+    """Return the description of a signed body of that many bytes."""
     return f"{size:,} body byte{'' if size == 1 else 's'} as received"
 
 
@@ -142,7 +142,7 @@ _PLACEHOLDERS = {
 def _sort_form(reading: SignatureInput, distinct: bool) -> tuple[bytes, int]:
     """Return every field name, sorted by code point, each followed by its values; and how many fields.
 
-    Where the body is no form nothing is signed of it, so something else must vouch for it.
+    If the body is not a form, nothing of it is signed, so it must be protected otherwise.
     """
     body = reading.capture.body
     if not reading.capture.payload.is_form:
@@ -182,9 +182,9 @@ _ESCAPED = re.compile(rb"%(?:3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECAS
 _PORT = re.compile(rb"(?<=[^:/@]):[0-9]+\Z")
 
 
-# An address that is signed is the one typed at the provider: behind a tunnel it is not what the socket says.
+# The signed address is the one configured at the provider, which differs from the socket's behind a tunnel.
 def sender_address(capture: Capture) -> str:
-    """Return the URL as the sender believes it; from the Host header where no URL is known."""
+    """Return the URL as the sender sees it; from the Host header if no URL is known."""
     if capture.url:
         return capture.url
     query = f"?{capture.query}" if capture.query else ""
@@ -192,7 +192,7 @@ def sender_address(capture: Capture) -> str:
 
 
 def split_target(url: bytes) -> tuple[bytes, bytes]:
-    """Return path and query of a URL as they are spelt in it, the path never empty."""
+    """Return path and query of a URL in their spelling, the path never empty."""
     _, scheme, rest = url.partition(b"://")
     start = re.search(rb"[/?#]", rest) if scheme else None
     target = rest[start.start() :] if start else (b"" if scheme else url)
@@ -201,13 +201,13 @@ def split_target(url: bytes) -> tuple[bytes, bytes]:
 
 
 def read_target(url: bytes) -> bytes:
-    """Return path and query of a URL in one text, as a request line holds them."""
+    """Return path and query of a URL as one text, as in a request line."""
     path, query = split_target(url)
     return path + b"?" + query if query else path
 
 
 def spell_url(url: str, forms: tuple[UrlForm, ...]) -> tuple[bytes, ...]:
-    """Return the distinct spellings of a URL to try, without and with its port."""
+    """Return the distinct spellings of a URL, without and with its port."""
     wire = to_wire_bytes(url)
     return tuple(dict.fromkeys(_spell_as(wire, form) for form in forms))
 
@@ -237,7 +237,7 @@ class BodyHash:
     query: str
 
     def check(self, reading: SignatureInput) -> Check | None:
-        """Return the step, None where no hash is needed. Raises RefusalError when it is missing."""
+        """Return the step, None if no hash is needed. Raises RefusalError if it is missing."""
         if reading.capture.payload.is_form:
             return None
         url = reading.url.decode("latin-1")

@@ -1,4 +1,4 @@
-"""Keys and digests as text: how a configured secret becomes key bytes, and a digest a header."""
+"""Encodings of keys and digests: from a configured secret to key bytes, and from a digest to a header."""
 
 import binascii
 import hmac
@@ -23,7 +23,7 @@ _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFormat:
-    """How a provider's secret is read.
+    """How a provider's secret is decoded.
 
     `strip` are prefixes taken off before decoding. `claims` are prefixes that only this scheme's
     secrets have; with `exclusive` nothing else is a secret of this scheme. `bare` is the form of a
@@ -41,7 +41,7 @@ class KeyFormat:
         return bool(self.claims) and secret.reveal().startswith(self.claims)
 
     def read(self, secret: Secret) -> bytes | None:
-        """Return the key bytes; None for an empty secret or one that cannot be decoded."""
+        """Return the key bytes; None if the secret is empty or cannot be decoded."""
         text = secret.reveal()
         if not text or text.isspace() or (self.exclusive and not self.claimed(secret)):
             return None
@@ -51,14 +51,14 @@ class KeyFormat:
 
 
 def decode_text(text: str, form: KeyForm) -> bytes | None:
-    """Return the bytes that a secret encodes; None when it is not of that form.
+    """Return the bytes that a secret encodes; None if it has another form.
 
-    Missing base64 padding is made good, as the Standard Webhooks libraries do.
+    Missing base64 padding is added, as the Standard Webhooks libraries do.
     """
     if form == "text":
         if text.isascii():
             return text.encode()
-        # The environment hands undecodable bytes over as surrogates; this gives those bytes back.
+        # The environment contains undecodable bytes as surrogates; this restores the bytes.
         with suppress(UnicodeEncodeError):
             return text.encode("utf-8", "surrogateescape")
         return None
@@ -72,7 +72,7 @@ def decode_base64url(text: str) -> bytes | None:
     return decode_base64(text.translate(_TO_STANDARD)) if _BASE64URL.fullmatch(text) else None
 
 
-# Strict: letters outside the alphabet, which most decoders skip, would make many texts for one signature.
+# Strict: characters outside the alphabet, which most decoders skip, would allow many texts for a signature.
 def decode_base64(text: str) -> bytes | None:
     """Return decoded standard base64, padded or not; None when it is anything else."""
     if not _BASE64.fullmatch(text):
@@ -84,7 +84,7 @@ def decode_base64(text: str) -> bytes | None:
         return None
 
 
-# Nearly every library compares the written form, so upper-case hex is refused: a digest is written in one way.
+# Nearly all libraries compare the text, so upper-case hex is refused.
 def encode_digest(digest: bytes, encoding: Encoding) -> bytes:
     """Return a digest as lower-case hex, standard base64, or base64url without padding."""
     if encoding == "hex":
@@ -93,7 +93,7 @@ def encode_digest(digest: bytes, encoding: Encoding) -> bytes:
     return text.translate(_TO_URL).rstrip(b"=") if encoding == "base64url" else text
 
 
-# hmac.compare_digest takes the same time wherever two texts differ, so that a signature cannot be guessed byte by byte.
+# hmac.compare_digest takes constant time, so that a signature cannot be guessed byte by byte.
 def is_same_text(expected: bytes, received: bytes, encoding: Encoding) -> bool:
     """Compare two written digests in constant time; base64url is the same with and without its padding."""
     if encoding == "base64url":
@@ -109,7 +109,7 @@ class ParsedSignature(NamedTuple):
     words: str = ""
 
 
-# GitHub, Slack and others: without the prefix the value is not theirs, even if the digest behind it were right.
+# GitHub, Slack and others: without the prefix the value is not theirs, even if the digest were right.
 @dataclass(frozen=True, slots=True)
 class Prefix:
     """The signature alone, or after a fixed text such as `sha256=`; with `optional` the text may be missing."""
@@ -170,7 +170,7 @@ class Items:
         return self.emit.replace(b"{ts}", ts).replace(b"{sig}", signature)
 
     def describe(self, count: int) -> str:
-        """Return in words what a list with so many signatures presents."""
+        """Return a description of a list with that many signatures."""
         number = "one" if count == 1 else str(count)
         stamp = f"{self.ts.decode()} and " if self.ts else ""
         return f"{stamp}{number} {self.sig.decode()}"
@@ -181,7 +181,7 @@ Layout = Prefix | Items
 
 
 def items(emit: str, *, trim: bool = False, bare: bool = False) -> Items:
-    """Return the list that a pattern with one signature shows: `t={ts},v1={sig}`, or `v1,{sig}` parted by spaces."""
+    """Return the list layout for a pattern with one signature: `t={ts},v1={sig}`, or `v1,{sig}` parted by spaces."""
     match = re.fullmatch(r"(?:(\w+)\W\{ts\}(\W) ?)?(\w+)(\W)\{sig\}", emit)
     assert match is not None
     ts, separator, sig, equals = match.groups()

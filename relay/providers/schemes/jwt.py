@@ -1,4 +1,4 @@
-"""A signed JSON Web Token in a header, whose claims hold a hash of the body (Plaid)."""
+"""A signed JSON Web Token in a header, whose claims contain a hash of the body (Plaid)."""
 
 import dataclasses
 import hashlib
@@ -25,10 +25,10 @@ from relay.providers.schemes.timestamps import Time
 # PyJWT is imported where it is used: it loads urllib.request and ssl, and only sources with such tokens need it.
 
 _MAX_LENGTH = 8_192
-# The one algorithm of Plaid (https://plaid.com/docs/api/webhooks/webhook-verification/). A list that allowed more
-# would let "none" pass, or a public key taken for the secret of an HMAC.
+# Plaid's only algorithm (https://plaid.com/docs/api/webhooks/webhook-verification/). Allowing more
+# would accept "none", or a public key as the secret of an HMAC.
 _ALGORITHM = "ES256"
-_LOCAL_KEY = {"alg": _ALGORITHM, "use": "sig", "kid": "relay-local"}  # what a JWK of relay's own says of itself
+_LOCAL_KEY = {"alg": _ALGORITHM, "use": "sig", "kid": "relay-local"}  # fields of relay's own JWK
 
 
 class _Token(NamedTuple):
@@ -71,7 +71,7 @@ class Jwt(SteppedScheme):
         return dataclasses.replace(self, time=dataclasses.replace(self.time, past=past, future=future))
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
-        """Return the capture with a token of its own. Raises SigningError for a public key."""
+        """Return the capture with a new token. Raises SigningError for a public key."""
         import jwt  # noqa: PLC0415 - see above
 
         key = _load_token_key(secret)
@@ -108,7 +108,7 @@ class Jwt(SteppedScheme):
 
 
 def _parse_token(text: bytes, title: str) -> _Token:
-    """Return what a token says, its signature not yet checked. Raises RefusalError for anything but ES256."""
+    """Return the unverified content of a token. Raises RefusalError for any algorithm except ES256."""
     import jwt  # noqa: PLC0415 - see above
 
     try:
@@ -125,7 +125,7 @@ def _parse_token(text: bytes, title: str) -> _Token:
     header = token["header"]
     if header.get("alg") != _ALGORITHM:
         raise RefusalError("header_malformed", f"{title} is not signed with {_ALGORITHM}")
-    # RFC 7515, 4.1.11: what must be understood, and is not, refuses the token. relay understands no extension.
+    # RFC 7515, 4.1.11: a token with an unknown critical extension is refused. relay supports none.
     if "crit" in header:
         raise RefusalError("header_malformed", f"{title} has critical headers, which are not known here")
     return _Token(text, header.get("kid", ""), claims)

@@ -1,4 +1,4 @@
-"""Public keys and key pairs as people paste them: PEM, bare base64, or a certificate."""
+"""Loads public keys and key pairs: PEM, bare base64, or a certificate."""
 
 import re
 from contextlib import suppress
@@ -29,16 +29,16 @@ PAIR_CLASSES: dict[PairKind, type[PublicKey]] = {
 PROVIDER_ONLY = "Only the provider can make this signature: relay holds its public key, not the private one."
 
 _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
-# 1024 bits is short today, and still in use; shorter keys can be factored.
+# 1024 bits is short today but still in use; shorter keys can be factored.
 _LEAST_RSA = 1024
 
-# OpenSSL's own errors come through for some spoiled keys.
+# OpenSSL raises its own errors for some damaged keys.
 _NO_KEY = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPair:
-    """A public key, and its private half where the pair is one's own.
+    """A public key, with its private half if the key pair is the user's own.
 
     `label` is a text that came with it: the id of a JWK, or the webhook id that PayPal signs.
     """
@@ -61,9 +61,9 @@ def export_spki(pem: str, encoding: Encoding = Encoding.PEM) -> bytes:
     return load_private_key(pem).public_key().public_bytes(encoding, PublicFormat.SubjectPublicKeyInfo)
 
 
-# PayPal and Amazon SNS hand out certificates, so an app that checks them expects one of relay's, too.
+# PayPal and Amazon SNS publish certificates, so an app expects one from relay, too.
 def make_certificate(pem: str) -> str:
-    """Return a certificate (PEM) that a private RSA key gives itself; the same key always gives the same."""
+    """Return a self-signed certificate (PEM) of a private RSA key; the same key always gives the same one."""
     from cryptography.x509 import CertificateBuilder, Name, NameAttribute  # noqa: PLC0415 - 15 ms of every start
     from cryptography.x509.oid import NameOID  # noqa: PLC0415 - as above
 
@@ -81,7 +81,7 @@ def make_certificate(pem: str) -> str:
 
 
 def load_key(text: str) -> KeyPair | None:
-    r"""Return the key of the first PEM block in a text, or of bare base64; None where there is none.
+    r"""Return the key of the first PEM block in a text, or of bare base64; None if there is none.
 
     It may be a SPKI, a PKCS #8 or PKCS #1 key, or a certificate. Elliptic curves other than P-256 and RSA below
     1024 bits count as none.

@@ -1,4 +1,4 @@
-"""Where a signature, a timestamp or an id is in a request: to read it there and to write it."""
+"""Locations of a signature, a timestamp or an id in a request, for reading and writing."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from relay.providers.schemes.base import RefusalError, to_wire_bytes
 
 @dataclass(frozen=True, slots=True, init=False)
 class InHeader:
-    """A header; of several names the first that the request carries counts."""
+    """A header; of several names the first that is present is used."""
 
     names: tuple[str, ...]
 
@@ -68,7 +68,7 @@ class InEveryHeader(InHeader):
 
 @dataclass(frozen=True, slots=True)
 class InJson:
-    """A value in the JSON body; `number` refuses a text that only looks like one."""
+    """A value in the JSON body; `number` refuses text that looks like a number."""
 
     path: tuple[str, ...]
     number: bool = False
@@ -86,7 +86,7 @@ class InJson:
         return ()
 
     def write(self, capture: Capture, text: bytes) -> Capture:
-        # What was a number stays one: Mailgun's time is a text, and Linear refuses its own as a text.
+        # A number stays a number: Mailgun's time is text, and Linear refuses its own as text.
         numeric = self.number or isinstance(Payload(capture.body).json_at(*self.path), int)
         value = int(text) if numeric and text.isdigit() else _decode_value(text)
         body = set_json_value(capture.body, self.path, value)
@@ -202,7 +202,7 @@ def _describe_absence(place: Location, values: tuple[bytes, ...], capture: Captu
 
 
 def read_single(place: Location, capture: Capture) -> bytes:
-    """Return the one text that stands at a place.
+    """Return the single text at a location.
 
     Raises RefusalError: nothing there, or different texts, of which an application might read another than relay does.
     """
@@ -211,7 +211,7 @@ def read_single(place: Location, capture: Capture) -> bytes:
         in_body = isinstance(place, InJson | InEach | InForm)
         detail = f"{place.title} {_describe_absence(place, values, capture)}"
         raise RefusalError("body_malformed" if in_body else "signature_missing", detail, result="Missing")
-    # Frameworks differ in which of several equal headers they read, so relay accepts none of them.
+    # Frameworks differ in which of several equal headers they use, so relay accepts none of them.
     if len(values) > 1:
         raise RefusalError("header_malformed", f"{place.title} is there {len(values)} times, each different")
     return values[0]
@@ -228,7 +228,7 @@ def _require_body(capture: Capture, body: bytes | None, missing: str, hint: str)
 
 
 def with_body(capture: Capture, body: bytes) -> Capture:
-    """Return the capture with other body bytes and, where it names one, the right length."""
+    """Return the capture with another body and, if present, the right Content-Length."""
     headers = tuple(
         (name, str(len(body)) if name.lower() == "content-length" else value) for name, value in capture.headers
     )
@@ -236,9 +236,9 @@ def with_body(capture: Capture, body: bytes) -> Capture:
 
 
 def with_header(capture: Capture, names: tuple[str, ...], value: str) -> Capture:
-    """Return the capture with one header set, where the first of `names` stood, else at the end.
+    """Return the capture with a header set, at the position of the first of `names`, else at the end.
 
-    All other headers of those names go. The name keeps its spelling as received.
+    All other headers of those names are removed. The name keeps its spelling as received.
     """
     lower = [name.lower() for name in names]
     place = next((at for at, (name, _) in enumerate(capture.headers) if name.lower() in lower), len(capture.headers))
@@ -249,7 +249,7 @@ def with_header(capture: Capture, names: tuple[str, ...], value: str) -> Capture
 
 
 def set_json_value(body: bytes, path: tuple[str | int, ...], value: str | int) -> bytes | None:
-    """Return the JSON body with the value at `path` replaced or added; None where there is no such place.
+    """Return the JSON body with the value at `path` replaced or added; None if the path does not exist.
 
     All other bytes stay.
     """
@@ -260,7 +260,7 @@ def set_json_value(body: bytes, path: tuple[str | int, ...], value: str | int) -
 
 
 def set_form_value(body: bytes, name: str, value: str) -> bytes:
-    """Return the form body with one field replaced where it stood, or added at the end."""
+    """Return the form body with a field replaced in place, or added at the end."""
     field = f"{quote_plus(name)}={quote_plus(value, errors='surrogateescape')}"
     pairs = body.decode("latin-1").split("&") if body else []
     kept = [field if unquote_plus(pair.partition("=")[0]) == name else pair for pair in pairs]
@@ -268,7 +268,7 @@ def set_form_value(body: bytes, name: str, value: str) -> bytes:
 
 
 def set_part_value(body: bytes, content_type: str, name: str, value: bytes) -> bytes | None:
-    """Return the multipart body with the text of one field replaced; None where it has no such field."""
+    """Return the multipart body with the text of a field replaced; None if it has no such field."""
     try:
         parts, _ = split_parts(body, parse_parameters(content_type).get("boundary", ""))
     except PayloadError:

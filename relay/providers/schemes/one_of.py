@@ -1,4 +1,4 @@
-"""Which of several schemes a request is checked by, so that a weaker one never replaces the real one."""
+"""Chooses one of several schemes for a request, so that a weaker one never replaces a stronger one."""
 
 import dataclasses
 from datetime import datetime
@@ -16,7 +16,7 @@ from relay.providers.schemes.shared_secret import Basic
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneOf(Scheme):
-    """Several schemes of one provider, strongest first; every request is checked by exactly one."""
+    """Several schemes of a provider, strongest first; each request is checked by exactly one."""
 
     schemes: tuple[Scheme, ...]
 
@@ -38,13 +38,13 @@ class OneOf(Scheme):
         return dataclasses.replace(self, schemes=schemes)
 
     def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
-        """Check a capture by the one scheme that secrets and headers choose."""
+        """Verify a capture by the scheme that secrets and headers select."""
         if not secrets:
             return build_unchecked()
         return choose_scheme(self.schemes, capture, secrets).verify(secrets, capture, now)
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
-        """Return the capture signed again, in the way it was signed before where that is possible."""
+        """Return the capture signed again, by its previous scheme if possible."""
         return choose_scheme(self.schemes, capture, (secret,)).sign(secret, capture, now)
 
 
@@ -55,7 +55,7 @@ def choose_scheme(schemes: tuple[Scheme, ...], capture: Capture, secrets: tuple[
     out never falls back to a token. Otherwise the strongest scheme counts that takes one of the
     secrets and whose signature is there; without any signature, the strongest that takes one.
     """
-    # GitLab may send a signature and a token at once, Buildkite either: the stronger one must not be left out at will.
+    # GitLab may send both a signature and a token, Buildkite either: a sender must not choose the weaker one.
     claiming = [scheme for scheme in schemes if any(scheme.claims_secret(secret) for secret in secrets)]
     usable = [scheme for scheme in schemes if any(scheme.usable(secret) for secret in secrets)]
     eligible = claiming or usable or list(schemes)
@@ -67,9 +67,9 @@ PairScheme = KeyPairScheme | Jwt
 
 
 def find_key_problem(scheme: SignatureScheme, secret: Secret) -> str:
-    """Return why a scheme can read no key from a secret, as the end of a sentence; "" where it can.
+    """Return why a secret is not a key of a scheme, as the end of a sentence; "" if it is.
 
-    With such a secret nothing ever verifies, whatever is sent.
+    With such a secret nothing ever verifies.
     """
     if not isinstance(scheme, Scheme) or scheme.usable(secret):
         return ""

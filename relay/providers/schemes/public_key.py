@@ -32,24 +32,24 @@ from relay.providers.schemes.signed_text import SignedText
 PRIVATE_PREFIX = "whsk_"  # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 
 _PEM_MARKER = "-----BEGIN "
-_MAX_SIGNATURES = 4  # each check hashes the whole body again, and a header of 8 kB holds ninety signatures
+_MAX_SIGNATURES = 4  # each check hashes the whole body again, and a header of 8 kB may have ninety signatures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPairScheme(SignedText):
-    """A signature checked with the provider's public key. A key pair of one's own, in its place, can sign too."""
+    """A signature checked with the provider's public key. The user's own key pair in its place can also sign."""
 
     encoding: Encoding = "base64"
     pair_kind: ClassVar[PairKind]
     pair_form: ClassVar[str] = ""
 
     def list_arguments(self, capture: Capture) -> tuple[Any, ...]:
-        """Return what `verify` and `sign` of the key take besides signature and text. Raises RefusalError."""
+        """Return the further arguments of the key's `verify` and `sign`. Raises RefusalError."""
         del capture
         return ()
 
     def load_pair(self, text: str) -> KeyPair | None:
-        """Return the keys in a text; None where they are of another kind."""
+        """Return the keys in a text; None if they are of another kind."""
         pair = load_key(text)
         return pair if pair and isinstance(pair.public, PAIR_CLASSES[self.pair_kind]) else None
 
@@ -60,24 +60,24 @@ class KeyPairScheme(SignedText):
         return key.label.encode("utf-8", "surrogatepass")
 
     def cannot_sign(self, secret: Secret) -> bool:
-        """Return whether the secret is right for the scheme and yet only the provider can sign."""
+        """Return whether the secret is valid but only the provider can sign."""
         key = self.read_key(secret)
         return key is not None and key.private is None
 
     def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
-        """Return a private key as a secret of this scheme, with what `secrets` hold beside their key."""
+        """Return a private key as a secret of this scheme, with the labels of `secrets`."""
         del secrets
         return pem
 
     @abstractmethod
     def public_half(self, pem: str) -> str:
-        """Return the public half of a private key in the form that applications configure."""
+        """Return the public half of a private key in the format that applications configure."""
 
     def matches(self, key: KeyPair, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
         return any(self._fits(key.public, text, signature, capture) for signature in signatures[:_MAX_SIGNATURES])
 
     def make(self, key: KeyPair, text: bytes, capture: Capture) -> bytes:
-        """Return a signature with one's own key pair. Raises SigningError for a public key."""
+        """Return a signature made with an own key pair. Raises SigningError for a public key."""
         if key.private is None:
             own = f"a key pair of your own{self.pair_form}"
             raise SigningError(PROVIDER_ONLY, hint=f"send the original signature, or configure {own} on both sides")
@@ -158,7 +158,7 @@ class Ecdsa(KeyPairScheme):
 
 RsaDigest = Literal["sha1", "sha256", "sha512"]
 
-# SHA-1 is there for version 1 of Amazon SNS alone, which its older topics still use.
+# SHA-1 is only for version 1 of Amazon SNS, which its older topics still use.
 _DIGESTS: dict[RsaDigest, type[hashes.HashAlgorithm]] = {
     "sha1": hashes.SHA1,
     "sha256": hashes.SHA256,
@@ -191,7 +191,7 @@ class Rsa(KeyPairScheme):
         return self.digest
 
     def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
-        """Check a capture. Labels alone check no signature: without a certificate the verdict is UNCHECKED."""
+        """Verify a capture. Without a certificate, with labels only, the verdict is UNCHECKED."""
         if self.labelled and secrets and all(map(_is_label, secrets)) and self.presented(capture):
             detail = "the secret has no certificate behind the id"
             check = Check(name=self.title, passed=None, detail=detail, result="Not checked")
@@ -207,18 +207,18 @@ class Rsa(KeyPairScheme):
         return None if pair is None or (self.labelled and not label) else dataclasses.replace(pair, label=label)
 
     def cannot_sign(self, secret: Secret) -> bool:
-        """Return whether the secret is a certificate or public key, or a label that lacks one."""
+        """Return whether the secret is a certificate or public key, or a label without one."""
         return KeyPairScheme.cannot_sign(self, secret) or (self.labelled and _is_label(secret))
 
     def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
-        """Return the key as PEM, behind the label of the first secret where the scheme has labels."""
+        """Return the key as PEM, after the label of the first secret if the scheme has labels."""
         if not self.labelled:
             return pem
         label = secrets[0].reveal().partition(_PEM_MARKER)[0].strip() if secrets else ""
         return f"{label or 'relay'}\n{pem}"
 
     def public_half(self, pem: str) -> str:
-        """Return the key as PEM: a certificate where the provider hands out one."""
+        """Return the key as PEM: a certificate if the provider publishes one."""
         return make_certificate(pem) if self.labelled else export_spki(pem).decode()
 
     def list_arguments(self, capture: Capture) -> tuple[Any, ...]:

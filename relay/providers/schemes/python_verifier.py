@@ -1,4 +1,4 @@
-"""A scheme that a user wrote in Python: a class whose answer counts, and whose mistakes count as no."""
+"""A scheme written by the user in Python: a class whose errors count as INVALID."""
 
 import dataclasses
 import inspect
@@ -26,15 +26,15 @@ class Verifier(Protocol):
     """
 
     def verify(self, capture: Capture, secrets: tuple[Secret, ...], now: datetime) -> bool | Verification:
-        """Judge a request: True for a good signature, False for a bad one, or a Verification that says why."""
+        """Verify a request: return True or False, or a Verification with the reason."""
         ...
 
 
-# What no table expresses, see docs/add-a-provider.md. The class is the user's, so whatever happens in it, a
-# request gets an answer.
+# For schemes that no table expresses, see docs/add-a-provider.md. Whatever happens in the user's class, the
+# request gets a response.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifierScheme(Scheme):
-    """A verifier of the user's own, kept from ever failing a request; `reference` is what relay.toml calls it."""
+    """A user's verifier, guarded so that it never fails a request; `reference` is its name in relay.toml."""
 
     verifier: Verifier
     reference: str
@@ -51,17 +51,17 @@ class VerifierScheme(Scheme):
         return bool(secret.reveal().strip())
 
     def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
-        """Ask the verifier. An exception, or an answer that is none, gives INVALID and its kind."""
+        """Call the verifier. An exception or an invalid result gives INVALID with its type."""
         if not secrets:
             return build_unchecked()
         usable = tuple(secret for secret in secrets if self.usable(secret))
         if not usable:
             return self._conclude("secret_unusable", "the secret is empty", "Unusable")
         try:
-            # A copy: what the class changes in its request must not be what is kept and delivered.
+            # A copy: changes by the class must not affect the stored and delivered request.
             verdict: object = self.verifier.verify(dataclasses.replace(capture), usable, now)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything, and a request must be answered
-            # The message may quote the request or the secret, so only the kind of error is kept.
+            # The message may quote the request or the secret, so only the type of the error is kept.
             log.warning("the verifier %s raised %s", self.reference, type(error).__name__)
             return self._conclude("verifier_failed", self._describe_error(error, "verify"), "Failed")
         if isinstance(verdict, Verification):
@@ -75,7 +75,7 @@ class VerifierScheme(Scheme):
         return self._conclude("verifier_failed", detail, "Failed")
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
-        """Return the capture as the verifier signs it. Raises SigningError where it cannot."""
+        """Return the capture signed by the verifier. Raises SigningError if it cannot."""
         make = getattr(self.verifier, "sign", None)
         if make is None:
             raise SigningError(
@@ -91,11 +91,11 @@ class VerifierScheme(Scheme):
         return signed
 
     def _describe_error(self, error: BaseException, method: str) -> str:
-        """Return what was raised, with file and line of the verifier's own code that it passed last."""
+        """Return the error with file and line of the innermost frame of the verifier's code."""
         frames = traceback.extract_tb(error.__traceback__)[1:]
         raised = f"raised {type(error).__name__}"
         if not frames and isinstance(error, TypeError):
-            # The method does not take what relay calls it with.
+            # The method does not accept relay's arguments.
             expected = {"verify": "(capture, secrets, now)", "sign": "(capture, secret, now)"}[method]
             code = getattr(getattr(type(self.verifier), method, None), "__code__", None)
             place = f" in {Path(code.co_filename).name}, line {code.co_firstlineno}" if code else ""

@@ -1,4 +1,4 @@
-"""Schemes with a shared secret: HMAC, the digest of a text that holds the secret, and the secret shown as it is."""
+"""Schemes with a shared secret: HMAC, a digest of a text with the secret, and the secret itself as a token."""
 
 import base64
 import binascii
@@ -39,7 +39,7 @@ _ANNOUNCED: dict[str, Algo] = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
 # GitHub's SHA-1 beside SHA-256, Gitea's and Forgejo's copies for receivers made for GitHub or Gogs.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EchoHeader:
-    """A further header with an HMAC of the same text that the provider sends and relay never trusts."""
+    """A further header with an HMAC of the same text, which the provider sends and relay never trusts."""
 
     header: str
     algo: Algo = "sha256"
@@ -58,7 +58,7 @@ class Hmac(SignedText):
     any_case: bool = False
     announced: str = ""
     echoes: tuple[EchoHeader, ...] = ()
-    # How most requests are signed, None where this scheme signs in another way.
+    # The usual form of signing, None if this scheme has another.
     _usual: "_UsualForm | None" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -69,9 +69,9 @@ class Hmac(SignedText):
         return f"HMAC-{self.algo.upper()}"
 
     def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
-        """Check a capture against any of `secrets`.
+        """Verify a capture with any of `secrets`.
 
-        One that carries just what signing it gives is genuine; what every other one lacks is found step by step.
+        If it has exactly the signature that signing gives, it is genuine; all others are checked step by step.
         """
         usual = self._usual
         found = None if usual is None else self._verify_usual(usual, secrets, capture, now)
@@ -143,7 +143,7 @@ class Hmac(SignedText):
 
 
 class _UsualForm(NamedTuple):
-    """A text before the body, with `{ts}` and `{id}`, and a header of one signature: `before`, time, `between`."""
+    """A text before the body, with `{ts}` and `{id}`, and a header with one signature: `before`, time, `between`."""
 
     title: str
     signed: bytes
@@ -152,13 +152,13 @@ class _UsualForm(NamedTuple):
     presented: Check
 
     def find_time(self, received: bytes) -> bytes:
-        """Return the time in a header's text, or what is written where it belongs."""
+        """Return the time in a header's text, or the text in its position."""
         start = len(self.before)
         return received[start : received.find(self.between, start)]
 
 
 def _compile_usual_form(scheme: Hmac) -> _UsualForm | None:
-    """Return how a scheme signs, where a fixed text, a time and an id before the body are all that it signs."""
+    """Return the usual form of a scheme that signs only a fixed text, a time, an id and the body."""
     text = scheme.signed.text.replace("{timestamp}", "{ts}")
     signed, _, rest = text.partition("{body}")
     places = [scheme.place, scheme.ident, scheme.time.place if scheme.time else None]
@@ -185,7 +185,7 @@ def _compile_usual_form(scheme: Hmac) -> _UsualForm | None:
 
 
 def _read_header(place: Location, capture: Capture) -> bytes | None:
-    """Return the value of the first of a place's headers that a request carries, None where it has none or several."""
+    """Return the value of the first present header of a location, None if there is none or several."""
     for name in getattr(place, "names", ()):
         if values := capture.header_values(name):
             return to_wire_bytes(values[0]) if len(values) == 1 else None
@@ -196,12 +196,12 @@ def _build_content_check(signed: bytes, size: int) -> Check:
     content = describe_body(size)
     if not signed:
         return build_check(CONTENT_STEP, content, "Built")
-    # No two requests have the same time and id: not worth a place among the steps that are kept.
+    # Not cached: no two requests have the same time and id.
     detail = f"{escape_unprintable(signed, SHOWN_LITERAL)} and {content}"
     return Check(name=CONTENT_STEP, passed=True, detail=detail, result="Built")
 
 
-# The secret is part of a text that is only hashed; SHA-256 can be extended, which is why newer schemes use HMAC.
+# The secret is part of a hashed text; SHA-256 allows length extension, so newer schemes use HMAC.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest(SignedText):
     """A plain hash of a text that holds `{secret}`; HubSpot's first two versions."""
@@ -223,7 +223,7 @@ class Digest(SignedText):
 
 
 def header_hmac(place: str | Location, signed: str = "{body}", layout: Layout = _ALONE, **parts: Any) -> Hmac:
-    """Return an HMAC in a header: of the body, unless `signed` says of what; `parts` are further fields of Hmac."""
+    """Return an HMAC in a header, of the body unless `signed` is given; `parts` are further fields of Hmac."""
     spot = InHeader(place) if isinstance(place, str) else place
     return Hmac(signed=template(signed), place=spot, layout=layout, **parts)
 
@@ -233,7 +233,7 @@ _BASIC = re.compile(rb"basic +([A-Za-z0-9+/]+={0,2}) *", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedToken(SteppedScheme):
-    """The secret itself at a place, perhaps after a prefix such as `Bearer `, which with `bare` may be missing.
+    """The secret itself at a location, after an optional prefix such as `Bearer `, which with `bare` may be missing.
 
     `refuses` are prefixes of secrets that are keys of another scheme and no tokens.
     """
@@ -249,7 +249,7 @@ class SharedToken(SteppedScheme):
         return any(value.strip() and self._is_kind(value) for value in values)
 
     def usable(self, secret: Secret) -> bool:
-        """Return whether the secret is a token: not empty, and not the key of another scheme."""
+        """Return whether the secret is a token: not empty, and not a key of another scheme."""
         return self._read(secret) is not None
 
     def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
@@ -264,7 +264,7 @@ class SharedToken(SteppedScheme):
         raise RefusalError("signature_mismatch", "it is another token", result="No match", step=self.title)
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
-        """Return the capture with the configured token in it. Raises SigningError for an empty one."""
+        """Return the capture with the configured token. Raises SigningError for an empty one."""
         del now
         token = self._read(secret)
         if token is None:
@@ -293,7 +293,7 @@ class SharedToken(SteppedScheme):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basic(SharedToken):
-    """HTTP basic (RFC 7617): the secret is `user:password`, where the password may hold colons."""
+    """HTTP basic (RFC 7617): the secret is `user:password`; the password may contain colons."""
 
     place: Location = field(default_factory=lambda: InHeader("Authorization"))
     title: ClassVar[str] = "HTTP basic"

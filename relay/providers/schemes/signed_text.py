@@ -1,4 +1,4 @@
-"""What all schemes that sign a text have in common: read, check the age, build the text, compare."""
+"""The base of all schemes that sign a text: parse, check the age, build the text, compare."""
 
 import dataclasses
 import hashlib
@@ -50,24 +50,24 @@ class SignedText(SteppedScheme):
     expects: tuple[tuple[str, str], ...] = ()
 
     def step(self, capture: Capture) -> str:
-        """Return the algorithm for this very request. Raises RefusalError."""
+        """Return the step with the algorithm of this request. Raises RefusalError."""
         del capture
         return self.title
 
     @abstractmethod
     def matches(self, key: Any, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
-        """Return whether any of the signatures is right, compared in constant time; garbage is not."""
+        """Return whether any of the signatures matches, compared in constant time."""
 
     @abstractmethod
     def make(self, key: Any, text: bytes, capture: Capture) -> bytes:
-        """Return the signature as it is written. Raises SigningError."""
+        """Return the encoded signature. Raises SigningError."""
 
     def content(self, reading: SignatureInput) -> bytes:
-        """Return the signed text. Raises RefusalError where the request lacks a part."""
+        """Return the signed text. Raises RefusalError if a part is missing in the request."""
         return self.signed.render(reading)
 
     def describe(self, reading: SignatureInput) -> str:
-        """Return the signed text in words. Raises RefusalError where the request lacks a part."""
+        """Return a description of the signed text. Raises RefusalError if a part is missing in the request."""
         return self.signed.describe(reading)
 
     def shared_text(self, key: Any) -> bytes:
@@ -76,7 +76,7 @@ class SignedText(SteppedScheme):
         return shared
 
     def read_key(self, secret: Secret) -> Any:
-        """Return the key of a secret, its bytes or a KeyPair; None when it is not in this scheme's form."""
+        """Return the key of a secret, its bytes or a KeyPair; None if it has another form."""
         return self.key.read(secret)
 
     def usable(self, secret: Secret) -> bool:
@@ -96,7 +96,7 @@ class SignedText(SteppedScheme):
         return dataclasses.replace(self, time=dataclasses.replace(self.time, past=past, future=future))
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
-        """Return the capture with a signature of `now`. Raises SigningError where that is impossible."""
+        """Return the capture with a signature made at `now`. Raises SigningError if that is impossible."""
         key = self.read_key(secret)
         if key is None:
             raise SigningError(
@@ -117,12 +117,12 @@ class SignedText(SteppedScheme):
         return self.finish(key, text, self.place.write(ready, self.layout.write(signature, ts)))
 
     def finish(self, key: Any, text: bytes, capture: Capture) -> Capture:
-        """Return the signed capture with whatever else the provider writes from the same text."""
+        """Return the signed capture with the provider's further headers of the same text."""
         del key, text
         return capture
 
-    # The order is that of the steps a person reads: header, age, content, comparison. A wrong signature outweighs a
-    # wrong age, because nothing in an unsigned request is proof.
+    # The steps are in the order shown: header, age, content, comparison. A wrong signature outweighs a
+    # wrong age, because an unsigned time proves nothing.
     def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
         presented = self._present(capture)
         title = self.place.title
@@ -191,7 +191,7 @@ class SignedText(SteppedScheme):
         raise RefusalError("signature_mismatch", detail, result="No match", step=step)
 
     def texts(self, key: Any, reading: SignatureInput) -> list[bytes]:
-        """Return the text to compare with, once for each spelling of the address."""
+        """Return the signed text for each spelling of the address."""
         reading.secret = self.shared_text(key)
         if not self.signed.uses_url:
             return [self.content(reading)]
@@ -202,12 +202,12 @@ class SignedText(SteppedScheme):
         return texts
 
     def prepare(self, capture: Capture, ts: bytes) -> Capture:
-        """Return the capture with fresh time, an id and a body hash, all that is signed but the signature."""
+        """Return the capture with a fresh time, an id and a body hash, but not the signature."""
         if self.time is not None and self.time.place is not None:
             capture = self.time.place.write(capture, ts)
             capture = self.time.copy.write(capture, ts) if self.time.copy else capture
         if self.ident is not None:
-            # The delivery id stays on a replay, so that the app's own check for duplicates is exercised.
+            # A replay keeps the delivery id, so that the app's own check for duplicates is exercised.
             kept = next(iter(self.ident.read(capture)), b"").strip()
             capture = self.ident.write(capture, kept or _make_id(capture, ts))
         if self.body_hash is not None:
@@ -215,8 +215,8 @@ class SignedText(SteppedScheme):
         return capture
 
 
-# Apps drop a delivery id that they have seen; the same request must therefore not get a random one.
+# Apps drop known delivery ids, so the same request must not get a random one.
 def _make_id(capture: Capture, ts: bytes) -> bytes:
-    """Return an id in the manner of Standard Webhooks; the same request at the same time gets the same."""
+    """Return an id in the format of Standard Webhooks; the same request at the same time gets the same id."""
     digest = hashlib.sha256(b"\0".join((capture.source.encode("utf-8", "replace"), ts, capture.body)))
     return b"msg_" + digest.hexdigest()[:27].encode()

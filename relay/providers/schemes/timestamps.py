@@ -1,4 +1,4 @@
-"""How old a signature may be: reading a timestamp, checking its age, writing a new one."""
+"""Timestamps of signatures: parse them, check their age, write new ones."""
 
 import re
 from datetime import UTC, datetime
@@ -14,27 +14,27 @@ Unit = Literal["s", "ms", "iso"]
 
 TIMESTAMP_STEP = "Timestamp"
 
-# Name, seconds, and from how many seconds on it is used: limits are given in seconds, so small ages are too.
+# Name, seconds, and the minimum age: limits are given in seconds, so small ages are too.
 _UNITS = (("days", 86_400, 172_800), ("h", 3_600, 7_200), ("min", 60, 600))
 
-# Decimal digits alone: of a sign or a fraction other readers may make another time.
+# Decimal digits only: other parsers may read a sign or a fraction differently.
 _NUMBER = re.compile(rb"[0-9]{1,16}")
 _ISO = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{5,8}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Time:
-    """Where a timestamp is, its unit, and the limits of its age in seconds; None is no limit.
+    """The location of a timestamp, its unit, and the limits of its age in seconds; None is no limit.
 
     `place` None means among the items of the signature itself.
     """
 
     place: Location | None = None
     unit: Unit = "s"
-    # The limits are the providers' own: Stripe looks at the past alone, Box allows no second of the future, Zoom none.
+    # The limits are those of the providers: Stripe checks only the past, Box allows no future time, Zoom has none.
     past: float | None = None
     future: float | None = None
-    # Where a copy of it stands that is not signed: written, never read.
+    # The location of an unsigned copy: written, never read.
     copy: Location | None = None
 
     def check_age(self, text: bytes, now: datetime) -> tuple[str, Check]:
@@ -49,7 +49,7 @@ class Time:
             return "timestamp_future", _build_check(
                 False, f"{format_age(age)}, limit {self.future:g} s", "From the future", age
             )
-        # Captured and replayed requests are old by nature: the age is shown even where nothing limits it.
+        # Captured and replayed requests are old: the age is shown even if there is no limit.
         if self.past is None and self.future is None:
             return "", _build_check(None, f"{format_age(age)}, which is not limited", "Not checked", age)
         if self.past is None or (age < 0 and self.future is None):
@@ -57,7 +57,7 @@ class Time:
         return "", _build_check(True, f"{format_age(age)}, limit {self.past:g} s", "In time", age)
 
     def check_usual_age(self, text: bytes, now: datetime) -> Check | None:
-        """Return the step of a time that is read and in its limits; None for any other."""
+        """Return the step of a valid time within its limits; None for any other."""
         try:
             late, check = self.check_age(text, now)
         except RefusalError:
@@ -81,18 +81,18 @@ class Time:
 
 
 def format_age(age: float) -> str:
-    """Return an age in words: `14 min old when received`, or how far it is ahead."""
+    """Return an age as text: `14 min old when received`, or how far it is ahead."""
     return f"{format_span(age)} old when received" if age >= 0 else f"{format_span(-age)} ahead of this clock"
 
 
 def format_span(seconds: float) -> str:
-    """Return a span of time in the unit that suits it: `14 min`."""
+    """Return a time span in a suitable unit: `14 min`."""
     unit, size = choose_unit(seconds)
     return f"{seconds / size:,.0f} {unit}"
 
 
 def choose_unit(seconds: float) -> tuple[str, int]:
-    """Return the unit that suits a span of time, and its seconds."""
+    """Return a suitable unit for a time span, and its seconds."""
     if seconds < _UNITS[-1][2]:
         return "s", 1
     return next((unit, size) for unit, size, least in _UNITS if seconds >= least)

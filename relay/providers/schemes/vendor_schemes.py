@@ -1,4 +1,4 @@
-"""Schemes that one provider alone uses: the items of Adyen, the requests of Contentful, the messages of Amazon SNS."""
+"""Schemes of single providers: Adyen's items, Contentful's requests, Amazon SNS's messages."""
 
 import hmac
 import re
@@ -81,7 +81,7 @@ class AdyenItems(SteppedScheme):
         return ""
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
-        """Return the capture with every item signed. Raises SigningError where there is none."""
+        """Return the capture with all items signed. Raises SigningError if there is none."""
         del now
         key = self.key.read(secret)
         items = _read_items(capture)
@@ -156,14 +156,14 @@ class Contentful(Hmac):
         return f"{capture.method}, the path, {count} listed headers and {len(capture.body):,} body bytes"
 
     def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
-        """Compare with the digest over the path as the library escapes it, and as it came."""
+        """Compare with the digest over the path as escaped by the library, and as received."""
         unescaped = _build_canonical_request(capture, _read_signed_path(capture))
         texts = dict.fromkeys((text, unescaped))
         # A dataclass with slots is a new class, which super() without arguments does not find.
         return any(Hmac.matches(self, key, text, signatures, capture) for text in texts)
 
     def prepare(self, capture: Capture, ts: bytes) -> Capture:
-        """Return the capture with a fresh time, and a list of signed headers where it had none."""
+        """Return the capture with a fresh time, and a list of signed headers if it had none."""
         ready = SignedText.prepare(self, capture, ts)
         if ready.header(_SIGNED_HEADERS) is None:
             ready = with_header(ready, (_SIGNED_HEADERS,), f"{_SIGNED_HEADERS},{_CONTENTFUL_TIME}")
@@ -223,7 +223,7 @@ class Sns(Rsa):
     time: Time | None = field(default_factory=lambda: Time(place=InJson(("Timestamp",)), unit="iso"))
 
     def public_half(self, pem: str) -> str:
-        """Return a certificate, which is what stands at a message's `SigningCertURL`."""
+        """Return a certificate, which is the content of a message's `SigningCertURL`."""
         return make_certificate(pem)
 
     def digest_of(self, capture: Capture) -> RsaDigest:
@@ -240,7 +240,7 @@ class Sns(Rsa):
         """
         names = [name for name, _ in _read_signed_fields(reading.capture.payload)]
         certificate = _check_certificate_url(reading.capture.payload.json_at("SigningCertURL"))
-        # Amazon renews it about once a year: the one handed in may be the one before.
+        # Amazon renews it about once a year: the configured one may be the previous one.
         return f"{', '.join(names)}, signed with {escape_unprintable(certificate, 80)}"
 
     def content(self, reading: SignatureInput) -> bytes:

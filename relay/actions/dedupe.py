@@ -20,7 +20,7 @@ _RECHECK_SECONDS = 1.0  # seconds until a mail that is being handed over is chec
 class MailDeduplication:
     """Claims a mail in the store before it is handed over, and records whether it was sent.
 
-    A claim that a dead relay left behind is a mail that may have arrived: it counts as sent.
+    A claim left by a dead relay is a mail that may have arrived: it counts as sent.
     """
 
     def __init__(self, sent: SentMails, clock: Clock) -> None:

@@ -55,7 +55,7 @@ class EgressRules:
 
     `typed`: the URL was typed in rather than configured, so it must be loopback or one of
     `configured` or `allowed`. `own` is where relay itself listens, `own_names` the names under
-    which the world reaches it: both would be a loop.
+    which it is reachable from outside: both would be a loop.
     """
 
     typed: bool = False
@@ -186,7 +186,7 @@ def check_syntax(url: str, rules: EgressRules = EgressRules()) -> Destination:
 def complete_url(text: str) -> str:
     """Return a typed address with the scheme that was left out: `3000`, `:3000/x`, `localhost:3000/x`.
 
-    A host without a port is only completed where it is this computer; anything else is returned as it is.
+    A host without a port is only completed if it is this computer; anything else is returned unchanged.
     """
     if "://" in text:
         return text

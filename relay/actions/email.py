@@ -45,7 +45,7 @@ _LOCAL_SENDER = "relay@localhost"
 class EmailAction(Action[EmailOptions]):
     """Sends mails to the server `smtp`, or to the folder `outbox` without one; each once, and stored as a message.
 
-    `smtp` changes as its credentials are found or locked away; `is_last` says whether a delivery is not tried again
+    `smtp` changes when its credentials become available or locked; `is_last` returns whether a delivery is not retried
     after an outcome: its mail has failed.
     """
 

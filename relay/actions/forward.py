@@ -61,8 +61,8 @@ _RETRIED_STATUSES = frozenset({408, 409, 425, 429})
 class ForwardAction(Action[ForwardOptions]):
     """Forwards events to targets; an async context manager around a connection pool.
 
-    `rules(typed)` says what may be dialled at this moment, `signer` signs a request again where its
-    mode asks for that, `forger` one that is to be refused, `find_source` gives the source of a name.
+    `rules(typed)` gives the current egress rules, `signer` signs a request again if its
+    mode requires it, `forger` signs one that must be refused, `find_source` gives the source of a name.
     """
 
     name = "forward"
@@ -119,7 +119,7 @@ class ForwardAction(Action[ForwardOptions]):
     async def _find_destination(self, delivery: Delivery, options: ForwardOptions) -> Destination:
         """Return the destination of a delivery, checked for this attempt. Raises TargetError.
 
-        This computer by an address, or as localhost (whatever a resolver says, RFC 6761), is remembered for a moment.
+        The result for this computer, by address or as localhost (regardless of resolvers, RFC 6761), is cached briefly.
         """
         url = delivery.changes.url or options.url
         rules, now = self.rules(delivery.changes.url is not None), self.clock.monotonic()
@@ -193,8 +193,8 @@ def _list_received(
 def _is_for_called_url(source: Source | None, changes: DeliveryChanges, options: ForwardOptions) -> bool:
     """Return whether the app checks the URL that the provider called, although its target does not say so.
 
-    An app that takes live events as received does, and so it must be when a signature has aged and is made
-    again. A replay verifies at the app's own address, unless the source's `public_url` says which one counts.
+    An app that accepts live events as received does, so the same URL must be used if an aged signature is made
+    again. A replay verifies at the app's own address, unless the source has a `public_url`.
     """
     if options.sign_url is not None or (changes.sign or options.sign) is not SignMode.AUTO:
         return False

@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 class HandlerAction(Action[HandlerOptions]):
     """Runs handlers files; an async context manager around their processes.
 
-    `broken` says of each target whose file cannot be run why, and is kept current in place; each
-    change is published. `awaited` are deliveries whose reply a sender waits for. What waits for such a
-    target waits as for one that is down.
+    `broken` maps targets whose file cannot be run to the reason, and is updated in place; each
+    change is published. `awaited` are deliveries whose reply a sender waits for. Deliveries to such a
+    target wait as for one that is down.
     """
 
     name = "handler"

@@ -68,9 +68,9 @@ class HttpClient:
     ) -> ReceivedResponse:
         """Send the bytes of `request` to `destination` and return the response.
 
-        `seconds` are for the whole exchange; at most `keep()` bytes of the body come back. What was odd about it is
-        in its notes: a status that came counts. Raises NoAnswerError when nothing came that is HTTP, ValueError for
-        a request that HTTP cannot carry.
+        `seconds` is for the whole exchange; at most `keep()` bytes of the body are returned. Oddities are
+        in its notes: a received status counts. Raises NoAnswerError if no HTTP was received, ValueError for
+        a request that is invalid in HTTP.
         """
         head = encode_head(request)
         until = asyncio.get_running_loop().time() + seconds
@@ -147,7 +147,7 @@ class _Connection(asyncio.Protocol):
     async def exchange(self, head: bytes, body: bytes, parser: ResponseParser, until: float) -> None:
         """Write a request and wait for its complete response.
 
-        Raises TimeoutError once the loop's time is `until`, OSError and NoAnswerError for what else goes wrong.
+        Raises TimeoutError when the loop's time reaches `until`, OSError and NoAnswerError for other failures.
         """
         if self._transport is None:
             raise NoAnswerError("hung up without an answer")

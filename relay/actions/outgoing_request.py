@@ -49,13 +49,13 @@ class ForwardOptions:
     """A target of the action `forward`.
 
     `timeout` in seconds, for the whole exchange. `set_headers` replace or add, `remove_headers` drop,
-    both last, after signing. For schemes that sign the URL `sign_url` says which one the app checks:
-    where the request goes, or the one the provider called. None with AUTO is the one that was called for a live
-    delivery, and for a replay where the source has a `public_url`; else it is where the request goes.
+    both last, after signing. For schemes that sign the URL `sign_url` is the one that the app checks:
+    the target's, or the one that the provider called. None with AUTO is the called one for a live
+    delivery, and for a replay if the source has a `public_url`; else the target's.
 
-    `fixed_path` sends everything to the path of `url`, also what came in below its source's.
-    `keep_host` sends the Host that the sender called, `forwarded` tells in X-Forwarded-For, -Proto and
-    -Host who called what.
+    `fixed_path` sends everything to the path of `url`, also requests below the source's path.
+    `keep_host` sends the Host that the sender called, `forwarded` adds X-Forwarded-For, -Proto and
+    -Host.
     """
 
     url: str
@@ -74,9 +74,9 @@ class ForwardOptions:
 class Signing:
     """How a request is signed.
 
-    `list_received` returns the request at the address the provider called, where a signature for that one will do.
-    `requested`: the mode was chosen for this very delivery, not by its target's settings.
-    `edited_headers`: a person changed headers.
+    `list_received` returns the request at the address the provider called, if a signature for that is enough.
+    `requested`: the mode was chosen for this delivery, not by its target's settings.
+    `edited_headers`: the user changed headers.
     """
 
     mode: SignMode
@@ -105,8 +105,8 @@ def build_request_target(
 ) -> tuple[str, str, tuple[str, ...]]:
     """Return path and query of the request sent, and a note if they differ unexpectedly.
 
-    A target's own path is where events go; what an event has below its source's path is set below
-    that unless the path is fixed, and its query is kept beside the target's own; a `?` with nothing behind it
+    Events go to the target's own path; the part of an event's path below its source's is appended
+    unless the path is fixed, and its query is added to the target's own; a `?` without a query
     stays at the end of the path.
     """
     notes: tuple[str, ...] = ()
@@ -223,7 +223,7 @@ def describe_header_changes(before: Headers, after: Headers) -> str:
 def portable_headers(headers: Headers, original: Headers, *, loopback: bool) -> tuple[Headers, tuple[str, ...]]:
     """Return the headers that may be forwarded, in order, and notes on those removed.
 
-    What belongs to one connection stays; so do the sender's credentials, unless the target is on
+    Hop-by-hop headers are removed; so are the sender's credentials, unless the target is on
     this computer.
     """
     notes: dict[str, None] = {}

@@ -22,8 +22,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 class Access:
     """The address and credential of a provider's API.
 
-    `base_url` has no slash at its end. `reference` is where the credential lies, such as
-    `env:GITHUB_TOKEN`, and `needs` what it has to be allowed.
+    `base_url` has no trailing slash. `reference` is the reference of the credential, such as
+    `env:GITHUB_TOKEN`, and `needs` its required permission.
     """
 
     title: str
@@ -90,8 +90,8 @@ class RebuiltRequest:
 class ListedEvent:
     """A past event in a provider's list: `key` is the id that the provider repeats when it resends it.
 
-    `type` is what relay would call it, "" where only the whole request says. `request` is None where
-    it has to be fetched from `path`, and `path` "" where the provider has it no more.
+    `type` is relay's event type, "" if only the whole request contains it. `request` is None if
+    it has to be fetched from `path`, and `path` is "" if the provider no longer has it.
     """
 
     key: str
@@ -105,7 +105,7 @@ class ListedEvent:
 class Listing(ABC):
     """A provider's list of past events, newest first; each provider has its own module.
 
-    `access` is where the API is and with which credential it is asked.
+    `access` is the address of the API and its credential.
     """
 
     access: Access
@@ -175,8 +175,8 @@ class MissedEvent:
 class CatchUpProgress:
     """The progress of a catch-up.
 
-    Of the `found` events `known` were here, `unlisted` are of types that the source does not list, `missed` is the
-    rest. Of those `recovered` are stored by now, and of `lost` the provider has no content any more.
+    Of the `found` events `known` are stored, `unlisted` have types that the source does not list, `missed` is the
+    rest. Of those `recovered` are stored now, and for `lost` the provider no longer has the content.
     """
 
     request: CatchUpRequest

@@ -46,7 +46,7 @@ async def open_client(
 ) -> AsyncIterator["ListingApiClient"]:
     """Open a client for a provider's API until the block ends.
 
-    `headers(now)` gives what every call carries. `notify` is called with why a call has to wait.
+    `headers(now)` gives the headers of every call. `notify` is called with the reason for a wait.
     """
     async with aiohttp.ClientSession(timeout=timeout, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield ListingApiClient(session=session, access=access, headers=headers, clock=clock, notify=notify)
@@ -67,7 +67,7 @@ class ListingApiClient:
         """Return what a GET gives; `path` below the base, or the address of a next page.
 
         Waits if the provider asks for it and retries temporary failures. Raises CredentialError for a
-        credential that is refused, CatchUpError for everything else that is no answer.
+        credential that is refused, CatchUpError for all other failures.
         """
         self._calls += 1
         if self._calls > MOST_CALLS:

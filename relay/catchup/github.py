@@ -21,7 +21,7 @@ _MOST_HOOKS_NAMED = 5
 class GitHubHook(Listing):
     """A hook: `owner` is `/repos/o/r`, `/orgs/o` or `/app`; `hook` None looks for the one that leads to `path`.
 
-    Of an app, `app` is its id or client id where the credential is its private key (PEM) rather than a token.
+    For an app, `app` is its id or client id if the credential is its private key (PEM) instead of a token.
     """
 
     owner: str
@@ -153,7 +153,7 @@ _TOKEN_SECONDS = 540
 def sign_app_token(pem: str, app: str, now: datetime, reference: str) -> str:
     r"""Return a JWT (RS256) for the app of that id; line ends of `pem` may be written `\n`, as in .env.
 
-    Raises CredentialError naming `reference` for what is no RSA private key.
+    Raises CredentialError naming `reference` if it is not an RSA private key.
     """
     import jwt  # noqa: PLC0415 - for GitHub Apps alone
 

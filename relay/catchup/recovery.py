@@ -42,7 +42,7 @@ _LOOPBACK = "127.0.0.1"
 class RecoveryContext:
     """The dependencies of catch-ups. `urls` gives the addresses that a source's provider may have called.
 
-    `most` events are recovered at once, and `heaviest` bytes of bodies kept until the list is whole.
+    `most` limits the events recovered at once, and `heaviest` the bytes of bodies kept until the list is complete.
     """
 
     store: Store
@@ -57,7 +57,7 @@ class RecoveryContext:
 class Recovery:
     """Recovers the missed events of a source; `run` does all of it and updates `progress`.
 
-    `over` is set, and `task` runs it, where it is one of `CatchUpJobs`.
+    `over` is set at its end, and `task` runs it, if it belongs to `CatchUpJobs`.
     """
 
     def __init__(self, context: RecoveryContext, source: Source, listing: Listing, progress: CatchUpProgress) -> None:
@@ -217,8 +217,8 @@ _SIGNATURE = Check(
 class CatchUpJobs:
     """Starts catch-ups, reports their progress and ends them; `run` is the long task that executes them.
 
-    `source(name)` raises NotFoundError; `listing(source)` raises UsageError for one whose provider
-    gives out no list, or that nothing says how to ask for.
+    `source(name)` raises NotFoundError; `listing(source)` raises UsageError if its provider
+    has no list, or it is not configured how to get it.
     """
 
     def __init__(

@@ -19,8 +19,8 @@ class StripeEvents(Listing):
     """An account's events. `undelivered`: only those that are not delivered to every endpoint.
 
     `types` are the event types wanted, `*` allowed, none meaning all; `account` is a connected
-    account that the key's own platform asks for. `headers_sent` are what Stripe sends besides its
-    signature, `indent` how it lays its JSON out.
+    account of the key's own platform. `headers_sent` are the headers Stripe sends besides its
+    signature, `indent` is the layout of its JSON.
     """
 
     headers_sent: Headers

@@ -19,7 +19,7 @@ _REGIONS = frozenset({"us", "eu", "in", "ca", "au"})
 class SvixMessages(Listing):
     """Messages of the application `app`; of the endpoint `endpoint` where it is given.
 
-    `headers_sent` are what Svix sends besides id, time and signature, `id_header` is where the message's id stands.
+    `headers_sent` are those Svix sends besides id, time and signature, `id_header` is that of the message's id.
     """
 
     app: str

@@ -137,7 +137,7 @@ async def connect(config: "Config", *, secrets: bool = False, creates: bool = Fa
 
     With `secrets` the quiet one opens the vault first, if its password is given and relay.toml needs it.
     `creates` is for commands that add data: only they create a missing database.
-    Raises StoreBusyError when something else holds the data for longer than CONNECT_LIMIT.
+    Raises StoreBusyError if another program uses the data for longer than CONNECT_LIMIT.
     """
     async with AsyncExitStack() as stack:
         if not creates and has_no_data(config.server.data_dir):
@@ -186,8 +186,8 @@ async def connect_running(data_dir: Path) -> ApiClient | None:
 async def find_running_relay(data_dir: Path) -> str | None:
     """Return the dashboard URL of the running relay of `data_dir`, None if there is none.
 
-    The token is only ever sent where this says: to the process that holds the lock. Raises ConnectionLostError for one
-    that takes no calls, as while Ctrl-Z has stopped it.
+    The token is only sent to this address: to the process that holds the lock. Raises ConnectionLostError for one
+    that does not respond, such as after Ctrl-Z.
     """
     path = data_dir / "running.json"
     if is_of_another_user(path):

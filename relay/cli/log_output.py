@@ -107,9 +107,9 @@ def configure_logging(
 ) -> None:
     """Send log records to `print_message` as single lines, and to the file `log` with their tracebacks.
 
-    `verbosity` 0 prints warnings, 1 also the way of every event, 2 everything; `debug` prints tracebacks too, and
-    `as_json` makes every line an object, in the file as well. `level` is the one of `[log]`: what the file holds, and
-    debug is also printed. What is logged to `file_only` goes to the file alone.
+    `verbosity` 0 prints warnings, 1 also the steps of every event, 2 everything; `debug` prints tracebacks too, and
+    `as_json` makes every line an object, in the file as well. `level` is that of `[log]` for the file, and
+    debug is also printed. Records of the logger `file_only` only go to the file.
     """
     printed = max(verbosity, int(level == "debug"))
     root = logging.getLogger()

@@ -99,8 +99,8 @@ class Call:
     ) -> AsyncIterator["ApiClient"]:
         """Connect to the running relay of the data folder, else to a quiet one for the block.
 
-        `secrets` and `creates` as for `client.connect`; with `store_only` the store is opened in place of a relay, for
-        the calls that a StoreClient takes. Raises ConfigError where no relay runs.
+        `secrets` and `creates` as for `client.connect`; with `store_only` the store is opened instead of a relay, for
+        the calls that a StoreClient supports. Raises ConfigError if no relay runs.
         """
         from relay.cli.client import connect, connect_running, connect_store, has_no_data  # not all call a relay
 

@@ -79,7 +79,7 @@ async def unlock_for_start(call: Call, config: "Config", fd: int | None, *, lock
     """Return the configuration with its vault open, for `relay start`.
 
     The vault stays locked without password and terminal, with `locked`, or if nothing needs it. Raises
-    VaultError where the vault that is needed cannot be used, WrongPasswordError after a wrong password.
+    VaultError if a needed vault cannot be used, WrongPasswordError after a wrong password.
     """
     from relay.config.build import resolve_again  # most commands that ask for a password need no configuration
 
@@ -130,7 +130,7 @@ async def choose_password(call: Call, fd: int | None, option: str = "--password-
 async def read_secret_value(call: Call, name: str, *, stdin_taken: bool) -> str:
     """Return a secret's value: from a hidden prompt, or all of stdin off a terminal.
 
-    Raises UsageError for what is no text, and where the password comes from stdin.
+    Raises UsageError if it is not text, or if the password is read from stdin.
     """
     if can_ask(call.terminal):
         with hide_input(sys.stdin.fileno()):

@@ -13,8 +13,8 @@ from relay.store import Store
 class StoreClient(ApiClient):
     """Takes `GET` of events, deliveries and messages, as lists and one by one, of a body, and of the status.
 
-    An event comes without hints, null where a relay would look for the cause of its verdict; the status comes without
-    what is known only while a relay runs.
+    An event has no hints, null where a relay would diagnose its verdict; the status has no
+    values that are known only while a relay runs.
     """
 
     def __init__(self, store: Store) -> None:

@@ -41,7 +41,7 @@ async def install_agent(call: Call) -> None:
 async def offer_agent(call: Call, config: "Config") -> "Config":
     """Return the configuration, with consent to a download where an agent is needed, missing and a person says yes.
 
-    Off a terminal it asks nothing.
+    Without a terminal it does not ask.
     """
     from relay.tunnel.ngrok_agent import NoAgentError, default_agent, find_agent
 

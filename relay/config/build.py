@@ -64,9 +64,9 @@ class Server:
 class Config:
     """The configuration; `path` is None if there is no file.
 
-    `spare` are secrets within reach that no source need name. `catch_up(source)` gives the list of
-    its past events, and raises UsageError where there is none. `needs` says who needs the vault for what;
-    `environment` is the environment with what a .env adds to it.
+    `spare` are available secrets that no source needs to name. `catch_up(source)` gives the list of
+    its past events, and raises UsageError if there is none. `needs` are the uses of vault secrets;
+    `environment` is the environment with the variables of a .env.
     """
 
     path: Path | None

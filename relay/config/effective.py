@@ -76,7 +76,7 @@ def _iterate_statements(text: str) -> list[tuple[int, str]]:
 class ConfigFact:
     """A value: its table and key, and its origin.
 
-    `line` is that of the file that sets it, 0 where it is set elsewhere or is the default; `where` says it in words.
+    `line` is its line in the file, 0 if it is set elsewhere or is the default; `where` is its origin as text.
     """
 
     table: str

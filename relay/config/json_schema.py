@@ -48,8 +48,8 @@ def load_json_schema(name: str, folder: Path) -> JsonSchema:
 class _SchemaFiles:
     """The files read so far, by URI; `why` is the problem of the last one that could not be read.
 
-    A schema that calls itself `https://example.com/schemas/payment.json` stands, with the files beside it,
-    for the folder it lies in, as far as references in it go.
+    If a schema's id is `https://example.com/schemas/payment.json`, its references to neighbours of that URL
+    are files of its folder.
     """
 
     found: dict[str, Resource[Any]] = field(default_factory=dict)

@@ -92,8 +92,8 @@ def explain_missing(reference: str) -> str:
 def find_provider_secrets(environ: Mapping[str, str], references: Iterable[str]) -> tuple[Secret, ...]:
     """Return the secrets of providers in the environment, whether a source names them or not.
 
-    They are tried, never shown, where a signature fits none of its source's own: the test secret
-    for the live one, the retired one, the one of another provider.
+    They are tried, never shown, if a signature matches none of its source's own: the test secret
+    instead of the live one, a retired one, that of another provider.
     """
     usual_names = {name for provider in PROVIDERS.values() for name in provider.secret_env}
     named = {reference.partition(":")[2] for reference in references if reference.startswith("env:")}

@@ -182,8 +182,8 @@ Tolerance = Annotated[float | Literal["off"], BeforeValidator(_parse_tolerance),
 class ConfigTable(BaseModel):
     """A table of relay.toml: no unknown keys, no silent conversions.
 
-    The default of a key that is a table is made by `model_construct()`: to call the class would build its validator at
-    import, and the file's holds it anyway.
+    Defaults of table keys are made by `model_construct()`: calling the class would build its validator at
+    import, although that of the file contains it.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)

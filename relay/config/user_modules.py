@@ -31,7 +31,7 @@ NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
 def run_module(dotted: str, folder: Path, key: str) -> tuple[ModuleType, Path]:
     """Run the module `dotted` in `folder` and return it with its path.
 
-    Raises ConfigError, led by the key of relay.toml, where there is no such file or it cannot be run.
+    Raises ConfigError, prefixed with the key of relay.toml, if there is no such file or it cannot be run.
     """
     path = folder.joinpath(*dotted.split(".")).with_suffix(".py")
     if not path.is_file():
@@ -95,7 +95,7 @@ def load_model(name: str, folder: Path) -> PydanticSchema:
     """Return a validator for the model `name` in a folder.
 
     Any type that Pydantic validates is allowed: a model, a dataclass, a TypedDict, a union of them. Raises
-    ConfigError, led by the key `schema`, naming the file.
+    ConfigError, prefixed with the key `schema`, naming the file.
     """
     dotted, _, attribute = name.partition(":")
     module, path = run_module(dotted, folder, "schema")
@@ -134,8 +134,8 @@ _KEY = "signature.verifier"
 def load_verifier(folder: Path, named: str) -> Verifier:
     """Return the verifier `named` in a folder.
 
-    Raises ConfigError, led by its key and naming the file, where there is no such file or class,
-    where the file cannot be run, and where the class cannot be made or has no `verify`.
+    Raises ConfigError, prefixed with its key and naming the file, if there is no such file or class,
+    if the file cannot be run, or if the class cannot be instantiated or has no `verify`.
     """
     match = NAME.fullmatch(named)
     if match is None:

@@ -29,7 +29,7 @@ _CONTENT_TYPES = {
 def find_resource_folder(name: str) -> Path:
     """Return the folder `ui` or `static`: in the package of a wheel, one level up in a checkout.
 
-    Raises FileNotFoundError when relay was installed without its resources.
+    Raises FileNotFoundError if relay was installed without its resources.
     """
     for parent in (_PACKAGE, _PACKAGE.parent):
         found = parent / name

@@ -87,7 +87,7 @@ async def load_part(
 ) -> dict[str, Any]:
     """Return a page of rows for the list.
 
-    `shown` counts them and those above, 0 for rows that go above others; `last` is when the row above came.
+    `shown` counts them and those above, 0 for rows inserted above others; `last` is the time of the row above.
     """
     return {
         "query": query.text,

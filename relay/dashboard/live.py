@@ -64,8 +64,8 @@ PAGE_STREAMS: web.AppKey[EventStreams] = web.AppKey("page_streams", EventStreams
 async def stream_updates(request: web.Request) -> web.StreamResponse:
     """GET /stream?q=: server-sent events for this dashboard's pages; `id` is the newest event, and resumes.
 
-    The page of deliveries asks with `of=deliveries` and its filters, and names the newest it shows as `top`. Pages
-    without a list name no `q`.
+    The deliveries page sends `of=deliveries` and its filters, and the newest id it shows as `top`. Pages
+    without a list send no `q`.
     """
     return await request.app[PAGE_STREAMS].serve(request, PageViewer(request))
 

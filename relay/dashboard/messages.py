@@ -124,7 +124,7 @@ async def preview_message(relay: RunningRelay, id_: int) -> web.Response:
 async def _build_detail(relay: RunningRelay, message: Message) -> dict[str, Any]:
     """Return a complete message; `hidden` counts the oldest steps left out, `refused` are its refused recipients.
 
-    `refused` is None for a message that was not refused; it goes by relay.toml as it is now.
+    `refused` is None for a message that was not refused; it is evaluated with the current relay.toml.
     """
     history = await relay.store.messages.history(message.id, limit=_MAX_STEPS + 1)
     # In the order of the events, which may differ from the order of the reports.
@@ -177,7 +177,7 @@ def _build_path(kept: str, path: str = "/messages", **more: int | None) -> str:
 def build_rates(days: tuple[DayCounts, ...], first: date, span: int) -> dict[str, Any]:
     """Return the chart of `span` days from `first`: sums, bars, and the numbers by day, newest first.
 
-    A bar is its x, its day and counts, and its parts from the floor up: class, y and height.
+    A bar is its x, its day and counts, and its parts from the bottom up: class, y and height.
     """
     daily = group_by_day(days)
     dates = [first + timedelta(days=number) for number in range(span)]

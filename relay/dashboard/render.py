@@ -125,10 +125,10 @@ def get_target_id(request: web.Request) -> str | None:
 class TemplateLines(Extension):
     """Drops line breaks and indents when a template is compiled.
 
-    A line break between two words is a space. Beside a tag, `{{ }}` or `{% %}` it is nothing: a space that
-    shows stands on the same line, or is written `{{ ' ' }}`. Between attributes it is a space, which belongs
-    to the condition where one is written on a line of its own. `<pre>` and `<textarea>` are left as they are.
-    Comments keep the numbers of the lines, for errors.
+    A line break between two words is a space. Next to a tag, `{{ }}` or `{% %}` it is dropped: a visible space
+    has to be on the same line, or written `{{ ' ' }}`. Between attributes it is a space, which belongs
+    to the condition if one is on a separate line. `<pre>` and `<textarea>` are unchanged.
+    Comments keep the line numbers, for errors.
     """
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002 (jinja2 names them)

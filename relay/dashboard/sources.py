@@ -189,8 +189,8 @@ def build_section(
 ) -> dict[str, Any] | None:
     """Return the catch-up section of a source's page; None for a provider without a list.
 
-    `form` is what was chosen, as posted; nothing chosen means what most people want. In the section `access` is None
-    where the configuration has a mistake, and `problem` says why the source cannot be caught up with.
+    `form` is the posted choice; the default is the usual one. In the section `access` is None
+    if the configuration has a mistake, and `problem` says why a catch-up is not possible.
     """
     section: dict[str, Any] = {"source": source, "access": None, "progress": None}
     try:

@@ -36,8 +36,8 @@ def next_state(
 ) -> tuple[DeliveryState, datetime]:
     """Return the state of a delivery after attempt `number` (from 1), and when it is due next.
 
-    `number` counts the attempts that the policy's budget is charged for. A Retry waits as the policy
-    says, and longer where `after` asks for that: up to twice the policy's wait, or a minute; where it
+    `number` counts the attempts charged to the policy's budget. A Retry waits as the policy
+    says, or longer if `after` requests it: up to twice the policy's wait, or a minute; if it
     is firm, up to twice the policy's longest wait.
     `spread` gives numbers from 0 to 1.
     """

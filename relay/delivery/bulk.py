@@ -46,8 +46,8 @@ _LATE_SECONDS = 0.25  # seconds of its rate that a batch may catch up on after a
 class BulkReplays:
     """Plans, starts, ends and resumes batches; `run` is the long task that feeds them to the queue.
 
-    `in_order(target, id)` asks that deliveries up to an id go to a target one after another; `give_up(select)` cancels
-    what the engine has claimed and not sent. `above` leaves batches alone that an earlier run of relay started.
+    `in_order(target, id)` requests that deliveries up to an id go to a target one at a time; `give_up(select)` cancels
+    deliveries that the engine has claimed and not sent. Batches up to `above` belong to an earlier relay.
     """
 
     store: Store

@@ -16,8 +16,8 @@ LONGEST_PROBE_WAIT = 30.0  # for one that accepts connections but no request
 class TargetHealth:
     """The health of a target according to its last attempt.
 
-    `gone`: it answered 410, so it wants nothing more. `tried`: it took a connection, which no
-    attempt has confirmed yet; `false_recoveries` counts how often in a row that came to nothing.
+    `gone`: it answered 410, so nothing more is sent. `tried`: it accepted a connection, which no
+    attempt has confirmed yet; `false_recoveries` counts consecutive unconfirmed ones.
     """
 
     up: bool = True
@@ -31,10 +31,10 @@ class TargetHealth:
 class CircuitBreaker:
     """The health of each target by name; a target that was never tried is up.
 
-    One attempt that cannot connect is enough: the target is down, and a connection is tried for
-    its own sake until one comes about. `down` and `gone` map names to the reason, kept current in
-    place, and `on_change` is called with each target that goes down or comes back. Moments given as `at` are seconds
-    of a clock that never jumps.
+    One attempt that cannot connect is enough: the target is down, and probes try to connect
+    until one succeeds. `down` and `gone` map names to the reason, updated in
+    place, and `on_change` is called with each target that goes down or comes back. Times (`at`) are seconds
+    of a monotonic clock.
     """
 
     def __init__(self, on_change: Callable[[str], None] = lambda _: None) -> None:

@@ -50,9 +50,9 @@ class ReplayService:
     async def replay_event(self, event_id: int, to: str, changes: DeliveryChanges) -> int:
         """Send an event again, to a configured target or an address typed in; return the delivery's id.
 
-        Signed so that it verifies, unless `changes` says otherwise. Raises TargetError for an address
-        that relay must not or cannot dial, UsageError for edits that no request can hold, SentAlreadyError
-        for a mail that went out before.
+        It is signed so that it verifies, unless `changes` differs. Raises TargetError for an address
+        that relay must not or cannot call, UsageError for invalid edits, SentAlreadyError
+        for a mail that was sent before.
         """
         return await self._add(event_id, await self.prepare_replay(event_id, to, changes))
 
@@ -73,7 +73,7 @@ class ReplayService:
         """Mail an event with a template, to `to` or whom the template names; return the delivery's id.
 
         `force` sends it although it was sent before. Raises NotFoundError for an unknown template,
-        MailError for a mail that would fail at once, SentAlreadyError for one that went out before.
+        MailError for a mail that would fail at once, SentAlreadyError for one that was sent before.
         """
         await self.email.check(event, template, to, force)
         new = NewDelivery(
@@ -88,7 +88,7 @@ class ReplayService:
     async def retry_delivery(self, id_: int) -> Delivery:
         """Make a delivery due now, even if it has ended.
 
-        Raises UsageError while it runs, SentAlreadyError for a mail that went out before.
+        Raises UsageError while it runs, SentAlreadyError for a mail that was sent before.
         """
         delivery = await self.store.deliveries.get(id_)
         target = self.targets.of(delivery)

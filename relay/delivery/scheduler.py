@@ -25,7 +25,7 @@ class Scheduler:
     """Queues claimed deliveries by target and decides which may start.
 
     `most` is the concurrency of each target, `each` that of any other, `at_once` the limit
-    of all together. Moments are seconds of a clock that never jumps.
+    of all together. Moments are seconds of a monotonic clock.
     """
 
     def __init__(self, most: Mapping[str, int], each: int, at_once: int) -> None:

@@ -26,7 +26,7 @@ _AGED = frozenset({"timestamp_stale", "timestamp_future"})
 class _SourceKeys:
     """The keys that sign for the source of an event.
 
-    `source(name)` is None for one gone; `keyed` gives a source a key pair of relay's own where only
+    `source(name)` is None for a removed one; `keyed` gives a source a key pair of relay's own if only
     its provider could sign, and raises SigningError.
     """
 
@@ -41,10 +41,10 @@ class RequestSigner(_SourceKeys):
     def __call__(self, event: CapturedEvent, outgoing: Capture, signing: Signing) -> tuple[Capture, tuple[str, ...]]:
         """Return the request to send, and notes on its signature.
 
-        ORIGINAL leaves everything as received. FRESH signs what goes out with the source's newest
-        secret, for `outgoing.url` and at this moment. AUTO does so only where the signature as
-        received would not verify any more, and only for an event that is known to be genuine. A forged
-        event is signed only when a person asks for FRESH. What cannot be signed goes out as it is, with
+        ORIGINAL leaves everything as received. FRESH signs the request with the source's newest
+        secret, for `outgoing.url` and the current time. AUTO does so only if the signature as
+        received would no longer verify, and only for an event that is known to be genuine. A forged
+        event is signed only if the user requests FRESH. A request that cannot be signed is unchanged, with
         a note.
         """
         if signing.mode is SignMode.ORIGINAL:
@@ -125,7 +125,7 @@ _NOT_GENUINE = "relay did not find this event genuine, and signs it only when si
 def _verify_as_app(source: Source, capture: Capture, now: datetime) -> Verification:
     """Verify a signature as the app will: by the source's age limit and the provider's usual one.
 
-    The app's library has the usual limit (5 minutes at Stripe, Slack and Svix), whatever `tolerance` says.
+    The app's library has the usual limit (5 minutes at Stripe, Slack and Svix), regardless of `tolerance`.
     """
     assert source.scheme is not None
     provider = find_provider(source.provider)

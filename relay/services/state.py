@@ -1,4 +1,4 @@
-"""What changes while relay runs, and the watch that says whether the store can keep anything."""
+"""The runtime state of relay, and the monitor of the store."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ _FILE_NAME = "preferences.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preferences:
-    """Row height, the zone of times, and whether single keys act and arrivals are announced."""
+    """Preferences of the dashboard: row height, time zone, keyboard shortcuts and announcements."""
 
     density: Literal["comfortable", "compact"] = "comfortable"
     zone: Literal["local", "utc"] = "local"
@@ -39,7 +39,7 @@ _ADAPTER = TypeAdapter(Preferences)
 
 
 def load_preferences(data_dir: Path) -> Preferences:
-    """Return what was chosen; the defaults where nothing was, or what was cannot be read."""
+    """Return the saved preferences; the defaults if there are none, or if they cannot be read."""
     try:
         return _ADAPTER.validate_python(parse_json((data_dir / _FILE_NAME).read_bytes()))
     except (OSError, PayloadError, ValidationError):
@@ -47,20 +47,20 @@ def load_preferences(data_dir: Path) -> Preferences:
 
 
 def save_preferences(data_dir: Path, chosen: Preferences) -> None:
-    """Write down what was chosen, so that it lasts; where that fails it lasts until relay stops."""
+    """Save preferences; if that fails they last until relay stops."""
     try:
         write_private(data_dir / _FILE_NAME, json.dumps(asdict(chosen)).encode())
     except OSError as error:
         log.warning("preferences were not kept: %s", error.strerror)
 
 
-CHECK_SECONDS = 1.0  # seconds between two looks: what is wrong is seen before the next webhook meets it
-REPEAT_SECONDS = 60.0  # seconds after which an outage that lasts is logged again
+CHECK_SECONDS = 1.0  # seconds between two checks: an outage is noticed before the next webhook
+REPEAT_SECONDS = 60.0  # seconds after which a lasting outage is logged again
 
 
 @dataclass(slots=True, kw_only=True)
 class RuntimeState:
-    """What changes while relay runs: the tunnel, each target's health, who was turned away.
+    """The runtime state: the tunnel, the health of targets, refused requests.
 
     `next_try(target)` gives the seconds until one that is down is tried again. `outage` is why the store can
     keep nothing, `unkept` how many requests were answered 503 for that since the start.
@@ -93,7 +93,7 @@ class RuntimeState:
 
 
 class StoreMonitor:
-    """Hears of an outage from the store itself, looks for the signs of one, and tries until it is over."""
+    """Monitors the store for outages, and tries to write until an outage is over."""
 
     def __init__(self, store: Store, bus: Bus, clock: Clock, state: RuntimeState) -> None:
         self._writer = store.writer
@@ -108,7 +108,7 @@ class StoreMonitor:
         self._writer.outages.on_change = self._changed
 
     async def run(self) -> None:
-        """Look every second, until cancelled."""
+        """Check every second until cancelled."""
         while True:
             outage = await self._writer.look()
             if outage is not None and self._clock.monotonic() >= self._log_at:

@@ -1,4 +1,4 @@
-"""Counts: gathered where no transaction counts, and of a stretch of time made into what people ask."""
+"""Statistics: counts outside of transactions, and the numbers of a time window."""
 
 import logging
 from collections import Counter, defaultdict
@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 
 Key = TypeVar("Key", str, int)
 
-_FLUSH_INTERVAL = 5.0  # seconds between two writings down; what was timed since the last is lost to a kill -9
-_KEPT_MINUTES = 8 * 1440  # minutes that are kept one by one: a week for the charts, and what they compare it with
+_FLUSH_INTERVAL = 5.0  # seconds between two flushes; timings since the last one are lost by a kill -9
+_KEPT_MINUTES = 8 * 1440  # minutes that are kept individually: a week for the charts, and the week before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatsWindow:
-    """A stretch of time up to now, and how many minutes of it are drawn together."""
+    """A time window up to now, and the minutes of each step."""
 
     name: str
     title: str
@@ -47,7 +47,7 @@ WINDOWS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DurationQuantiles:
-    """Durations in seconds; None where nothing was timed."""
+    """Durations in seconds; None if nothing was timed."""
 
     p50: float | None
     p95: float | None
@@ -69,7 +69,7 @@ class StatsSlot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceStats:
-    """How one source does: `verified` of `checked` signatures fitted; `p95` is how long its deliveries took."""
+    """The numbers of a source: `verified` of `checked` signatures matched; `p95` of its deliveries' durations."""
 
     name: str
     events: int
@@ -80,7 +80,7 @@ class SourceStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetStats:
-    """How one target does: attempts by how they ended."""
+    """The numbers of a target: its attempts by outcome."""
 
     name: str
     attempts: int
@@ -92,7 +92,7 @@ class TargetStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """A window in numbers; `before` is how many events the window before it had."""
+    """The numbers of a window; `before` is the number of events in the window before it."""
 
     window: StatsWindow
     since: datetime
@@ -112,13 +112,13 @@ class Stats:
 
 
 def find_first_minute(window: StatsWindow, now: datetime) -> int:
-    """Return the minute (since 1970) that a window begins with: steps are whole, the last one is under way."""
+    """Return the first minute (since 1970) of a window: steps are whole, the last one is incomplete."""
     minute = int(now.timestamp()) // 60
     return minute // window.step * window.step - window.minutes + window.step
 
 
 def compute_stats(window: StatsWindow, now: datetime, tallies: Iterable[CounterValue]) -> Stats:
-    """Return a window in numbers, from what was counted in it and in the one before."""
+    """Return the numbers of a window, from its counts and those of the window before."""
     first = find_first_minute(window, now)
     listed = [tally for tally in tallies if first - window.minutes <= tally.label.minute < first + window.minutes]
     within = [tally for tally in listed if tally.label.minute >= first]
@@ -227,7 +227,7 @@ def _minute_to_datetime(minute: int) -> datetime:
 
 
 async def load_stats(relay: "RunningRelay", window: StatsWindow) -> Stats:
-    """Return a window in numbers, up to this moment."""
+    """Return the numbers of a window up to now."""
     await relay.meter.flush()
     now = relay.clock.now()
     since = find_first_minute(window, now) - window.minutes
@@ -235,7 +235,7 @@ async def load_stats(relay: "RunningRelay", window: StatsWindow) -> Stats:
 
 
 async def load_queues(relay: "RunningRelay") -> dict[str, tuple[int, float]]:
-    """Return for each target how many deliveries wait, and for how many seconds the oldest has."""
+    """Return for each target the number of pending deliveries, and the age of the oldest in seconds."""
     now: datetime = relay.clock.now()
     oldest = await relay.store.deliveries.oldest()
     counts = await relay.store.deliveries.waiting()
@@ -246,14 +246,14 @@ async def load_queues(relay: "RunningRelay") -> dict[str, tuple[int, float]]:
 
 
 def measure_store_size(relay: "RunningRelay") -> int:
-    """Return the size of the store on disk, its log with it."""
+    """Return the size of the store on disk, including its log."""
     path = relay.store.path
     files = (path, path.with_name(f"{path.name}-wal"))
     return sum(file.stat().st_size for file in files if file.exists())
 
 
 class Meter:
-    """Gathers in memory and writes down behind everything else. `run` is the long task."""
+    """Counts in memory and flushes with low priority. `run` is the long task."""
 
     def __init__(self, store: "Store", clock: Clock) -> None:
         self._store = store
@@ -261,14 +261,14 @@ class Meter:
         self._timed: dict[tuple[int, str, int], tuple[int, float]] = {}
 
     def count_response(self, source: str, seconds: float) -> None:
-        """Count a sender that was answered after so many seconds."""
+        """Count a response to a sender after that many seconds."""
         minute = int(self._clock.now().timestamp()) // 60
         key = (minute, source, find_bucket(seconds))
         number, took = self._timed.get(key, (0, 0.0))
         self._timed[key] = (number + 1, took + seconds)
 
     async def run(self) -> None:
-        """Write down what was timed until cancelled, and then once more."""
+        """Flush timings until cancelled, and then once more."""
         try:
             while True:
                 await self._clock.sleep(_FLUSH_INTERVAL)
@@ -278,7 +278,7 @@ class Meter:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write down what was timed so far."""
+        """Flush the timings so far."""
         timed, self._timed = self._timed, {}
         if timed:
             try:

@@ -1,4 +1,4 @@
-"""The vault of a running relay: opened and locked at runtime, and everything that waits for it woken."""
+"""The vault of a running relay: unlocks and locks it at runtime, and resumes what waits for it."""
 
 import asyncio
 import logging
@@ -23,9 +23,9 @@ if TYPE_CHECKING:  # RunningRelay holds this session
 
 log = logging.getLogger(__name__)
 
-UNLOCK_PATIENCE = 5.0  # seconds that unlocking waits for what was checked
-_REPORT_SECONDS = 120.0  # seconds that pages show it
-_PASSES = 10  # over what came meanwhile, before new events are let past it
+UNLOCK_PATIENCE = 5.0  # seconds that unlocking waits for the re-verification
+_REPORT_SECONDS = 120.0  # seconds that pages show the report
+_PASSES = 10  # over waiting events, before new events are verified first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class VaultStatus:
 
 
 class VaultSession:
-    """Opens and locks the vault, writes to it, and has checked what came while it was locked.
+    """Unlocks and locks the vault, writes to it, and re-verifies events received while it was locked.
 
     Without `checks` earlier events are left alone: for commands that work without a running relay.
     """
@@ -84,7 +84,7 @@ class VaultSession:
 
     @property
     def status(self) -> VaultStatus:
-        """Return the state of the vault, in words for people."""
+        """Return the status of the vault for display."""
         vault, needs = self._vault, self._relay.config.needs
         until, report = self._report_until
         problem = vault.problem
@@ -103,9 +103,9 @@ class VaultSession:
         )
 
     async def unlock(self, password: Secret) -> ReverifyResult | None:
-        """Open the vault, wake what waits for it, and return what was checked; None while that goes on.
+        """Unlock the vault, resume what waits for it, and return the re-verification; None while that is running.
 
-        Raises what Attempts.unlock does.
+        Raises as UnlockThrottle.unlock does.
         """
         async with self._turn:
             await self._attempts.unlock(password)
@@ -113,10 +113,10 @@ class VaultSession:
         return await self._wait_for_report()
 
     async def lock(self) -> None:
-        """Forget every secret; a tunnel that is open stays open. Raises NotFoundError where there is no vault."""
+        """Forget all secrets; an open tunnel stays open. Raises NotFoundError if there is no vault."""
         async with self._turn:
             if self._vault.state is VaultState.NONE:
-                self._vault.content()  # which says what is missing
+                self._vault.content()  # which reports what is missing
             self._vault.lock()
             self._apply_secrets()
             self._relay.sources.configure(self._relay.config.sources)
@@ -124,15 +124,15 @@ class VaultSession:
             self._publish(f"the vault is locked. {' '.join(describe_locked_effects(self._relay.config.needs))}".strip())
 
     async def put(self, name: str, value: str) -> ReverifyResult | None:
-        """Keep a secret, and use it from now on. Raises what Vault.put does."""
+        """Store a secret, and use it from now on. Raises as Vault.put does."""
         return await self._write(lambda: self._vault.put(name, value))
 
     async def remove(self, name: str) -> ReverifyResult | None:
-        """Forget a secret. Raises what Vault.remove does."""
+        """Remove a secret. Raises as Vault.remove does."""
         return await self._write(lambda: self._vault.remove(name))
 
     async def run(self) -> None:
-        """Check what waits, at the start and whenever the vault was opened or written to."""
+        """Re-verify waiting events, at the start and whenever the vault was unlocked or written to."""
         self._wake.set()
         while True:
             await self._wake.wait()
@@ -158,7 +158,7 @@ class VaultSession:
         return await self._wait_for_report()
 
     def _apply_secrets(self) -> None:
-        """Resolve every reference again, and hand the secrets to mail, tunnel and targets."""
+        """Resolve all references again, and pass the secrets to mail, tunnel and targets."""
         relay = self._relay
         relay.config = config = resolve_again(relay.config)
         self._email.smtp = config.smtp
@@ -179,7 +179,7 @@ class VaultSession:
             return None
 
     async def _reverify(self) -> ReverifyResult:
-        """Check what waits, and only then take new events in with the secrets found: what came first goes first."""
+        """Re-verify waiting events before new events use the secrets, so that the order is kept."""
         relay, config = self._relay, self._relay.config
         total = ReverifyResult()
         if self._checks:
@@ -190,12 +190,12 @@ class VaultSession:
                 if not found.events:
                     break
         if relay.config is not config:
-            self._wake.set()  # it was locked, or written to, meanwhile
+            self._wake.set()  # it was locked or written to since
             return total
         relay.sources.configure(config.sources)
         self._update_blocked()
         if self._checks:
-            # What was verified before that and stored only now.
+            # Events verified before that and stored only now.
             total += await self._reverifier.run(relay.sources.by_name.get)
         return total
 
@@ -216,7 +216,7 @@ class VaultSession:
 
 
 def find_blocked_targets(relay: "RunningRelay", email: EmailAction) -> BlockedWork:
-    """Return what must not be tried at this moment, because it needs a secret that is locked away or missing."""
+    """Return the deliveries that must not be tried because their secret is locked or missing."""
     locked = frozenset(source.name for source in relay.sources.configured if source.locked_secrets)
     if not locked and not email.waits:
         return NOTHING_BLOCKED

@@ -17,9 +17,9 @@ STEP_SECONDS = 10.0
 class EmailOptions:
     """A table of [emails]: addresses, `subject` and `text` are Jinja, `template` is a file of HTML (or .txt).
 
-    A .txt beside the template is the plain part; without it the HTML is made into one. `folder` is the project's,
-    whose files templates may include; None allows those of the template's own. `attach` names
-    what of the event goes with it; `once` sends it once for an event; `per_hour` is how many leave in an hour.
+    A .txt next to the template is the plain part; without it the HTML is converted. `folder` is the project's,
+    whose files templates may include; None allows those of the template's folder. `attach` names
+    the attachments; `once` sends it once per event; `per_hour` limits the mails sent in an hour.
     """
 
     name: str
@@ -40,11 +40,11 @@ class EmailOptions:
 class SmtpOptions:
     """The table [smtp]. `security` is starttls, tls or none; `timeout` in seconds for each step.
 
-    `insecure` allows a server elsewhere that offers no encryption; `ca_file` holds the CA certificates to trust in
+    `insecure` allows a remote server without encryption; `ca_file` contains the CA certificates to trust in
     place of the system's, `verify_tls` says whether the server's certificate is checked. Without `allow_recipients`
-    only addresses written out in the configuration get mail. `retry` is for mails sent by hand and for targets with no
+    only literal addresses in the configuration get mail. `retry` is for mails sent by hand and for targets with no
     rule of their own. `locked` names credentials whose values are in the vault while that is locked. `blocked` says
-    which credential is locked away or missing, "" for none: nothing is sent meanwhile.
+    which credential is locked or missing, "" for none: nothing is sent until then.
     """
 
     host: str

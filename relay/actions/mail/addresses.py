@@ -33,9 +33,9 @@ class AddressError(MailError):
 def parse_address(text: str) -> str:
     """Return the one address in `text`: `a@example.com` or `Name <a@example.com>`.
 
-    Its domain comes in ASCII (`xn--…`); what precedes the @ may be beyond it, and then takes
-    SMTPUTF8. DNS is not asked whether the domain exists. Raises AddressError for anything else: two
-    addresses, comments, quoted local parts, line breaks, names reserved for what is no mail.
+    Its domain is converted to ASCII (`xn--…`); the local part may not be ASCII, and then needs
+    SMTPUTF8. The domain is not looked up. Raises AddressError for anything else: two
+    addresses, comments, quoted local parts, line breaks, reserved names.
     """
     return parse_named_address(text)[1]
 
@@ -43,7 +43,7 @@ def parse_address(text: str) -> str:
 def parse_named_address(text: str) -> tuple[str, str]:
     """Return display name ("" for none) and address. Raises AddressError as `one_address` does.
 
-    A name needs no quotes: they belong into a mail's header, and people write `Jörg Müller <j@example.com>`.
+    A name needs no quotes: they are only required in a mail's header, and people write `Jörg Müller <j@example.com>`.
     """
     text = text.strip(" ")
     typed = _NAMED.fullmatch(text) if len(text) <= _LONGEST_ADDRESS else None
@@ -69,8 +69,8 @@ def is_permitted(address: str, allowed: tuple[str, ...]) -> bool:
 def check_recipients(to: tuple[str, ...], fixed: tuple[str, ...], allowed: tuple[str, ...]) -> None:
     """Raise MailError for recipients that the configuration does not allow.
 
-    `allowed` decides alone where it is given; without it only `fixed`, those written out in the
-    configuration, may get mail: an address out of a payload never may. Raises MailError.
+    If `allowed` is given, only it decides; without it only `fixed`, the literal addresses of the
+    configuration, may get mail: an address from a payload never may. Raises MailError.
     """
     known = {address.lower() for address in fixed}
     for address in to:
@@ -85,7 +85,7 @@ def check_recipients(to: tuple[str, ...], fixed: tuple[str, ...], allowed: tuple
 def _validate(text: str) -> "tuple[ValidatedEmail, bool]":
     """Return email-validator's result, and whether the domain is a reserved one.
 
-    The latter are judged as if they lay below .test, which it takes in test_environment.
+    Reserved domains are checked as if they were below .test, which test_environment allows.
     """
     from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - 20 ms, for mails alone
 

@@ -43,8 +43,8 @@ class Attachment:
 def build_attachments(kinds: tuple[str, ...], event: CapturedEvent) -> tuple[Attachment, ...]:
     """Return the attachments of `kinds`, named after the event; an empty body gives none.
 
-    `payload` is the body as indented JSON, a form's fields too; what is neither goes as it came.
-    `body` is always as it came. Raises MailError for one beyond MAX_BYTES.
+    `payload` is the body as indented JSON, also a form's fields; other bodies are unchanged.
+    `body` is always as received. Raises MailError for one above MAX_BYTES.
     """
     made = (_attach_payload(event) if kind == PAYLOAD else _attach_body(event) for kind in dict.fromkeys(kinds))
     found = tuple(dict.fromkeys(one for one in made if one is not None))
@@ -121,7 +121,7 @@ class MailMetadata:
 def compose_mail(mail: Mail, stamp: MailMetadata) -> bytes:
     """Return the mail as RFC 5322 bytes, lines ending in CRLF; ASCII only unless an address is beyond it.
 
-    Who gets a blind copy is not in it. Raises MailError when what would go out does not have
+    It does not contain Bcc. Raises MailError if the result does not have
     exactly the headers that were set.
     """
     name, address = parse_named_address(stamp.sender)
@@ -152,7 +152,7 @@ def compose_mail(mail: Mail, stamp: MailMetadata) -> bytes:
 def check_headers(source: bytes, names: list[str]) -> None:
     """Raise MailError unless the mail, parsed again, has exactly the headers of these names.
 
-    CPython 3.11.7 decodes a subject `=?utf-8?q?a=0D=0ABcc:?=` and writes it out as a header of its own
+    CPython 3.11.7 decodes a subject `=?utf-8?q?a=0D=0ABcc:?=` and writes it as a separate header
     (CVE-2024-6923); `clean_header` prevents that, and this check would detect it.
     """
     if BytesParser(policy=_POLICY).parsebytes(source, headersonly=True).keys() != names:

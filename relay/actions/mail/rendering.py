@@ -18,7 +18,7 @@ _ADDRESSES = ("to", "cc", "bcc", "reply_to")
 def render_mail(options: EmailOptions, event: CapturedEvent, to: tuple[str, ...] = ()) -> Mail:
     """Return the mail for `event` by `options`; `to` replaces all configured recipients.
 
-    Raises MailError naming the template, its line and what is missing there, or the address that is none.
+    Raises MailError naming the template, its line and the missing field, or the invalid address.
     """
     context = {"event": _template_context(event), "payload": event.payload, "items": event.split.values}
     plain = _make_templates(options, autoescape=False)

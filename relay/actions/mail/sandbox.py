@@ -41,8 +41,8 @@ class _VisibleFiles(FileSystemLoader):
 class Sandbox(ImmutableSandboxedEnvironment):
     """The environment of templates. Exceeding a limit raises SecurityError.
 
-    `folder` holds the templates; each is read again whenever it is asked for. `compiled` holds what
-    tracebacks call the files that were. With `lists` a list comes out as its items, to be taken apart by `items_in`.
+    `folder` contains the templates; each is read again whenever it is used. `compiled` maps the file names in
+    tracebacks to templates. With `lists` a list is rendered as separable items, see `split_items`.
     """
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
@@ -76,7 +76,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def join_path(self, template: str, parent: str) -> str:
         """Return the file of a name in a template: relative to its own folder, else to one further up.
 
-        One that would lie outside the project's folder is not there.
+        Files outside the project's folder do not exist for templates.
         """
         folders = [posixpath.dirname(parent)]
         while folders[-1]:

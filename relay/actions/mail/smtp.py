@@ -60,8 +60,8 @@ async def send_mail(
 ) -> Outcome:
     """Send a mail to the server. 4xx and a lost connection are a Retry, 5xx is Failed, with the server's text.
 
-    If one recipient is refused no one gets the mail, so that trying again cannot send it twice. A
-    connection that was lost after the mail had gone out over it makes the Retry unsure.
+    If one recipient is refused no one gets the mail, so that a retry cannot send it twice. A
+    connection that was lost after the mail was sent over it makes the Retry unsure.
     """
     try:
         tls_context = await asyncio.to_thread(build_tls_context, options.ca_file, options.verify_tls)

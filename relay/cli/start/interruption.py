@@ -26,7 +26,7 @@ _Pieces = SimpleQueue[tuple[int, bytes] | None]  # file descriptor and text; Non
 class StopRequest:
     """Whether relay should stop (`requested`), and how urgently.
 
-    `is_hurried` cuts short, `is_repeated` by a second Ctrl-C.
+    `is_hurried` shortens the grace, `is_repeated` after a second Ctrl-C.
     """
 
     def __init__(self, print_message: Callable[[str], None]) -> None:
@@ -93,7 +93,7 @@ class NonBlockingStream(io.TextIOBase):
 def print_in_background(terminal: Terminal, on_closed: Callable[[], None]) -> Iterator[None]:
     """Print both streams of a terminal from a thread until the block ends: a slow reader blocks nothing.
 
-    `on_closed` is called, from that thread, when stdout has no reader any more, or takes nothing, which is raised as
+    `on_closed` is called, from that thread, when stdout has no reader or cannot be written, which is raised as
     OutputClosed when the block has ended.
     """
     kept = terminal.out, terminal.err

@@ -52,7 +52,7 @@ class LiveFeed:
     """Subscribes to the bus and calls a reporter, in the order of the signals.
 
     Values in signals are reported directly. The store is read only for gaps in event ids, and for
-    deliveries and events that a signal merely names.
+    deliveries and events that a signal only names.
     """
 
     def __init__(self, relay: RunningRelay, reporter: Reporter) -> None:

@@ -29,7 +29,7 @@ class TreeNode:
     """A line. `kind` is object, array, part, string, number or literal; a folded node above the limit has no kids.
 
     `path` is the path to copy (`data.items[0]`), `pointer` its JSON Pointer. `start`
-    and `stop` are where in its parent the kids lie, for the parts of a long array or object.
+    and `stop` are the range of the kids in its parent, for the parts of a long array or object.
     """
 
     key: str

@@ -154,8 +154,8 @@ def describe_verification(
 ) -> VerdictWords:
     """Return the verification panel.
 
-    `provider` is its title, `found` what the doctor says where there was something to explain, `still` what the
-    source's rules of today have against an event that was refused for those of its time.
+    `provider` is its title, `found` the doctor's finding, if any, `still` the problems by the
+    source's current rules of an event that was refused by its rules then.
     """
     return _describe_rule_refusal(event, still) if event.problems else _describe_verdict(event, provider, found)
 

@@ -46,7 +46,7 @@ _PLAIN_TAB: Mapping[str, Any] = {
 class ParsedBody:
     """A parsed body. `best` is its preferred view; `value` is its JSON if `is_json`.
 
-    `content` is the body unpacked, as UTF-8 where it is text; `note` says what was done to read it.
+    `content` is the unpacked body, as UTF-8 if it is text; `note` says how it was decoded.
     """
 
     best: str
@@ -147,7 +147,7 @@ async def build_tab(request: web.Request, event: CapturedEvent, name: str) -> tu
 async def build_payload_tab(request: web.Request, event: CapturedEvent, name: str) -> dict[str, Any]:
     """Return the body as a tree, a form, text or bytes; by default its preferred view.
 
-    `kind` is tree, form, raw, hex, image or empty; `base` the event's address; `mark` the piece stood on.
+    `kind` is tree, form, raw, hex, image or empty; `base` the event's URL; `mark` the current piece.
     """
     body = await request.app[BODY_CACHE].read(event)
     kind = name if name in PAYLOAD_VIEWS else body.best

@@ -230,7 +230,7 @@ def _choose_template(relay: RunningRelay, form: Mapping[str, str]) -> str:
 async def _build_preview(relay: RunningRelay, event: CapturedEvent, form: Mapping[str, str]) -> dict[str, Any]:
     """Return the preview of the mail; `error` says why there is none or who may not get it, `notice` that it was sent.
 
-    Its HTML is shown by a frame of its own.
+    Its HTML is shown in a separate frame.
     """
     template, to = _choose_template(relay, form), form.get("to", "")
     preview: dict[str, Any] = {"mail": None, "notice": "", "error": ""}

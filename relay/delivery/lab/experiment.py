@@ -29,10 +29,10 @@ report_failed = partial(TrialVerdict, LabFinding.FAILED)
 class Experiment(ABC):
     """One kind of test of an app. Stateless: everything it needs is handed in.
 
-    `finds` is a sentence for help and dashboard, `good` what an app should answer, `not_alone` why one event is too
-    few, "" where it is enough. The app has seen each event as it was stored, so an experiment sends it under an id of
-    its own where relay can sign it so; with `fresh_each_round` under another in each round, and what events share is
-    renamed with them. `ends_early`: it may make fewer sends of an event than are planned.
+    `finds` is a sentence for help and dashboard, `good` the right answer of an app, `not_alone` why one event is too
+    few, "" if it is enough. The app has seen each event as stored, so an experiment sends it with an id of
+    its own if relay can sign that; with `fresh_each_round` with another one in each round, and shared ids are
+    renamed too. `ends_early`: it may make fewer sends of an event than planned.
     """
 
     name: ClassVar[str]
@@ -82,7 +82,7 @@ class Experiment(ABC):
     def judge_event(self, event: int, sends: Sequence[LabSend]) -> TrialVerdict | None:
         """Return the verdict on the answers for one event; None if it was not sent as planned.
 
-        An experiment that judges all sends together overrides `judge` in its place.
+        An experiment that judges all sends together overrides `judge` instead.
         """
         raise NotImplementedError
 

@@ -32,8 +32,8 @@ _OBJECT_IDS = ("/data/object/id", "/data/id", "/object/id", "/resource/id", "/id
 def find_event_ids(event: CapturedEvent) -> tuple[str, ...]:
     """Return the ids that identify an event within its source: its idempotency key, or the parts of it.
 
-    A key of several parts (`evt:paid:7`) is seldom in a request as a whole. Only the parts that are there count.
-    Where the source gives events no key, what is named like an event's id is one.
+    A key of several parts (`evt:paid:7`) is rarely in a request as a whole. Only the parts found in it count.
+    If the source has no key, values named like an event's id are used.
     """
     key = event.row.idempotency_key or ""
     if not key:

@@ -51,8 +51,8 @@ class Planner:
     async def plan(self, new: NewLabRun) -> PlannedLabRun:
         """Return what a run would do.
 
-        Raises UsageError for what makes no sense, NotFoundError for an unknown target or event or where
-        nothing matches, TargetError for an address that relay must not dial.
+        Raises UsageError for invalid input, NotFoundError for an unknown target or event or if
+        nothing matches, TargetError for an address that relay must not call.
         """
         experiments = _find_experiments(new.experiments)
         settings = self._settings(new)

@@ -130,8 +130,8 @@ class Truncated(_Refusal):
     def forge_changes(self, event: CapturedEvent, forger: "SignatureForger") -> DeliveryChanges:
         """Return the body cut in half.
 
-        JSON is signed as it goes out, so that the reading of it is tested and not the signature once more; of
-        anything else half is as good as the whole, and only the signature of the whole tells.
+        Cut JSON is signed, so that the app's parsing is tested and not its signature check again; for
+        other bodies only the signature of the whole reveals the cut.
         """
         body = event.capture.body
         mode = SignMode.AUTO if is_json(body) else SignMode.ORIGINAL

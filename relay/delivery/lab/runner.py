@@ -70,7 +70,7 @@ class LabRunner:
     """Plans, starts, ends and reports runs; `run` is the long task that executes them, one at a time.
 
     `attempt(claimed, state)` makes one attempt of a delivery at once, regardless of what its target has to
-    do, writes it down with the state it leads to, and returns it.
+    do, records it with the resulting state, and returns it.
     """
 
     store: Store

@@ -1,4 +1,4 @@
-"""Sample events: one file each, found by provider and type, filled with fresh ids and times, signed to be sent.
+"""Sample events: a file each, by provider and type, filled with fresh ids and times, and signed.
 
 `<provider>/<type>.json` is a JSON body, `.form` a form with one `name=value` a line, `.payload`
 JSON that is sent in a form's `payload` field. A type is percent-encoded where a file name needs it.
@@ -31,7 +31,7 @@ from relay.providers.provider import Provider
 _FOLDER = Path(__file__).parent
 _SUFFIXES = (".json", ".form", ".payload")
 
-# The alphabet of base62, which Stripe, Svix and others draw their ids from.
+# The base62 alphabet of ids at Stripe, Svix and others.
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PLACEHOLDER = re.compile(r"([$#])\{([a-z_]+)([+-][0-9]+)?(?::([0-9]*))?(?::([a-z_]+))?\}")
 _NUMBER = re.compile(r'"(#\{[^{}"]+\})"')
@@ -39,7 +39,7 @@ _NUMBER = re.compile(r'"(#\{[^{}"]+\})"')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One sample event before its placeholders are filled: `kind` is json, form or payload."""
+    """A sample event before its placeholders are filled: `kind` is json, form or payload."""
 
     type: str
     kind: str
@@ -47,7 +47,7 @@ class Sample:
 
 
 def sample_types(provider: Provider | str) -> tuple[str, ...]:
-    """Return the event types there are samples of, sorted; none for a provider without any."""
+    """Return the event types with samples, sorted; none for a provider without samples."""
     folder = _find_folder(provider)
     if not folder.is_dir():
         return ()
@@ -57,7 +57,7 @@ def sample_types(provider: Provider | str) -> tuple[str, ...]:
 def load_sample(provider: Provider | str, type_: str) -> Sample:
     """Return the sample of an event type; of `pull_request` also `pull_request.opened`.
 
-    Raises NotFoundError, with the types there are.
+    Raises NotFoundError that lists the types.
     """
     types = sample_types(provider)
     known = next((known for known in types if f"{known}.".startswith(f"{type_}.")), None)
@@ -74,13 +74,13 @@ def load_sample(provider: Provider | str, type_: str) -> Sample:
 
 
 def plain_sample(type_: str) -> Sample:
-    """Return the sample for a sender relay knows nothing of: id, type, time and data."""
+    """Return the sample for an unknown sender: id, type, time and data."""
     text = (_FOLDER / "plain.json").read_text(encoding="utf-8")
     return Sample(type=type_, kind="json", text=text)
 
 
 def fill_sample(sample: Sample, filler: "Filler") -> object:
-    """Return what a sample holds, filled: JSON, or for a form its fields by name."""
+    """Return the filled content of a sample: JSON, or the fields of a form by name."""
     if sample.kind == "form":
         pairs = (line.partition("=") for line in sample.text.splitlines() if line.strip())
         return {name: filler.fill(text) for name, _, text in pairs}
@@ -98,13 +98,13 @@ class Filler:
     _seen: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     def fill(self, text: str) -> str:
-        """Return the text with every placeholder filled."""
+        """Return the text with all placeholders filled."""
         return _PLACEHOLDER.sub(self._value, text)
 
     def _value(self, match: re.Match[str]) -> str:
         _, kind, shift, size, name = match.groups()
         if kind in self.names:
-            # Inside JSON a type must not end the text it is in.
+            # Inside JSON a type must not end its string.
             return json.dumps(self.names[kind])[1:-1]
         key = (kind, size or "", name or "")
         if name is None or key not in self._seen:
@@ -203,9 +203,9 @@ def _build_content(
     return content_type, edit_body(content, content_type, changes)
 
 
-# curl sends any body as a form unless it is told otherwise, so the type is guessed from the bytes.
+# curl sends any body as a form by default, so the type is guessed from the bytes.
 def _guess_kind(body: bytes, *, usual_form: bool) -> str:
-    """Return whether a body given by hand is JSON or the form it looks like; as usual when it is neither."""
+    """Return whether a typed body is JSON or a form; the usual kind if it is neither."""
     try:
         parse_json(body)
     except PayloadError:

@@ -146,8 +146,8 @@ def _hide_console_input() -> Iterator[None]:
 def wake_loop_on_signals(loop: "AbstractEventLoop") -> None:
     """Let every signal wake a loop until it is closed.
 
-    asyncio.Runner handles Ctrl-C in Python, which runs nothing while the loop waits: one that comes just before it
-    begins to wait would be noticed only when something else happens. A loop with a handler of its own is woken by all.
+    asyncio.Runner handles Ctrl-C in Python code, which does not run while the loop waits: a signal just before it
+    starts waiting would be noticed only at the next event. A loop with its own handler is woken by all signals.
     """
     with suppress(AttributeError, NotImplementedError):  # on Windows loops are woken anyway
         loop.add_signal_handler(signal.SIGCONT, lambda: None)
@@ -226,7 +226,7 @@ _OTHERS = 0o077
 def open_private(path: Path, flags: int) -> int:
     """Open `path`, created 0600 if it is not there, and return its descriptor. Raises OSError.
 
-    A file that is there already and is ours loses the rights of others; one of another user keeps its own.
+    An existing file of relay's user loses the rights of others; one of another user is unchanged.
     """
     handle = os.open(path, flags | os.O_CREAT | CLOSE_ON_EXEC | getattr(os, "O_BINARY", 0), _PRIVATE)
     try:

@@ -21,11 +21,11 @@ _default: FindSecret | None = None
 def secret(name: str) -> str:
     """Return a secret of the vault, else an environment variable of that name (also in capitals).
 
-    `"vault:stripe_key"` and `"env:STRIPE_KEY"` ask one of them alone. It is asked for at each call, so a handler
-    sees a secret that was changed or unlocked meanwhile.
+    `"vault:stripe_key"` and `"env:STRIPE_KEY"` read only one of them. It is looked up at each call, so a handler
+    sees a secret that was changed or unlocked since.
 
-    Raises NotFoundError where there is no such secret, VaultLockedError while it is in the locked vault, and TypeError
-    for a name that is no text.
+    Raises NotFoundError if there is no such secret, VaultLockedError while it is in the locked vault, and TypeError
+    for a name that is not text.
     """
     if not isinstance(name, str):
         raise TypeError(f"relay.secret takes the name of a secret as text, not {name!r}")
@@ -92,9 +92,9 @@ DEFAULT_PATIENCE = 30.0  # seconds that a file may take to load
 class HandlerOptions:
     """The handlers file of the target of that name.
 
-    `folder` is the project's: its process works there, and names in tracebacks start there. `timeout`
-    in seconds, for all functions an event is for together. `environ` is the environment it gets, `find_secret`
-    what `relay.secret` asks.
+    `folder` is the project's, the working directory of its process and the base of names in tracebacks. `timeout`
+    in seconds, for all functions of an event together. `environ` is its environment, `find_secret`
+    the source of `relay.secret`.
     """
 
     target: str

@@ -57,12 +57,12 @@ class Headers(Mapping[str, str]):
 class Event:
     """One event, as `@on` and `@use` get it. Made by hand it needs a source and a type, for tests.
 
-    `payload` is the body as JSON, a form's fields by name, or the query's parameters where there is no
-    body; None when it is none of them. It belongs to this run alone. `raw` are the body's exact bytes.
+    `payload` is the body as JSON, a form's fields by name, or the query parameters if there is no
+    body; None if it is none of them. It belongs to this run only. `raw` are the body's exact bytes.
     `timestamp` is when relay received it, in UTC. `verdict` compares equal to "verified", "invalid",
     "unsigned" or "unchecked". `id` is the number that relay shows, 0 outside relay. `items` are the events
-    of a request that holds several, such as SendGrid's, as they are in its JSON, else the payload alone;
-    `type` is then the first one's, and `types` all there are, each once.
+    of a request that contains several, such as SendGrid's, as in its JSON, else only the payload;
+    `type` is then that of the first, and `types` are all types, each once.
     """
 
     source: str

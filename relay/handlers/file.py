@@ -33,7 +33,7 @@ THREADS = 64  # concurrent plain functions: at least as many as a server has thr
 class HandlersResult:
     """The outcome of an event: the combined outcome of its functions, and where they raised.
 
-    `reply` is the dict that one of them returned, as JSON: the answer to the sender, where that waits for it.
+    `reply` is the dict that one of them returned, as JSON: the response to a waiting sender.
     """
 
     outcome: Outcome
@@ -53,8 +53,8 @@ class Handlers:
         """Call every `@use` that the event is for, then every `@on`; none of them can raise out of here.
 
         A dict, a Retry or a Failed of a `@use` ends the run. Of the `@on` functions all are called: a Retry of any
-        counts before a Failed, which counts before success, and a Retry calls all of them again. The first
-        dict that is returned is the reply. Plain functions run in a thread, so that the event loop goes on.
+        takes precedence over a Failed, and that over success; a Retry calls all of them again. The first
+        returned dict is the reply. Plain functions run in a thread, so that the event loop is not blocked.
         """
         rules = [rule for rule in self.rules if rule.wants(event)]
         called = [rule for rule in rules if not rule.first]
@@ -178,7 +178,7 @@ def _combine_outcomes(done: list[HandlersResult]) -> HandlersResult:
 def load_handlers(path: Path, folder: Path | None = None) -> Handlers:
     """Run a handlers file and return its functions; `folder` is the project's, else the file's own.
 
-    Whatever decorated functions it imports count too, unless something imported their module before.
+    Decorated functions that it imports count too, unless their module was imported before.
     Raises HandlersError, naming file and line, for a file that cannot be run or registers nothing.
     """
     path = path.absolute()
@@ -226,8 +226,8 @@ def _run_file(path: Path, home: ProjectFolders) -> list[Rule]:
 def _find_package(path: Path) -> tuple[str, Path]:
     """Return the package that a file belongs to and the folder that is in, "" for a file of its own.
 
-    A file that imports nothing relative to itself is run on its own, so that a package whose `__init__.py` is the
-    whole app is not started for it; so is one in a package whose name something else has.
+    A file without relative imports is run on its own, so that a package whose `__init__.py` is the
+    whole app is not started for it; so is one in a package whose name is taken.
     """
     root = path.parent
     while (root / "__init__.py").is_file():

@@ -17,7 +17,7 @@ from relay.model.values import dataclass
 class Retry(Exception):  # noqa: N818 - an answer that may be raised; a handler that asks for time has no error
     """Return or raise it to be called again with this event, as the target's retry policy says.
 
-    `after` is the least wait, as seconds or a timedelta. Raises ValueError or TypeError for what is no wait.
+    `after` is the minimum wait, as seconds or a timedelta. Raises ValueError or TypeError for an invalid wait.
     """
 
     def __init__(self, detail: str = "", *, after: float | timedelta | None = None) -> None:
@@ -80,8 +80,8 @@ def collect_rules() -> Iterator[list[Rule]]:
 def on(source: str, *events: str) -> Callable[[F], F]:
     """Call the function with events of a source, the name after `/webhooks/`, whose type fits a pattern.
 
-    `@on("stripe", "invoice.*", "charge.refunded")`; without a pattern every type fits, and a source
-    may be a pattern too: `@on("*")`. Raises TypeError, where it stands, for what is no such use.
+    `@on("stripe", "invoice.*", "charge.refunded")`; without a pattern all types match, and a source
+    may be a pattern too: `@on("*")`. Raises TypeError for an invalid use, at the decorator.
     """
     if not isinstance(source, str):
         raise TypeError('@on needs a source: write @on("stripe", "invoice.paid") or @on("*")')

@@ -50,7 +50,7 @@ class FreshLoader(SourceFileLoader):
     """Loads the current version of a user's file, and records which version was read.
 
     No bytecode is written or used: Python detects stale bytecode by the second, so after two saves
-    within one the first would go on running.
+    within one second the first version would continue to run.
     """
 
     read: ClassVar[dict[str, Stamp]] = {}
@@ -101,7 +101,7 @@ _LONGEST_LINE = 300
 def format_error(error: BaseException, home: ProjectFolders) -> str:
     """Return an error with its traceback, the frames of relay and of libraries left out.
 
-    Where no frame is the user's own, all are kept. Values of variables are never shown.
+    If no frame is the user's own, all are kept. Values of variables are never shown.
     """
     trace = TracebackException.from_exception(error, compact=True)
     _prune_traceback(trace, home, set())

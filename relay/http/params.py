@@ -23,8 +23,8 @@ DEFAULT_SINCE = "24h"  # of a catch-up
 async def call_handler(handler: Callable[..., Awaitable[ResultT]], request: web.Request, **more: object) -> ResultT:
     """Call a handler with the arguments that its parameters name, and return its result.
 
-    That is `relay`, `request`, `query`, what the path names (its number as `id_`), the `event` of that number, the
-    fields of a `form`, and `more`. A parameter of what the path does not name keeps its default.
+    These are `relay`, `request`, `query`, the variables of the path (its number as `id_`), the `event` of that number,
+    the fields of a `form`, and `more`. A parameter for a missing path variable keeps its default.
     """
     names, relay = _list_parameters(handler), get_relay(request)
     values: dict[str, Any] = {"relay": relay, "request": request, "query": request.query, **request.match_info, **more}

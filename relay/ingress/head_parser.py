@@ -54,7 +54,7 @@ _lower_names: dict[str, str] = {}
 class UsualRequest(NamedTuple):
     """A complete POST; `by_name` has the first value of each header by lower-case name.
 
-    Text is latin-1 as in Capture. `rest` is what follows the request.
+    Text is latin-1 as in Capture. `rest` are the bytes after the request.
     """
 
     target: str

@@ -240,8 +240,8 @@ def _send_eof(transport: asyncio.Transport) -> bool:
 class PublicServer(web.Server):
     """The server behind the ingress port.
 
-    It has no routes: a catch-all route would lose paths that decode to a newline, and every request
-    is captured the same way.
+    It has no routes: a catch-all route would lose paths that decode to a newline, and all requests
+    are captured the same way.
     """
 
     def __init__(self, handler: IngressHandler) -> None:

@@ -30,11 +30,11 @@ _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
 def edit_body(body: bytes, content_type: str, changes: Mapping[str, object]) -> bytes:
     """Return the body with the value at each path of `changes` replaced or added.
 
-    A path is dotted (`data.items[0].id`, `list.0.n`) or a JSON Pointer (`/data/items/0/id`). Of a form it names a
-    field, or leads into one that holds JSON (`payload.ref`); of a form whose field `payload` holds JSON it leads
-    into that too (`ref`). Text that is JSON counts as that, as it is written, except that a number in place
-    of a text stays text. Where a key stands twice, the last one is changed, for that is what parsers read.
-    Raises UsageError for a path that leads nowhere, and for a body without fields.
+    A path is dotted (`data.items[0].id`, `list.0.n`) or a JSON Pointer (`/data/items/0/id`). In a form it names a
+    field, or a value in a field with JSON (`payload.ref`); in a form whose field `payload` is JSON it may also
+    be a path into that (`ref`). Text that is JSON is inserted as JSON, except that a number replacing
+    text becomes text. Of repeated keys the last one is changed, because parsers use that.
+    Raises UsageError for a path that does not exist, and for a body without fields.
     """
     for path, value in changes.items():
         body = _splice_body(body, content_type, path, value).apply(body)

@@ -53,7 +53,7 @@ class _NotPackedError(Exception):
 def unpack(body: bytes, declared: str) -> Unpacked:
     """Return a body without the encodings that its Content-Encoding header lists; never raises.
 
-    Reading stops at LIMIT bytes, and at RATIO times the size of the body once that is more than FLOOR.
+    Unpacking stops at LIMIT bytes, and at RATIO times the size of the body if that is more than FLOOR.
     """
     names = [name.strip().lower() for name in declared.split(",")]
     names = [name for name in reversed(names) if name and name != "identity"]

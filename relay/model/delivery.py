@@ -24,9 +24,9 @@ class AttemptSucceeded:
 class AttemptRetry:
     """The attempt failed temporarily; `after` is the minimum wait in seconds, if known.
 
-    `unreachable`: not even a connection came about, so the next attempt elsewhere would fail alike. `unsure`: the far
-    end may have acted on it all the same. Not `tried`: it only has to wait for `after`, so there is no attempt to count
-    or to write down. `firm`: code of the user's own asks for that wait, so it may be as long as the policy's longest.
+    `unreachable`: there was no connection, so further attempts would fail as well. `unsure`: the remote
+    end may have acted on it nevertheless. Not `tried`: it only has to wait for `after`, so no attempt is counted
+    or recorded. `firm`: the user's code requests that wait, so it may be as long as the policy's longest.
     """
 
     name: ClassVar[str] = "retry"
@@ -144,10 +144,10 @@ class DeliveryReason(StrEnum):
 class DeliveryChanges:
     """How a delivery differs from its event and its target; None means unchanged.
 
-    `url` sends to an address typed in rather than to a configured target. `path` and `query` replace those of the
+    `url` sends to a typed address instead of a configured target. `path` and `query` replace those of the
     request sent. `headers` replaces all headers. `body` replaces the bytes. `template` and `to` belong to e-mail, and
-    `force`: send it although it was sent before. `once` allows a single attempt, whatever the target's policy. `age`
-    signs as of so many seconds ago, `forged` with another secret: both to be refused.
+    `force`: send it although it was sent before. `once` allows a single attempt, regardless of the policy. `age`
+    signs as of that many seconds ago, `forged` with another secret: both must be refused.
     """
 
     url: str | None = None
@@ -172,8 +172,8 @@ NO_CHANGES = DeliveryChanges()
 class NewDelivery:
     """A delivery to be stored. `target` is a configured name, or the typed URL.
 
-    `asked`: somebody waits to see it tried, so it is tried even while its target is down, once.
-    `lab` is the run that makes it, and sends it itself: it never waits in the queue.
+    `asked`: the user waits for the attempt, so it is tried once even while its target is down.
+    `lab` is the run that creates and sends it: it never waits in the queue.
     """
 
     target: str
@@ -189,8 +189,8 @@ class NewDelivery:
 class Delivery:
     """The delivery of an event to a target. `attempts` counts those made so far.
 
-    `spared` of them the policy's budget is not charged for: they could not connect, or were made
-    before somebody asked for a new start. `batch` is the bulk replay it belongs to, `lab` the run of the lab.
+    `spared` of them do not count towards the policy's budget: they could not connect, or were made
+    before a manual retry. `batch` is its bulk replay, `lab` its lab run.
     """
 
     id: int

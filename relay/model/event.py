@@ -22,8 +22,8 @@ class Capture:
     """An HTTP request as received. It is never changed; a frozen dataclass would take twice as long to create.
 
     `path`, `query` (without its `?`) and both sides of every header pair are latin-1 text: one character is one byte
-    of the wire, percent-encoding untouched, order, case and repeats kept. `url` is the full address that the sender
-    called, with a bare `?`. `by_name`, once it was needed, has the first value of each header by lower-case name.
+    on the wire, with percent-encoding, order, case and repeats kept. `url` is the full URL that the sender
+    called, with a bare `?`. `by_name`, filled when needed, has the first value of each header by lower-case name.
     """
 
     source: str
@@ -107,7 +107,7 @@ class EventOutcome(StrEnum):
 class Check:
     """One step of a verification: `passed` is None for a step that was not reached or judged.
 
-    `age` is how old a timestamp was, in seconds (negative: ahead of the clock); it is not stored.
+    `age` is the age of a timestamp in seconds (negative: ahead of the clock); it is not stored.
     """
 
     name: str
@@ -145,7 +145,7 @@ class SignatureScheme(Protocol):
         """Return the capture signed again, as the provider would have sent it at `now`.
 
         Headers of the old signature are replaced; schemes that sign inside the body or the
-        query change those too. Raises SigningError where that is impossible.
+        query change those too. Raises SigningError if that is impossible.
         """
 
 
@@ -168,7 +168,7 @@ class VerifyMode(StrEnum):
 class LocalKey:
     """What relay signs with itself: a key pair for what only the provider could sign, or a secret for one run.
 
-    `public` is what the app is given of a key pair; "" for a secret that relay made because its source has none.
+    `public` is the public half of a key pair, for the app; "" for a secret that relay made for a source without one.
     """
 
     scheme: SignatureScheme
@@ -188,11 +188,11 @@ class LocalKey:
 class Source:
     """One address events arrive at, everything resolved: what it checks and how it answers.
 
-    `items` says where a request holds several events, and `event_type` is read from each of them alone. `local` counts
-    besides `secrets`, and only where those do not verify a request. `statuses` reads the message statuses in its
-    events, None where there are none; `matching` says how those are found. `locked_secrets` and `locked_tokens` are
-    references whose values are in the vault while that is locked. `signature` is what `relay.sign` takes, None where
-    no secret can sign as the sender does.
+    `items` gives the locations of several events in a request, and `event_type` is read from each of them. `local` is
+    used in addition to `secrets`, and only if those do not verify a request. `statuses` reads the message statuses in
+    its events, None if there are none; `matching` configures how messages are found. `locked_secrets` and
+    `locked_tokens` are references whose values are in the locked vault. `signature` is the argument for `relay.sign`,
+    None if no secret can sign as the sender does.
     """
 
     name: str
@@ -228,11 +228,11 @@ class Source:
 class EventRow:
     """The narrow side of a stored event: what lists, the API and the stream show.
 
-    `path` and `query` are latin-1 text as in Capture; `sha256` is the hex digest of the body; `status` is what the
-    provider was answered; `summary` is one short line for people. `recovered`: fetched from the provider afterwards,
-    which was answered nothing then (`status` 0) and says itself when it first sent it, or made it (`sent_at`). A
-    request that holds several events has the `type` of the first; `types` are all there are, each once, and
-    `item_count` is how many events it holds.
+    `path` and `query` are latin-1 text as in Capture; `sha256` is the hex digest of the body; `status` is that of the
+    response to the provider; `summary` is a short line for display. `recovered`: fetched from the provider later,
+    without a response (`status` 0), with the provider's time of sending or creation (`sent_at`). A
+    request with several events has the `type` of the first; `types` are all types, each once, and
+    `item_count` is the number of its events.
     """
 
     id: int
@@ -307,9 +307,9 @@ class CapturedEvent:
 class NewEvent:
     """An event to be stored: a row without an id, with its bytes.
 
-    `claims_key` is False for whatever must not make a later event a duplicate: a forgery may be seen but may not act.
-    `unless_known`: it is not kept at all where its key was claimed before. `problems` are what its source's rules have
-    against it, `tracked` is the status of a message in it, `events` are those in the request, None for one alone.
+    `claims_key` is False if it must not make a later event a duplicate, such as for a forgery.
+    `unless_known`: it is not stored if its key was claimed before. `problems` are those by its source's
+    rules, `tracked` is the status of a message in it, `events` are those in the request, None for a single one.
     """
 
     capture: Capture

@@ -55,9 +55,9 @@ class _JsonItem:
 def splice_json(data: bytes, keys: Sequence[Key], render: Render) -> Splice:
     """Return the splice that sets the value at `keys`; `render(old)` gives its JSON, `old` is None if it is new.
 
-    The last of equal keys counts, as parsers read them. A new member or element is written in the style
-    around it; missing objects on the way are made, and null counts as missing. Raises PayloadError for
-    what is not JSON, PathError for a path that leads nowhere.
+    Of equal keys the last is used, as by parsers. A new member or element is written in the style
+    around it; missing objects on the path are created, and null counts as missing. Raises PayloadError if
+    it is not JSON, PathError for a path that does not exist.
     """
     parse_json(data, bounded=False)
     start = _skip_space(data, len(_BOM) if data.startswith(_BOM) else 0)

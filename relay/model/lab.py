@@ -32,10 +32,10 @@ class LabFinding(StrEnum):
 class LabSettings:
     """The numbers of a run.
 
-    `times` is how many copies or orders, None being each experiment's own number; `seed` decides every
+    `times` is the number of copies or orders, None for each experiment's default; `seed` determines every
     shuffle; `delay` is seconds before each event of the experiment delay; `speed` is how many times faster
-    than the provider's a retry schedule runs, None being as fast as makes it last ten seconds; `compare`
-    says what makes two answers alike: status and body, or the status alone.
+    than the provider's a retry schedule runs, None for ten seconds in all; `compare`
+    is what equal answers have in common: status and body, or only the status.
     """
 
     times: int | None = None
@@ -64,8 +64,8 @@ class NewLabRun:
 class LabTrial:
     """One experiment of a run as planned.
 
-    `sends` is the most it makes; `skipped` says of an event why the experiment cannot be made on it, and
-    `notes` what a person should know of how it is made.
+    `sends` is the maximum; `skipped` maps events to the reason why the experiment cannot run on them, and
+    `notes` describe how it is run.
     """
 
     experiment: str
@@ -128,9 +128,9 @@ class SendRound:
 class LabSend:
     """One send of a run and its outcome.
 
-    `place` counts the sends of a run from 1, `trial` and `round` from 0; `attempt` is which one of its
-    delivery it is. `answer` is a digest of the whole answer's body, `said` its start as text.
-    `good`: the provider would call it delivered; None while there is no answer yet.
+    `place` counts the sends of a run from 1, `trial` and `round` from 0; `attempt` is the number in its
+    delivery. `answer` is a digest of the whole answer's body, `said` its start as text.
+    `good`: delivered by the provider's rules; None while there is no answer.
     """
 
     place: int
@@ -200,8 +200,8 @@ class Latency:
 class TrialResult:
     """An experiment of a run with its results.
 
-    `differing` are the places of sends that were answered otherwise than the first of their event;
-    `at_once` is how many of them were under way together at the most.
+    `differing` are the indices of sends whose answer differs from the first of their event;
+    `at_once` is the maximum number of concurrent sends.
     """
 
     trial: LabTrial

@@ -21,7 +21,7 @@ class MailClaim:
     """A mail about to be sent: an event, a template and a delivery.
 
     `kept` in the outbox instead of handed to a server. `once`: a mail sent before is not sent again,
-    unless `forced`. `per_hour` is how many mails of this template may leave in an hour; None for any.
+    unless `forced`. `per_hour` limits the mails of this template in an hour; None for no limit.
     """
 
     delivery_id: int
@@ -68,7 +68,7 @@ class DryRunOutcome(StrEnum):
 class SimulatedMail:
     """An event rendered by a template, for `target` if a route has one; `why` is the reason it is not sent.
 
-    `recipients` and `subject` are those of the mail, empty where it could not be rendered.
+    `recipients` and `subject` are those of the mail, empty if it could not be rendered.
     """
 
     event: EventRow

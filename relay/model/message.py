@@ -16,10 +16,10 @@ MAX_ID = 200  # characters of an id; longer ones are refused, not cut
 class MessageStatus(StrEnum):
     """What became of a message, each further than the one before it.
 
-    The order makes the order of arrival irrelevant: a message has the furthest of all statuses that were reported for
-    it, and the same set gives the same one. FAILED (it never left the provider) and UNDELIVERED (a carrier gave up) are
+    The rank makes the order of arrival irrelevant: a message has the highest of all statuses reported for
+    it. FAILED (it never left the provider) and UNDELIVERED (a carrier gave up) are
     refuted by a receipt of delivery. BOUNCED comes after DELIVERED: a server may take a mail and send it back an hour
-    later. OPENED and what follows it are a person's doing, which no bounce undoes.
+    later. OPENED and the following are actions of a person, which a bounce does not undo.
     """
 
     OUTBOX = "outbox"
@@ -63,7 +63,7 @@ def find_furthest(statuses: Iterable[MessageStatus]) -> MessageStatus:
 class MatchWay(StrEnum):
     """How a status finds its message.
 
-    By the provider's id, by an id of the sender's own that the message carries (`X-Message-ID`,
+    By the provider's id, by the sender's own id in the message (`X-Message-ID`,
     metadata), or by recipient and time.
     """
 
@@ -76,7 +76,7 @@ class MatchWay(StrEnum):
 class Matching:
     """How the statuses of one source find their messages: ways in order, a window in seconds either side.
 
-    `unknown` is what the provider is answered for a message that was never registered: 200 or 404.
+    `unknown` is the response to the provider for a message that was never registered: 200 or 404.
     """
 
     ways: tuple[MatchWay, ...] = tuple(MatchWay)
@@ -88,8 +88,8 @@ class Matching:
 class StatusReport:
     """A provider's report about a message.
 
-    `external_ids` are its ids at the provider, the usual one first, `recipients` as `addresses`
-    gives them, `at` the provider's own time where it tells one.
+    `external_ids` are its ids at the provider, the usual one first, `recipients` as from `parse_addresses`,
+    `at` the provider's own time, if any.
     """
 
     status: MessageStatus
@@ -115,7 +115,7 @@ class MessageTracking:
 class HistoryEntry:
     """One status of a message's history: the provider's time (None where it tells none) and ours.
 
-    `way` says how the message was found, None for what relay or the app said itself.
+    `way` is how the message was found, None for statuses by relay or the app itself.
     """
 
     status: MessageStatus
@@ -131,7 +131,7 @@ class HistoryEntry:
 class NewMessage:
     """A message to be stored: `external_id` is its Message-ID or provider's id, `detail` belongs to its status.
 
-    `event_id` and `delivery_id` are what caused it; `sent_at` None means now.
+    `event_id` and `delivery_id` are its cause; `sent_at` None means now.
     """
 
     channel: str
@@ -176,8 +176,8 @@ _NUMBER = re.compile(r"[+0-9() ./-]{3,40}")
 def parse_addresses(text: str) -> tuple[str, ...]:
     """Return the addresses in a text, each in the form used for comparison.
 
-    Mail addresses lower-case and without display names, phone numbers as their digits alone with the
-    country's first, without a channel such as `whatsapp:`.
+    Mail addresses are lower-case and without display names, phone numbers only digits with the
+    country code first, without a channel such as `whatsapp:`.
     """
     text = text.strip()
     if not text:
@@ -209,7 +209,7 @@ class MessageCounts:
 
     `sent` left relay or the app (a mail in the outbox did not); `delivered` reached the recipient,
     `failed` failed, was undelivered or bounced; `opened`, `clicked` and `complained` are among
-    those for which that was reported. What is neither delivered nor failed is under way.
+    those for which that was reported. All others are under way.
     """
 
     sent: int = 0

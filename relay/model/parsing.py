@@ -276,8 +276,8 @@ class FormPart:
 def split_parts(body: bytes, boundary: str) -> tuple[tuple[FormPart, ...], bool]:
     """Return the parts of a body in order, and whether its closing boundary is present.
 
-    What was cut off in the middle of a part is left out. Raises PayloadError for a body without the
-    boundary, one with more than MAX_PARTS parts, and a part whose headers cannot be read.
+    An incomplete part is left out. Raises PayloadError for a body without the
+    boundary, with more than MAX_PARTS parts, or with malformed part headers.
     """
     if not boundary:
         raise PayloadError("its Content-Type names no boundary")

@@ -192,7 +192,7 @@ class Payload:
     def strict_document(self) -> tuple[object, str | None]:
         """Return the value, and the JSON text it was read from; None for the text of fields.
 
-        Raises PayloadError for a body that has no value, or one that two readers would read differently.
+        Raises PayloadError for a body without a value, or an ambiguous one.
         """
         found = self._read_strictly()
         if found.error is not None:

@@ -17,8 +17,8 @@ Trail = tuple[str | int, ...]
 class ItemPaths:
     """The locations of a request's events: paths into its JSON, in which None means all elements of a list.
 
-    `form` names the form field whose text is that JSON, "" for the body itself. `unless` are keys that a request has
-    beside such a list where it is one event itself. Only JSON objects count as events.
+    `form` names the form field whose text is that JSON, "" for the body itself. `unless` are keys next to
+    such a list that make the request one event itself. Only JSON objects count as events.
     """
 
     paths: tuple[Path, ...]

@@ -59,8 +59,8 @@ _TOKEN = re.compile(
 class Term:
     """A term of a query. `key` is "" for a plain word; `problem` says why it cannot be parsed.
 
-    `quoted` is True for what was in quotes, `closed` where the second quote is there as well. A term
-    with `any_of` holds where one of those does, and has neither key nor value.
+    `quoted` is True for quoted text, `closed` if it has its closing quote. A term
+    with `any_of` is true if one of those is, and has neither key nor value.
     """
 
     text: str
@@ -125,8 +125,8 @@ EVERYTHING = Query(text="")
 def parse_query(text: str, now: datetime, *, lenient: bool = False) -> Query:
     """Parse a query; never raises. Ages such as `after:2h` count from `now`.
 
-    An unknown filter is a problem; `lenient`, for a search that is still being typed, makes it a note and
-    looks for it as text, and passes over an OR or a quote that nothing follows yet.
+    An unknown filter is a problem; `lenient`, for a search that is still being typed, makes it a note,
+    searches for it as text, and ignores an incomplete OR or quote.
     """
     terms: list[Term] = []
     notes: list[str] = []

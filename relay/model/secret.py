@@ -9,8 +9,8 @@ from relay.model.values import dataclass
 class Secret:
     """A signing secret, token or password, and where it came from.
 
-    `reference` is what relay.toml says (`env:NAME`, `vault:name`) and may be shown;
-    the value may not, so `repr` and `str` give dots. `reveal()` is the only way to it.
+    `reference` is its reference in relay.toml (`env:NAME`, `vault:name`) and may be shown;
+    the value may not, so `repr` and `str` return dots. Only `reveal()` returns it.
     """
 
     reference: str

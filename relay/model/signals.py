@@ -13,7 +13,7 @@ from relay.model.values import dataclass
 class EventStored:
     """An event was committed, with the `deliveries` that are due; `wakes` where an older delivery became due with it.
 
-    `build_row` returns the event as it was stored; None where the store has to be asked.
+    `build_row` returns the stored event; None if it has to be read from the store.
     """
 
     event_id: int
@@ -31,9 +31,9 @@ class EventChanged:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryChanged:
-    """A delivery was made, claimed or settled; `delivery` is how it stands, None where the store has to be asked.
+    """A delivery was created, claimed or settled; `delivery` is its state, None if it has to be read from the store.
 
-    `target` is where the delivery of a new event goes: while that target is down, nothing is claimed for it. Else "".
+    `target` is that of a new event's delivery: while it is down, nothing is claimed for it. Else "".
     """
 
     delivery_id: int

@@ -37,7 +37,7 @@ def _escape(match: re.Match[str]) -> str:
 def escape_unprintable(text: str | bytes, limit: int | None = None) -> str:
     r"""Return `text` on one line with every control character written as `\xNN` or `\uNNNN`.
 
-    Bytes are read as UTF-8, or as latin-1 where they are not. With `limit`, longer text is
+    Bytes are decoded as UTF-8, else as latin-1. With `limit`, longer text is
     cut at that many characters and ends in an ellipsis.
     """
     if isinstance(text, bytes):
@@ -149,7 +149,7 @@ def decode_bytes(data: bytes, charset: str = "", errors: str = "strict") -> str:
     """Return the text that bytes represent: by their byte order mark, else the charset, else UTF-8.
 
     Unmarked JSON in UTF-16 and UTF-32 is recognised by its zero bytes (RFC 4627, 3). A charset that is
-    unknown here reads as UTF-8. Raises UnicodeDecodeError.
+    unknown here is read as UTF-8. Raises UnicodeDecodeError.
     """
     if not charset and (start := data[:4]).isascii() and b"\0" not in start:
         return data.decode(UTF_8, errors)

@@ -31,9 +31,9 @@ _TYPE_LENGTH = 200
 def verify(source: Source, capture: Capture, urls: tuple[str, ...], now: datetime) -> tuple[Capture, Verification]:
     """Verify the signature for each of `urls`, which the sender may have signed; pure.
 
-    The capture comes back at the URL whose signature fits, else at the first. While a secret of the source is
-    in the locked vault, only what verifies with another one is believed; nothing is refused, for that secret
-    may be the one that fits.
+    The capture is returned with the URL whose signature matches, else the first. While a secret of the source is
+    in the locked vault, only requests that verify with another one are verified; none is refused, because that secret
+    may be the one that matches.
     """
     capture = set_sender_url(capture, urls)
     result = _verify_urls(source, capture, urls[1:], now)
@@ -181,9 +181,9 @@ def classify_again(source: Source, event: CapturedEvent, verification: Verificat
 def attach_status_reports(event: NewEvent, source: Source) -> NewEvent:
     """Return the event with its message status reports; unchanged if it has none or may not act; pure.
 
-    It acts where it was accepted and nothing speaks against its sender; while the vault is locked that cannot be known,
-    and what verifies then is followed later. `source` must be the one that
-    is configured for the path, never one that a request's own headers suggested.
+    Reports act if the event was accepted and its sender is not in doubt; while the vault is locked that is unknown,
+    and those of events that verify later act then. `source` must be the one configured for the path, never one
+    that a request's own headers suggested.
     """
     if source.statuses is None or event.outcome is not EventOutcome.ACCEPTED or not event.verification.may_act:
         return event

@@ -26,7 +26,7 @@ class SignatureDoctor:
     """Examines stored events with the current secrets and sources.
 
     `urls(source, capture)` gives the addresses the sender may have signed, `spare()` secrets of the
-    environment and the open vault that no source need check with.
+    environment and the unlocked vault, which need not belong to a source.
     """
 
     store: Store

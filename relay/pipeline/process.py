@@ -98,7 +98,7 @@ async def process_request(
     """Return the event of a request and its deliveries; nothing is stored or sent.
 
     `urls` are the addresses that the sender may have signed. `stored` is the event a request became when it could
-    not be verified: its names, its status and what was validated then stay. What takes long runs in a thread, and the
+    not be verified: its names, its status and its validation stay. Slow steps run in a thread, and the
     body is parsed at most once.
     """
     validates = stored is None and has_rules(source)
@@ -216,7 +216,7 @@ class Pipeline:
     async def receive(self, capture: Capture, source: Source, urls: tuple[str, ...], *, sample: bool) -> SenderResponse:
         """Process, store and announce one request; on return it is on disk.
 
-        `urls` are the addresses that the sender may have signed. Raises StoreError when it could not be stored.
+        `urls` are the addresses that the sender may have signed. Raises StoreError if it could not be stored.
         """
         async with self._large_bodies.take_turn(len(capture.body)):
             processed = await process_request(source, capture, urls, self._routing, sample=sample)

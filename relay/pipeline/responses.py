@@ -21,7 +21,7 @@ _MOST_PROBLEMS = 10  # problems named in the message; the list contains all
 class SenderResponse:
     """A response: status, body, content type and further headers.
 
-    `offered` is a secret that the sender gave relay in a handshake. With `closes` the connection ends after it.
+    `offered` is a secret from a handshake. With `closes` the connection is closed after it.
     """
 
     status: int
@@ -62,8 +62,8 @@ def build_rejection(status: int, id_: int | None = None) -> SenderResponse:
 def build_validation_response(event: NewEvent, id_: int | None = None) -> SenderResponse:
     """Return the response for an event that breaks its source's rules: every field, with the reason.
 
-    A sender that did not verify is not told, although its source accepted it; nor is any while the vault is
-    locked, when none can verify.
+    Unverified senders are not told the problems, even if their source accepts them; nor are any while the vault is
+    locked, because none can be verified.
     """
     if not event.verification.may_act:
         return build_rejection(event.status, id_)

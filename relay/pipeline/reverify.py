@@ -62,7 +62,7 @@ class Reverifier:
     """Checks events again, as received and by the time at which they were received.
 
     `urls(source, capture)` gives the addresses the sender may have signed; `in_order(target, id)`
-    lets deliveries up to that id go there one after another.
+    requests that deliveries up to that id go there one at a time.
     """
 
     store: Store
@@ -75,8 +75,8 @@ class Reverifier:
     async def run(self, named: Callable[[str], Source | None]) -> ReverifyResult:
         """Check the waiting events in the order received; `named` gives the current sources.
 
-        What belongs to a source that is still locked waits on. Every BATCH is one transaction, so a relay
-        that is killed meanwhile goes on with the next. Raises StoreError, TimeoutError.
+        Events of a source that is still locked keep waiting. Each BATCH is one transaction, so a relay
+        that is killed continues with the next. Raises StoreError, TimeoutError.
         """
         total, after, last = ReverifyResult(), 0, await self.store.unchecked.last()
         while waiting := await self.store.unchecked.page(after, last, BATCH):

@@ -50,8 +50,8 @@ class SyncResponses:
     async def answer(self, awaited: AwaitedDelivery, seconds: float) -> ReceivedResponse | None:
         """Return the first response to a delivery after its previous attempts.
 
-        None when none came within `seconds`, NO_RESPONSE when the delivery succeeded without one. Raises
-        NoResponseError when it ended otherwise without one, PartialResponseError when it was too large or broke off.
+        Return None after `seconds` without one, NO_RESPONSE if the delivery succeeded without one. Raises
+        NoResponseError if it ended otherwise without one, PartialResponseError if it was too large or incomplete.
         """
         changed = asyncio.Event()
         waiting = self._waiting.setdefault(awaited.delivery, [])

@@ -34,8 +34,8 @@ def has_rules(source: Source) -> bool:
 def validate_event(source: Source, event: NewEvent) -> NewEvent:
     """Return the event, rejected with 400 if it breaks a rule of its source; pure.
 
-    What was rejected or ignored already stays as it is: a forger learns nothing of the rules, and what
-    a source does not list need not fit its schema.
+    Rejected and ignored events are unchanged: a forger learns nothing about the rules, and events
+    that a source does not list need not match its schema.
     """
     if event.outcome is not EventOutcome.ACCEPTED or not has_rules(source):
         return event

@@ -50,8 +50,8 @@ def answer_challenge(
 ) -> ChallengeOutcome | None:
     """Return the outcome of a handshake of the source's provider; None for any other request.
 
-    `verification` is what the source thinks of the signature; where a handshake is proven by a
-    verify token, or needs no proof and has none, the one that comes back says so instead. Pure.
+    `verification` is that of the signature; if a handshake is proven by a
+    verify token, or needs no proof and has none, the returned one says so instead. Pure.
     """
     found = find_challenge(source.provider, capture)
     if found is None:

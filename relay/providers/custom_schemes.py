@@ -55,7 +55,7 @@ SCHEMES = tuple(_SCHEME_KEYS)
 def build_custom_scheme(options: Mapping[str, object], load: VerifierLoader | None = None) -> Scheme:
     """Return the scheme that a source declares; `load` imports the class of `verifier`.
 
-    Raises ConfigError whose sentence starts with the key at fault, `signature.digest: ...`.
+    Raises ConfigError whose message starts with the key at fault, `signature.digest: ...`.
     """
     declared = _read_options(options)
     if declared.scheme == "python":

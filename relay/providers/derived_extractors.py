@@ -70,7 +70,7 @@ def format_amount(amount: Extractor | str, currency: Extractor | str, *, minor: 
 def each_item(_: Capture, payload: Payload, items: str, *paths: str) -> str | None:
     """Extract the values of all items of a list, as one text: `each_item("value", "id", "resource?")`.
 
-    "" is a body that is a list, or one such item. None where any item lacks a value whose path does not end in a
+    "" is a body that is a list, or one such item. None if any item lacks a value whose path does not end in a
     question mark.
     """
     listed = payload.at(*split_path(items))

@@ -45,9 +45,9 @@ class ChallengeReply:
 class Challenge:
     """A handshake of a provider.
 
-    `read` returns what a request asks for, None when it is no such handshake. `reply` makes the
-    answer from it and from the secret that is proven right, None being none; it gives None where
-    it cannot be answered without one. `token` reads the verify token.
+    `read` returns the challenge of a request, None if it is not such a handshake. `reply` builds the
+    reply from it and from the proven secret (None for none); it returns None if
+    that needs a secret. `token` reads the verify token.
     """
 
     name: str

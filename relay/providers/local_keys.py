@@ -95,7 +95,7 @@ def trust_own_key(source: Source, scheme: PairScheme, pem: str) -> Source:
 def make_run_secret(source: Source, sample: Capture, now: datetime) -> LocalKey | None:
     """Return a temporary secret for a source without one, tested by signing `sample` with it.
 
-    None for a source that has a secret or expects no signature, and for schemes that no secret signs for.
+    None for a source that has a secret or expects no signature, and for schemes without secrets that sign.
     """
     scheme = source.scheme
     if scheme is None or source.secrets or source.locked_secrets or source.verify is VerifyMode.OFF:

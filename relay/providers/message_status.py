@@ -29,10 +29,10 @@ _NAMES = ("xmessageid", "messageid")
 class MessageStatuses:
     """How one provider reports on messages; everything is read from each item where `items` names a list.
 
-    `word` is the provider's own word with its qualifiers after dots, and `words` what it means:
-    the longest that is listed counts (`Bounce.Transient` before `Bounce`), None is no status at all.
-    `external_ids` are what a sender may know the message by, the usual one first. `embedded` finds the
-    id that the sender put in itself, `at` the provider's time, as ISO 8601 or seconds since 1970.
+    `word` is the provider's own word with its qualifiers after dots, and `words` its meaning:
+    the longest listed one is used (`Bounce.Transient` before `Bounce`), None is not a status.
+    `external_ids` are the ids known to a sender, the usual one first. `embedded` finds the
+    sender's own id in the message, `at` the provider's time, as ISO 8601 or seconds since 1970.
     """
 
     provider: str
@@ -81,7 +81,7 @@ class MessageStatuses:
 def embedded_id(capture: Capture, payload: Payload, *paths: str) -> str | None:
     """Extract the id a sender put into its message: `embedded_id("data.headers", "data.tags")`, "" being the body.
 
-    It is where the provider hands such things back, each of `paths` leading to an object with it for a key, or to a
+    It is where the provider returns such values: each of `paths` is an object with it as a key, or a
     list of pairs of name and value; else it is in a header or the query.
     """
     for path in paths:

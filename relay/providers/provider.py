@@ -26,12 +26,12 @@ CLIENT_ERRORS = frozenset(range(400, 500)) - {429}
 class Schedule:
     """How one provider retries an event that was not accepted.
 
-    `waits` are the seconds before each retry. Where only their number and the span of all are published, relay
-    spreads them: `spread` is both, and how many times as long as the one before each is (2 if left out).
-    `limit` is how many seconds an answer may take, None where it is not documented. `success_statuses` count
-    as delivered, `stop_statuses` end the retries, and so does `stop_header` in an answer. `retry_headers` are
-    added to each retry, with `{n}` for its number and `{reason}` for why. `then` says what follows the last
-    failure, `source` is the page that documents all this, the provider's own where it is left out.
+    `waits` are the seconds before each retry. If only their number and total span are published, relay
+    spreads them: `spread` is both, and the growth factor from one to the next (2 if left out).
+    `limit` is how many seconds a response may take, None if undocumented. `success_statuses` count
+    as delivered, `stop_statuses` end the retries, and so does `stop_header` in a response. `retry_headers` are
+    added to each retry, with `{n}` for its number and `{reason}` for the reason. `then` describes what follows the last
+    failure, `source` is the page that documents this, by default the provider's own.
     """
 
     source: str = ""
@@ -92,19 +92,19 @@ class OtherCredential(NamedTuple):
 class Provider:
     """One sender of webhooks, whole: everything that relay knows of it is here and in its folder of samples.
 
-    What is usual is left out: a `title` like the name, a `monogram` of its first two capitals or letters, a secret in
-    NAME_WEBHOOK_SECRET. `steps` say, one a line, where to paste what, and may hold `{url}` and `{secret}`, the first of
-    `secret_env`: the variables that usually hold its secret (`verify_token_env`: its verify token, where a handshake
-    has one). `schemes` are its ways to sign, strongest first, each with a name where there are several; none means it
-    signs nothing. Any header of `recognise` says that a request is this provider's: left out, those of its signatures
-    do; empty, none does, because other providers send them, too. `companions` are the headers a real request carries
-    besides its signature, with the placeholders of `relay.providers.samples`. `indent` is how its JSON is laid out,
-    None being compact, and `ending` what follows it; `samples` is the folder of its sample events where that is not its
-    own. `items` says where a request holds several events; `event_type` is read from a request with each of them alone.
-    `answer` says what it expects as an answer, how soon, and how it retries, `schedule` its retries to the second; ""
-    and None where that is not documented. `answer_body` is the text that it must get as an answer, "" where any will
-    do, `answer_type` its content type; `form_answer` is the text for requests that are forms, None where any will do.
-    `challenges` are its setup handshakes; `message_status` reads the status of a mail or SMS, None for who sends none.
+    Defaults are left out: a `title` like the name, a `monogram` of its first two capitals or letters, a secret in
+    NAME_WEBHOOK_SECRET. `steps` are setup steps, one a line, which may contain `{url}` and `{secret}`, the first of
+    `secret_env`: the usual variables of its secret (`verify_token_env`: of its verify token, if a handshake
+    has one). `schemes` are its signature schemes, strongest first, each with a name if there are several; none means it
+    signs nothing. Any header of `recognise` identifies a request of this provider: by default those of its signatures;
+    empty if other providers send them, too. `companions` are the headers of a real request
+    besides its signature, with the placeholders of `relay.providers.samples`. `indent` is the indent of its JSON,
+    None for compact, and `ending` follows it; `samples` is the folder of its sample events if that is not its
+    own. `items` gives the locations of several events in a request; `event_type` is read from each of them.
+    `answer` describes the response it expects, how soon, and its retries, `schedule` its retries to the second; ""
+    and None if undocumented. `answer_body` is the response body that it requires, "" if any will
+    do, `answer_type` its content type; `form_answer` is the body for form requests, None if any will do.
+    `challenges` are its setup handshakes; `message_status` reads the status of a mail or SMS, None if it sends none.
     """
 
     name: str
@@ -181,7 +181,7 @@ class Provider:
     def select_scheme(self, name: str) -> Scheme:
         """Return the scheme of that name, which then accepts all secrets of its form.
 
-        Raises ConfigError, with the names there are.
+        Raises ConfigError that lists the names.
         """
         scheme = next((scheme for scheme in self.schemes if name and scheme.name == name), None)
         if scheme is None:

@@ -20,7 +20,7 @@ WHSEC_KEY = KeyFormat(form="base64", strip=("whsec_",), claims=("whsec_",))
 def standard_hmac(*families: str, key: KeyFormat = WHSEC_KEY, bare: bool = False, name: str = "v1") -> Hmac:
     """Return HMAC-SHA256 over id, time and body, its headers named `<family>-id` and so on.
 
-    Of several families the first that a request carries counts, as in svix 1.99.1.
+    Of several families the first present one is used, as in svix 1.99.1.
     """
     return Hmac(
         name=name,

@@ -27,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")  # of a source in relay.toml
 class KnownSecret:
     """A known secret that the source does not use.
 
-    `source` is the one that does; "" means that it only lies in the environment.
+    `source` is the one that uses it; "" means that it is only in the environment.
     """
 
     secret: Secret
@@ -38,8 +38,8 @@ class KnownSecret:
 class SignatureCase:
     """A stored request, with everything that may explain its signature.
 
-    `sender` is the provider the event is ascribed to. `urls` are further addresses the sender may
-    have called, `base` is what its address starts with (`https://hooks.example.dev`). `recent` are
+    `sender` is the provider of the event. `urls` are further addresses that the sender may
+    have called, `base` is the start of its address (`https://hooks.example.dev`). `recent` are
     numbers and bodies of earlier events of the source, newest first.
     """
 
@@ -139,7 +139,7 @@ class TriedVariant:
 class ComparedSignature:
     """The signature made with a secret; None if only the provider could make it.
 
-    `tail` is how the secret ends, for comparing with what the provider shows; "" for a short one.
+    `tail` is the end of the secret, for comparing with the provider's dashboard; "" for a short one.
     """
 
     secret: str
@@ -152,8 +152,8 @@ class ComparedSignature:
 class Diagnosis:
     """Why a signature is as it is, by the current configuration: the proven cause first.
 
-    `received` and `compared` hold signatures: for the person at the dashboard or the terminal,
-    never for a log or an export. `cut` says that time ran out before everything was tried.
+    `received` and `compared` contain signatures: for the user of the dashboard or the terminal,
+    never for a log or an export. `cut`: the time ran out before everything was tried.
     """
 
     verification: Verification
@@ -261,7 +261,7 @@ class VariantTester:
     def read_signature(self, *, any_time: bool = False) -> tuple[SignedText, SignatureInput, tuple[bytes, ...]] | None:
         """Return the scheme of the request, its reading, and the signatures it presents; None if unreadable.
 
-        `any_time` reads it also where its time is missing.
+        `any_time` reads it even if its time is missing.
         """
         scheme = self.text_scheme
         try:

@@ -59,7 +59,7 @@ WITHOUT_SIGNATURE: tuple[Hypothesis, ...] = (
 def diagnose(case: SignatureCase, verification: Verification, monotonic: Callable[[], float]) -> Diagnosis:
     """Return why a request verifies or not. `verification` is by the current configuration and the time of arrival.
 
-    Computes alone and never raises for whatever the request holds; takes 1.5 s at most, and says so where that was
+    Does no I/O and never raises, whatever the request contains; takes 1.5 s at most, and reports if that was
     not enough.
     """
     tester = VariantTester(case, monotonic)

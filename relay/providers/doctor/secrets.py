@@ -64,7 +64,7 @@ def try_misspelt_secrets(tester: VariantTester) -> SignatureFinding | None:
 def _explain_sender_form(tester: VariantTester, saved: Secret, signing: Secret, what: str) -> SignatureFinding | None:
     """Say that the sender spoils a secret that is saved as the provider shows it; None where it may be the saved one.
 
-    Scripts that imitate a provider sign so: the provider itself does not.
+    Scripts that imitate a provider do that; the provider itself does not.
     """
     case, name, scheme = tester.case, format_secret_name(saved), tester.text_scheme
     # Text is rarely hex by chance; base64 is recognised by a prefix.

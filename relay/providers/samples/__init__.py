@@ -150,9 +150,9 @@ def prepare_sample(
     """Return a request such as the provider sends for an event type, signed with the source's newest secret.
 
     `set` maps paths (`data.object.amount`, or a JSON Pointer; form fields by name) to values; text that is JSON counts
-    as that. `body` replaces the sample. `url` is the address the sender believes in; of schemes that sign it. A source
+    as that. `body` replaces the sample. `url` is the URL for schemes that sign it. A source
     with a key pair of relay's own signs with that; one without a secret or a scheme gives an unsigned request. Raises
-    NotFoundError for a type without a sample, UsageError for a path that leads nowhere, SigningError where the source's
+    NotFoundError for a type without a sample, UsageError for a path that does not exist, SigningError if the source's
     secret cannot sign, or is in the locked vault.
     """
     sample = None

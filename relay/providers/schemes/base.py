@@ -25,7 +25,7 @@ def build_check(name: str, detail: str, result: str) -> Check:
 class Scheme(ABC):
     """A SignatureScheme of relay's own, which also knows whether a request or a secret is of its kind.
 
-    `name` is what `scheme = "..."` of a source calls it; "" where the provider has no other.
+    `name` is its name in `scheme = "..."` of a source; "" if the provider has no other.
     """
 
     name: str = ""
@@ -105,7 +105,7 @@ def read_keys(
 class SignatureInput:
     """The input of a request's signature; `ts` and `ident` are text as received.
 
-    `hashed` says that a hash in the signed URL already vouches for the body; `form` is the signed
+    `hashed` means that a hash in the signed URL already protects the body; `form` is the signed
     text of a form body with the number of its fields, made once for all spellings of the URL.
     """
 

@@ -231,7 +231,7 @@ def _spell_as(url: bytes, form: UrlForm) -> bytes:
 class BodyHash:
     """A hash of the body in a query parameter of the signed URL (Twilio's `bodySHA256`, lower-case hex).
 
-    A body that is a form is signed field by field instead and needs none.
+    A form body is signed field by field instead and needs none.
     """
 
     query: str

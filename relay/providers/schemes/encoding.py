@@ -25,9 +25,9 @@ _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 class KeyFormat:
     """How a provider's secret is decoded.
 
-    `strip` are prefixes taken off before decoding. `claims` are prefixes that only this scheme's
-    secrets have; with `exclusive` nothing else is a secret of this scheme. `bare` is the form of a
-    secret without a prefix, where that differs (OpenAI takes such a secret as text).
+    `strip` are prefixes removed before decoding. `claims` are prefixes that only this scheme's
+    secrets have; with `exclusive` no other text is a secret of this scheme. `bare` is the form of a
+    secret without a prefix, if that differs (OpenAI treats such a secret as text).
     """
 
     form: KeyForm = "text"

@@ -40,7 +40,7 @@ _NO_KEY = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
 class KeyPair:
     """A public key, with its private half if the key pair is the user's own.
 
-    `label` is a text that came with it: the id of a JWK, or the webhook id that PayPal signs.
+    `label` is a text given with it: the id of a JWK, or the webhook id that PayPal signs.
     """
 
     public: PublicKey

@@ -204,7 +204,7 @@ def _describe_absence(place: Location, values: tuple[bytes, ...], capture: Captu
 def read_single(place: Location, capture: Capture) -> bytes:
     """Return the single text at a location.
 
-    Raises RefusalError: nothing there, or different texts, of which an application might read another than relay does.
+    Raises RefusalError if there is none, or if there are different texts, of which an application might use another.
     """
     values = place.read(capture)
     if not values or not values[0].strip():

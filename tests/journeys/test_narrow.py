@@ -71,6 +71,16 @@ async def test_long_names_push_nothing_out_of_a_narrow_page(site):
             assert (width, path, await page.evaluate(CUT)) == (width, path, [])
 
 
+async def test_what_an_empty_page_offers_fits_on_a_phone(site):
+    await site.stop()
+    await site.start("")
+    page = await site.open_tab(width=390, height=844)
+    await site.sign_in(page)
+    for path in ("/events", "/deliveries", "/replays", "/messages", "/sources", "/targets", "/lab", "/stats", "/vault"):
+        await site.visit(page, path)
+        assert (path, await page.evaluate(CUT)) == (path, [])
+
+
 async def test_what_a_sender_makes_long_pushes_nothing_out(site):
     await site.send({"type": "W" * 120}, **{"Content-Type": "x" * 100})
     for width in (1440, 390):

@@ -149,7 +149,7 @@ async def connect(config: "Config", *, secrets: bool = False, creates: bool = Fa
 
         async def open_quietly() -> ApiClient:
             from relay.app import run_relay  # 0.5 s of imports, not needed if a relay is running
-            from relay.cli.passwords import unlock_unattended  # not needed by commands without prompts
+            from relay.cli.passwords import unlock_unattended  # only for commands that need secrets
 
             unlocked = await unlock_unattended(config) if secrets else config
             relay = await stack.enter_async_context(run_relay(unlocked, quiet=True))

@@ -28,7 +28,7 @@ _CHECK_TIMEOUT = 60.0  # seconds that a check may take
 _MAX_OUTPUT = 200  # characters of its last line
 _NOT_FOUND_CODES = (126, 127)  # exit codes of a shell for a missing command
 _URL_PREFIXES = ("http://", "https://")
-_FORGED_ROLES = ("stale", "forged", "cut")  # experiments that the app must not act on
+_FORGED_ROLES = ("stale", "forged", "cut")  # roles of sends that the app must not act on
 
 
 class LabCommand(click.Command):

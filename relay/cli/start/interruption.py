@@ -17,7 +17,7 @@ from relay.cli.output import OutputClosed, Terminal
 FINISH_TIME = 8.0  # seconds for deliveries in flight; unfinished ones are retried at the next start
 _FORCED_EXIT_DELAY = 1.0
 QUEUE_DEPTH = 5000  # pieces of text queued for a slow reader before new ones are dropped
-_LARGEST_BATCH = 500  # pieces that the printing thread has taken from the queue
+_LARGEST_BATCH = 500  # most pieces that the printing thread takes from the queue at once
 _DRAIN_TIME = 1.0  # seconds to print the rest when relay ends
 
 _Pieces = SimpleQueue[tuple[int, bytes] | None]  # file descriptor and text; None ends it
